@@ -1,0 +1,101 @@
+"""The cashier: money entering and leaving the casino through the embedded wallet."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Table, insert
+
+from bridge import db, idempotency, ledger, models, players, problems
+from bridge.errors import Declined, Invalid
+from bridge.idempotency import Key, Stored
+from bridge.money import AmountRefused, UnknownCurrency
+from bridge.runtime import Runtime
+
+_movement: Table = models.metadata.tables["cash_movement"]
+
+DEPOSIT = "deposit"
+WITHDRAWAL = "withdrawal"
+
+
+@dataclass(frozen=True)
+class CashWish:
+    """What the client asked for, in its own words; the amount is a decimal string."""
+
+    player_id: str
+    amount: str
+    currency: str
+
+
+@dataclass(frozen=True)
+class Cash:
+    """A cash movement that was made; amount and the wallet's balance after it in minor units."""
+
+    id: str
+    kind: str
+    player_id: str
+    amount: int
+    currency: str
+    balance: int
+    created_at: int
+
+
+def move(runtime: Runtime, operator_id: int, kind: str, key_text: str, wish: CashWish) -> tuple[Key, Cash | Stored]:
+    """Book a deposit or a withdrawal once; a repetition gets what the key stands for already.
+
+    Raises Invalid (nothing is stored) and KeyReused; a wallet that does not hold the amount of a
+    withdrawal is a refusal that stays with the key.
+    """
+    key = Key(operator_id, kind, key_text)
+    try:
+        return key, _book(runtime, key, kind, wish)
+    except ledger.FloorReached:
+        return key, _pin_refusal(runtime, key, wish)
+
+
+def _book(runtime: Runtime, key: Key, kind: str, wish: CashWish) -> Cash | Stored:
+    now, movement_id = runtime.clock.now(), runtime.ids.new("cm")
+    with db.writing(runtime.engine) as connection:
+        stored = idempotency.take(connection, key, asdict(wish), movement_id, now)
+        if stored is not None:
+            return stored
+        amount = _amount(runtime, wish)
+        wrong = players.missing(connection, key.operator_id, wish.player_id, wish.currency)
+        if wrong:
+            raise Invalid(fields=wrong)
+        connection.execute(
+            insert(_movement).values(
+                id=movement_id,
+                operator_id=key.operator_id,
+                player_id=wish.player_id,
+                kind=kind,
+                amount=amount,
+                currency=wish.currency,
+                idempotency_key=key.text,
+                created_at=now,
+            )
+        )
+        cause = ledger.Cause(key.operator_id, wish.player_id, wish.currency, 1, now, cash_movement_id=movement_id)
+        account = ledger.wallet(wish.player_id)
+        debit, credit = (ledger.CASHIER, account) if kind == DEPOSIT else (account, ledger.CASHIER)
+        ledger.post(connection, cause, debit, credit, amount)
+        balance = ledger.cached_balance(connection, key.operator_id, account, wish.currency)
+        return Cash(movement_id, kind, wish.player_id, amount, wish.currency, balance, now)
+
+
+def _amount(runtime: Runtime, wish: CashWish) -> int:
+    try:
+        return runtime.currencies.parse(wish.amount, wish.currency)
+    except UnknownCurrency as unknown:
+        raise Invalid(fields={"currency": str(unknown)}) from None
+    except AmountRefused as refused:
+        raise Invalid(fields={"amount": str(refused)}) from None
+
+
+def _pin_refusal(runtime: Runtime, key: Key, wish: CashWish) -> Stored:
+    refusal = Declined(
+        "The wallet does not hold this amount.", code="insufficient_funds", fields={"amount": "exceeds the wallet's balance"}
+    )
+    with db.writing(runtime.engine) as connection:
+        stored = idempotency.take(connection, key, asdict(wish), None, runtime.clock.now())
+        return stored or idempotency.remember(connection, key, refusal.status, problems.render(refusal))

@@ -1,0 +1,160 @@
+"""The configuration: `bridge.toml`, overridden by `BRIDGE_…` variables; read once, typed, loud.
+
+An unknown key is refused by name. `docs/configuration.md` is generated from the descriptions here.
+Environment: `BRIDGE_DATABASE__URL=…`, `BRIDGE_PROVIDERS__ACME__PASSWORD=…` (two underscores go one level down).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from bridge.ports import LanePolicy
+
+CONFIG_VARIABLE = "BRIDGE_CONFIG"
+"""Names the TOML file; default `bridge.toml` in the working folder, which may be absent."""
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9]{2,9}$")]
+ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+
+
+class Section(BaseModel):
+    """A table of the file; a misspelt key is an error, not silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatabaseSection(Section):
+    """Where the rows live."""
+
+    url: str = Field(
+        "sqlite:///bridge.db", description="SQLite file or PostgreSQL address; always the primary, never a replica."
+    )
+    pool_size: int = Field(16, ge=1, description="Connections per process (PostgreSQL).")
+    busy_seconds: Seconds = Field(30, description="How long a SQLite writer waits for another one.")
+
+
+class WebSection(Section):
+    """The HTTP door of the bridge."""
+
+    host: str = Field("127.0.0.1", description="Address that `up` and `doctor` use.")
+    port: int = Field(8080, ge=0, le=65535, description="Port of the API; 0 lets the system choose one.")
+    threads: int = Field(32, ge=1, description="Threads per web process: two to four times the slow calls allowed.")
+    wait_seconds: float = Field(
+        15, ge=0, le=60, description="How long a transfer request waits for the end unless `Prefer: wait=N` says less."
+    )
+
+
+class EngineSection(Section):
+    """Driving and resolving."""
+
+    lease_slack_seconds: Seconds = Field(
+        5, description="Added to the longest call of a step: the life of a lease. A paused worker has this long to send."
+    )
+    resolve_every_seconds: Seconds = Field(1, description="How often the resolver looks for due transfers.")
+    resolve_threads: int = Field(8, ge=1, description="Transfers that one resolver drives side by side.")
+    verify_every_seconds: Seconds = Field(300, description="How often every invariant is asked of the database.")
+    poll_seconds: tuple[float, ...] = Field(
+        (0, 2, 3, 5, 10, 20, 40, 80, 160, 300),
+        min_length=1,
+        description="Waits between look-ups of an unproved transfer; the last one repeats for ever.",
+    )
+    aftercare_seconds: tuple[float, ...] = Field(
+        (60, 600, 3600, 86400), description="When a transfer reversed without the provider's refusal is looked up again."
+    )
+
+
+class ProviderSection(Section):
+    """One game provider: what only the operator knows of it."""
+
+    operator: str = Field(
+        min_length=1, description="The operator whose account at the provider this is: nobody else's players may use it."
+    )
+    protocol: Literal["qtech"] = Field(description="The wire protocol it speaks.")
+    base_url: str = Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$", description="Where it answers.")
+    username: str = Field(min_length=1, description="Name for its token call.")
+    password: SecretStr | None = Field(None, description="Password for its token call.")
+    password_file: Path | None = Field(None, description="A file that holds the password, instead of it.")
+    currencies: tuple[CurrencyCode, ...] = Field(min_length=1, description="Currencies that may move.")
+    patience_seconds: Seconds = Field(900, description="After this an unproved transfer is orphaned; polling goes on.")
+    lane_policy: LanePolicy = Field(
+        LanePolicy.BLOCK, description="What a new transfer in may do beside an unresolved one of the same player."
+    )
+    expiry_seconds: Seconds = Field(10, description="After this the provider cancels what was prepared only.")
+    expiry_margin_seconds: Seconds = Field(2, description="Added to the expiry before anything is concluded from it.")
+    complete_reserve_seconds: Seconds = Field(3, description="A complete is not sent with less than this left.")
+    prepare_seconds: Seconds = Field(4, description="Total deadline of a prepare, token included.")
+    complete_seconds: Seconds = Field(4, description="Total deadline of a complete or a cancel.")
+    lookup_seconds: Seconds = Field(5, description="Total deadline of a look-up or a balance read.")
+    breaker_window_seconds: Seconds = Field(60, description="The breaker counts unknown answers over this time.")
+    breaker_least: int = Field(10, ge=2, description="It never opens on fewer answers than this.")
+    breaker_share: float = Field(0.5, gt=0, le=1, description="It opens when this share of them is unknown.")
+    breaker_probe_seconds: Seconds = Field(10, description="An open breaker reads a balance this often.")
+
+    @model_validator(mode="after")
+    def _safe_together(self) -> Self:
+        """Refuse combinations under which the timeout contract would promise too much."""
+        if (self.password is None) == (self.password_file is None):
+            raise ValueError("give either password or password_file")
+        if self.prepare_seconds + self.complete_reserve_seconds > self.expiry_seconds:
+            raise ValueError(
+                "prepare_seconds + complete_reserve_seconds must fit into expiry_seconds: "
+                "else a prepared transfer can never be completed in time"
+            )
+        if self.patience_seconds <= 2 * self.expiry_seconds + self.expiry_margin_seconds:
+            raise ValueError(
+                "patience_seconds must be longer than twice expiry_seconds plus expiry_margin_seconds: "
+                "else every slow answer becomes an orphan"
+            )
+        return self
+
+    def secret(self) -> str:
+        """The password, from the key or from its file."""
+        if self.password is not None:
+            return self.password.get_secret_value()
+        assert self.password_file is not None
+        return self.password_file.read_text(encoding="utf-8").strip()
+
+
+class Config(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix="BRIDGE_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    database: DatabaseSection = DatabaseSection()
+    web: WebSection = WebSection()
+    engine: EngineSection = EngineSection()
+    currencies: dict[CurrencyCode, Annotated[int, Field(ge=0, le=9)]] = Field(
+        default_factory=dict, description="Decimals of currencies beside ISO 4217, for instance BTC = 8."
+    )
+    providers: dict[ProviderName, ProviderSection] = Field(
+        default_factory=dict, description="The game providers, by the name used in the API."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = Path(os.environ.get(CONFIG_VARIABLE, "bridge.toml"))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)

@@ -1,0 +1,113 @@
+"""The database: one engine per process, explicit transactions, SQLite and PostgreSQL alike.
+
+`writing` takes SQLite's write lock at once (BEGIN IMMEDIATE: a deferred BEGIN that turns into a write
+fails without waiting); on PostgreSQL it is READ COMMITTED on the primary. Nothing commits by itself
+and nothing here retries: a failed COMMIT is unknown, and is driven again by its idempotency key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+
+from bridge.config import DatabaseSection
+
+_READ_ONLY = "bridge_read_only"
+
+
+class NotMigrated(RuntimeError):
+    """The database is empty or of another version: run `python -m bridge migrate`."""
+
+
+def connect(settings: DatabaseSection) -> Engine:
+    """The engine for `settings.url`; no connection is opened yet."""
+    url = make_url(settings.url)
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(settings)
+    return create_engine(url.set(drivername="postgresql+psycopg"), pool_size=settings.pool_size, max_overflow=0)
+
+
+def _sqlite(settings: DatabaseSection) -> Engine:
+    engine = create_engine(
+        settings.url, connect_args={"timeout": settings.busy_seconds, "isolation_level": None}, max_overflow=64
+    )
+
+    @event.listens_for(engine, "connect")
+    def _durable(connection: Any, _record: object) -> None:
+        """WAL lets readers pass writers; FULL makes an answered commit survive a power cut."""
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        read_only = connection.get_execution_options().get(_READ_ONLY, False)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction that writes: committed when the block ends, rolled back when it raises."""
+    with engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One snapshot-free transaction that only reads; it never blocks a writer."""
+    with engine.connect().execution_options(**{_READ_ONLY: True}) as connection, connection.begin():
+        yield connection
+
+
+def insert_if_absent(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
+    """Insert `row` unless a unique key holds it already; true when this call inserted it.
+
+    On PostgreSQL it waits for a concurrent inserter of the same key to commit or roll back.
+    """
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table).values(**row).on_conflict_do_nothing().returning(*table.primary_key.columns)
+    return connection.execute(statement).first() is not None
+
+
+def migrate(url: str) -> None:
+    """Bring the database at `url` to this version's schema; running it again changes nothing."""
+    from alembic import command
+    from alembic.config import Config as AlembicConfig
+
+    alembic = AlembicConfig()
+    alembic.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    engine = connect(DatabaseSection(url=url))
+    try:
+        with engine.connect() as connection:
+            alembic.attributes["connection"] = connection
+            command.upgrade(alembic, "head")
+    finally:
+        engine.dispose()
+
+
+def schema_version() -> str:
+    """The revision that this code expects."""
+    from alembic.script import ScriptDirectory
+
+    head = ScriptDirectory(str(Path(__file__).parent / "migrations")).get_current_head()
+    assert head is not None
+    return head
+
+
+def require_migrated(engine: Engine) -> None:
+    """Raise NotMigrated, with one sentence, unless the database holds this version's schema."""
+    with reading(engine) as connection:
+        if not engine.dialect.has_table(connection, "alembic_version"):
+            raise NotMigrated("The database is empty: run `python -m bridge migrate` first.")
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    if found != schema_version():
+        raise NotMigrated(
+            f"The database has schema {found}, this version needs {schema_version()}: run `python -m bridge migrate`."
+        )

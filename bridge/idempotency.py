@@ -1,0 +1,94 @@
+"""Idempotency keys: one key, one operation, one effect, for ever (I-20 to I-26).
+
+The key's row is inserted in the transaction of its effect. The stored body holds the client's own
+fields alone, so nothing that we mint can make an honest repetition look different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Table, select, update
+
+from bridge import db, models
+from bridge.errors import KeyReused
+
+_key: Table = models.metadata.tables["idempotency_key"]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A client's key within one operator and one operation."""
+
+    operator_id: int
+    operation: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a key stands for already; `status` and `response` once an end was answered."""
+
+    subject_id: str | None
+    answered: bool
+    status: int | None
+    response: str | None
+
+
+def take(connection: Connection, key: Key, body: Mapping[str, Any], subject_id: str | None, now: int) -> Stored | None:
+    """Take the key for `subject_id`: None when this call got it, else what it stands for.
+
+    Raises KeyReused, naming the fields that differ, when it was first used with another body.
+    """
+    row = {
+        "operator_id": key.operator_id,
+        "operation": key.operation,
+        "key": key.text,
+        "body": _canonical(body),
+        "subject_id": subject_id,
+        "answered": False,
+        "created_at": now,
+    }
+    if db.insert_if_absent(connection, _key, row):
+        return None
+    return find(connection, key, body)
+
+
+def find(connection: Connection, key: Key, body: Mapping[str, Any]) -> Stored | None:
+    """What a key stands for, None if it is new; raises KeyReused."""
+    row = connection.execute(select(_key).where(*_is(key))).mappings().first()
+    if row is None:
+        return None
+    first = orjson.loads(row["body"])
+    differing = sorted(name for name in {*first, *body} if first.get(name) != body.get(name))
+    if differing:
+        fields = {name: "differs from the body this key was first used with" for name in differing}
+        raise KeyReused(fields=fields, transfer_id=row["subject_id"])
+    return Stored(row["subject_id"], row["answered"], row["status"], row["response"])
+
+
+def remember(connection: Connection, key: Key, status: int, response: str) -> Stored:
+    """Keep the first final answer; whoever comes second gets the bytes of the first."""
+    connection.execute(
+        update(_key)
+        .where(*_is(key), _key.c.status.is_(None))
+        .values(status=status, response=response, answered=True)
+    )
+    row = connection.execute(select(_key).where(*_is(key))).mappings().one()
+    return Stored(row["subject_id"], True, row["status"], row["response"])
+
+
+def mark_answered(connection: Connection, key: Key) -> None:
+    """An answer that is not final leaves now: a repetition is no longer in flight."""
+    connection.execute(update(_key).where(*_is(key), _key.c.answered.is_(False)).values(answered=True))
+
+
+def _is(key: Key) -> tuple[Any, ...]:
+    return _key.c.operator_id == key.operator_id, _key.c.operation == key.operation, _key.c.key == key.text
+
+
+def _canonical(body: Mapping[str, Any]) -> str:
+    return orjson.dumps(dict(body), option=orjson.OPT_SORT_KEYS).decode()

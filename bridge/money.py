@@ -1,0 +1,96 @@
+"""Money: integers in minor units with their currency, exact or refused. Never a float, never a rounding.
+
+Exponents 0, 2, 3 and 4 come from ISO 4217; other currencies are declared in the configuration (BTC 8,
+USDT 6, ETH 9, that is gwei, so that 64 bits hold any balance).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+
+MAX_MINOR_UNITS = 10**15
+"""The largest amount of one movement, in minor units: a thousandth of what a 64-bit balance holds, so
+that no sum of a player's movements comes near the edge."""
+
+_PLAIN = re.compile(r"(0|[1-9][0-9]{0,18})(?:\.([0-9]{1,18}))?", re.ASCII)
+
+_TWO_DECIMALS = """
+AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF
+CHE CHF CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ
+GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD
+MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON
+RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS
+UAH USD USN UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG
+""".split()
+_NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split()
+_THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND".split()
+_FOUR_DECIMALS = "CLF UYW".split()
+
+ISO_4217_EXPONENTS: Mapping[str, int] = {
+    **dict.fromkeys(_TWO_DECIMALS, 2),
+    **dict.fromkeys(_NO_DECIMALS, 0),
+    **dict.fromkeys(_THREE_DECIMALS, 3),
+    **dict.fromkeys(_FOUR_DECIMALS, 4),
+}
+"""Minor-unit exponents of the active ISO 4217 codes."""
+
+
+class AmountRefused(ValueError):
+    """The text is not an amount that this currency can hold exactly."""
+
+
+class UnknownCurrency(ValueError):
+    """The code is neither an active ISO 4217 code nor declared in the configuration."""
+
+
+class Currencies:
+    """The registry of currencies: ISO 4217 plus what the configuration declares."""
+
+    def __init__(self, extra: Mapping[str, int] | None = None) -> None:
+        self._exponents = {**ISO_4217_EXPONENTS, **(extra or {})}
+
+    def exponent(self, currency: str) -> int:
+        """The number of decimals of `currency`; raises UnknownCurrency."""
+        try:
+            return self._exponents[currency]
+        except KeyError:
+            raise UnknownCurrency(f"{currency!r} is not a known currency") from None
+
+    def parse(self, text: str, currency: str) -> int:
+        """The positive amount `text` ("25.00") in minor units; raises AmountRefused, UnknownCurrency.
+
+        Plain ASCII decimals only: no sign, exponent, blank, separator or other script's digits.
+        """
+        minor = self.parse_exact(text, currency)
+        if minor == 0:
+            raise AmountRefused("must be greater than zero")
+        if minor > MAX_MINOR_UNITS:
+            raise AmountRefused(f"must not exceed {self.format(MAX_MINOR_UNITS, currency)}")
+        return minor
+
+    def parse_exact(self, text: str, currency: str) -> int:
+        """Like :meth:`parse`, but zero and any size are allowed: for balances that others report."""
+        exponent = self.exponent(currency)
+        match = _PLAIN.fullmatch(text)
+        if match is None:
+            raise AmountRefused('must be a plain decimal number in a string, such as "25.00"')
+        whole, fraction = match[1], match[2] or ""
+        if len(fraction) > exponent:
+            raise AmountRefused(f"has more than the {exponent} decimals of {currency}")
+        scale: int = 10**exponent
+        return int(whole) * scale + int(fraction.ljust(exponent, "0") or "0")
+
+    def format(self, minor: int, currency: str) -> str:
+        """`minor` units as a decimal string with all the currency's decimals, "-1.50" if negative."""
+        exponent = self.exponent(currency)
+        sign, digits = ("-" if minor < 0 else ""), str(abs(minor)).rjust(exponent + 1, "0")
+        return sign + (digits if exponent == 0 else f"{digits[:-exponent]}.{digits[-exponent:]}")
+
+    def exact(self, number: Decimal, currency: str) -> int | None:
+        """A provider's number in minor units, or None when it is not a whole number of them."""
+        if not number.is_finite() or abs(number) > Decimal(10) ** 18:
+            return None
+        scaled = number.scaleb(self.exponent(currency))
+        return int(scaled) if scaled == scaled.to_integral_value() else None

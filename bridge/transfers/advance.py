@@ -1,0 +1,208 @@
+"""THE door through which money moves. API, job, and later callback, feed and person all end here.
+
+One transaction: store the evidence, fold all of it, and, only if the row is still as it was read, write
+the move with its postings, history and case, and commit the next request as sent. Row count 0 means that
+somebody was faster: read again, fold again. Evidence is stored even from a worker whose lease is stale;
+such a worker moves a transfer by proof, but concludes nothing from silence and sends nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection
+
+from bridge import breaker, db
+from bridge.evidence import Answer, Evidence, Reply, Source, Step
+from bridge.ports import SECOND, Descriptor, Effect, Window
+from bridge.runtime import Runtime
+from bridge.transfers import contract, rows
+from bridge.transfers.draft import NOT_STORED, Draft, send, settle
+from bridge.transfers.facts import Transfer
+from bridge.transfers.write import write
+
+ROUNDS_AT_MOST = 20
+"""Each lost round means that another worker's move was committed; a transfer has far fewer moves."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to drive one transfer: valid while the row still carries this lease epoch."""
+
+    transfer_id: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One answer from outside, observed at `at` (microseconds, UTC)."""
+
+    reply: Reply
+    source: Source
+    at: int
+    step: Step | None = None
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Order:
+    """One request to put on the wire, already committed; `step` None is a look-up."""
+
+    claim: Claim
+    provider: str
+    effect: Effect
+    window: Window
+    step: Step | None = None
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where the transfer stands after the commit, and what its driver has to do on the wire now."""
+
+    transfer: Transfer
+    order: Order | None = None
+
+
+class UnknownTransfer(LookupError):
+    """There is no transfer with this id."""
+
+
+def advance(
+    runtime: Runtime, transfer_id: str, claim: Claim | None, fact: Fact | None = None, *, may_ask: bool = True
+) -> Outcome:
+    """Bring a transfer to where the evidence puts it, in one transaction of its own.
+
+    `claim` is the caller's lease, if it has one; `may_ask` false leaves look-ups to the resolver.
+    Raises UnknownTransfer; an error of the database means that nothing was written.
+    """
+    with db.writing(runtime.engine) as connection:
+        stored = False
+        for _ in range(ROUNDS_AT_MOST):
+            seen = rows.load(connection, transfer_id)
+            if seen is None:
+                raise UnknownTransfer(transfer_id)
+            if fact is not None and not stored:
+                _store_fact(connection, runtime, seen, claim, fact)
+                stored = True
+                seen = rows.load(connection, transfer_id) or seen
+            outcome = _one_round(connection, runtime, seen, claim, fact, may_ask=may_ask)
+            if outcome is not None:
+                break
+        else:
+            raise RuntimeError(f"{transfer_id} changed {ROUNDS_AT_MOST} times under one transaction")
+    return outcome
+
+
+def _one_round(
+    connection: Connection,
+    runtime: Runtime,
+    seen: Transfer,
+    claim: Claim | None,
+    fact: Fact | None,
+    *,
+    may_ask: bool,
+) -> Outcome | None:
+    now = runtime.clock.now()
+    descriptor = runtime.providers[seen.provider].descriptor
+    holding = claim is not None and claim.epoch == seen.lease_epoch
+    draft = Draft(seen)
+    settle(draft, descriptor, now, may_conclude=holding)
+    queued_until = breaker.open_until(connection, seen.provider) if _is_planned(draft.transfer) else 0
+    step = contract.next_step(draft.transfer, descriptor, schedule_of(runtime), draft.finding, now, queued_until)
+    order, schedule = None, rest(step, now)
+    if holding and isinstance(step, contract.Send | contract.Ask) and (may_ask or isinstance(step, contract.Send)):
+        assert claim is not None
+        order, schedule = order_for(runtime, draft, claim, step, now)
+    changed = bool(draft.moves or draft.changed_legs or draft.found)
+    if not holding and not changed:
+        schedule = {}
+    version = seen.version + 1 if changed or fact is not None else seen.version
+    if not changed and not schedule and version == seen.version:
+        return Outcome(draft.transfer)
+    draft.transfer = replace(draft.transfer, version=version)
+    changes = {**_columns(draft, now), **schedule, "version": version}
+    if not rows.update_transfer(connection, seen, changes, lease_epoch=seen.lease_epoch if holding else None):
+        return None
+    write(connection, runtime, draft, seen.state, now)
+    return Outcome(draft.transfer, order)
+
+
+def _store_fact(connection: Connection, runtime: Runtime, seen: Transfer, claim: Claim | None, fact: Fact) -> None:
+    leg = seen.outside
+    piece = Evidence(NOT_STORED, leg.ordinal, fact.source, fact.reply, fact.at, fact.step, fact.attempt)
+    epoch = claim.epoch if claim is not None else 0
+    rows.insert_evidence(connection, seen, leg, piece, worker=runtime.worker, lease_epoch=epoch)
+    if fact.source is Source.CALL and fact.reply.answer is Answer.UNKNOWN:
+        breaker.note_unknown(connection, seen.provider, runtime.policy(seen.provider), fact.at)
+
+
+def order_for(
+    runtime: Runtime, draft: Draft, claim: Claim, step: contract.Send | contract.Ask, now: int
+) -> tuple[Order, dict[str, Any]]:
+    """Commit the request and the lease under which it may leave; the window on the monotonic clock ends
+    before the lease does, so that a worker paused past it finds the gate shut."""
+    mono = runtime.clock.monotonic()
+    seconds = _deadline(runtime.providers[draft.transfer.provider].descriptor, step)
+    lease_end = now + int(runtime.lease_seconds(seconds) * SECOND)
+    not_after, deadline = mono + runtime.config.engine.lease_slack_seconds, mono + seconds
+    attempt = 0
+    if isinstance(step, contract.Send):
+        if step.before is not None:
+            not_after = min(not_after, mono + (step.before - now) / SECOND)
+        attempt = send(draft, step.step, now, lease_end).number
+    order = Order(
+        claim=claim,
+        provider=draft.transfer.provider,
+        effect=effect_of(draft.transfer),
+        window=Window(not_after=min(not_after, deadline), deadline=deadline),
+        step=step.step if isinstance(step, contract.Send) else None,
+        attempt=attempt,
+    )
+    return order, {"wake_at": lease_end, "lease_owner": runtime.worker}
+
+
+def effect_of(transfer: Transfer) -> Effect:
+    """The outside effect of a transfer, exactly as committed."""
+    leg = transfer.outside
+    assert leg.reference is not None
+    return Effect(
+        leg.reference, leg.provider_reference, leg.side, transfer.player, transfer.amount, transfer.currency
+    )
+
+
+def _columns(draft: Draft, now: int) -> dict[str, Any]:
+    columns: dict[str, Any] = {"state": draft.transfer.state.value, "updated_at": now}
+    if draft.reason is not None:
+        code, detail = draft.reason
+        columns |= {"reason_code": code or None, "reason_detail": detail or None, "settled_at": now}
+    return columns
+
+
+def rest(step: contract.NextStep, now: int) -> dict[str, Any]:
+    """The row's next wake-up when nobody keeps driving it; no lease is left behind."""
+    match step:
+        case contract.Rest(until):
+            wake_at: int | None = until
+        case contract.Done():
+            wake_at = None
+        case _:
+            wake_at = now
+    return {"wake_at": wake_at, "lease_owner": None, "failures": 0}
+
+
+def schedule_of(runtime: Runtime) -> contract.Schedule:
+    """The operator's times."""
+    engine = runtime.config.engine
+    return contract.Schedule(engine.poll_seconds, engine.aftercare_seconds)
+
+
+def _deadline(descriptor: Descriptor, step: contract.Send | contract.Ask) -> float:
+    if isinstance(step, contract.Ask):
+        return descriptor.lookup_deadline
+    return descriptor.money_deadline if step.step is Step.PREPARE else descriptor.complete_deadline
+
+
+def _is_planned(transfer: Transfer) -> bool:
+    return not transfer.outside.attempts

@@ -1,0 +1,231 @@
+"""Begin: one transaction commits the key, the intention, the reference, the exact amounts and the first
+postings, before the first byte leaves. Insert first, everything else from what was inserted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+from sqlalchemy import Connection, insert, select
+
+from bridge import breaker, db, idempotency, ledger, players, problems
+from bridge.errors import Declined, Invalid, LaneUnresolved, Unavailable
+from bridge.evidence import Step
+from bridge.idempotency import Key, Stored
+from bridge.money import AmountRefused, UnknownCurrency
+from bridge.ports import SECOND, Direction, LanePolicy, Side
+from bridge.runtime import Runtime
+from bridge.transfers import contract, resolve, rows
+from bridge.transfers.advance import Claim, Outcome, order_for, rest
+from bridge.transfers.draft import Draft, Move, apply_wallet
+from bridge.transfers.facts import WALLET, Leg, Transfer
+from bridge.transfers.write import write
+from statemachines import LegState, TransferState
+
+OPERATION = "transfer"
+"""Under which the keys of transfers are kept."""
+
+FIRST_EPOCH = 1
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the client asked for, in its own words; the amount is a decimal string."""
+
+    player_id: str
+    provider: str
+    direction: str
+    amount: str
+    currency: str
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A transfer that now exists, or what the key stood for already."""
+
+    transfer_id: str | None
+    outcome: Outcome | None = None
+    stored: Stored | None = None
+
+
+def begin(runtime: Runtime, operator_id: int, key_text: str, wish: Wish, *, queued: bool = False) -> Begun:
+    """Begin a transfer, or find the one that the key already began.
+
+    `queued` leaves the first request to the resolver. Raises Invalid (nothing is stored, the key stays
+    free), KeyReused, LaneUnresolved and Unavailable (the same key may try again); a wallet that does not
+    hold the amount is a refusal that stays with the key for ever (`stored.status` 422).
+    """
+    key = Key(operator_id, OPERATION, key_text)
+    try:
+        return _begin(runtime, key, wish, queued=queued)
+    except LaneUnresolved:
+        # An earlier transfer on this lane is not proved: ask about it once, then let the policy speak.
+        _resolve_lane(runtime, operator_id, wish)
+    except ledger.FloorReached:
+        return Begun(None, stored=_pin_refusal(runtime, key, wish))
+    try:
+        return _begin(runtime, key, wish, queued=queued)
+    except ledger.FloorReached:
+        return Begun(None, stored=_pin_refusal(runtime, key, wish))
+
+
+def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Begun:
+    with db.writing(runtime.engine) as connection:
+        now = runtime.clock.now()
+        transfer_id = runtime.ids.new("tr")
+        stored = idempotency.take(connection, key, asdict(wish), transfer_id, now)
+        if stored is not None:
+            return Begun(stored.subject_id, stored=stored)
+        amount = _check(connection, runtime, key.operator_id, wish)
+        open_until = breaker.open_until(connection, wish.provider)
+        direction = Direction(wish.direction)
+        if direction is Direction.IN and open_until:
+            wait = max(1, (open_until - now) // SECOND + 1)
+            raise Unavailable(f"{wish.provider} answers too little at present", code="provider_unavailable", after_seconds=wait)
+        transfer = _intended(runtime, key.operator_id, transfer_id, direction, amount, wish, now)
+        outcome = _commit(connection, runtime, transfer, key.text, now, queued=queued or bool(open_until))
+        if direction is Direction.IN:
+            # After the wallet row is locked by its posting, so two at the same instant see each other.
+            _check_lane(connection, runtime, transfer)
+        return Begun(transfer_id, outcome)
+
+
+def _check(connection: Connection, runtime: Runtime, operator_id: int, wish: Wish) -> int:
+    """The amount in minor units; raises Invalid naming each field that does not fit."""
+    wrong: dict[str, str] = {}
+    policy = runtime.config.providers.get(wish.provider)
+    if policy is None or policy.operator != players.operator_name(connection, operator_id):
+        wrong["provider"] = "is not a provider of this operator"
+    elif wish.currency not in policy.currencies:
+        wrong["currency"] = f"does not move at {wish.provider}"
+    amount = 0
+    try:
+        amount = runtime.currencies.parse(wish.amount, wish.currency)
+    except UnknownCurrency as unknown:
+        wrong["currency"] = str(unknown)
+    except AmountRefused as refused:
+        wrong["amount"] = str(refused)
+    if not wrong:
+        inexact = runtime.providers[wish.provider].refuses(amount, wish.currency)
+        if inexact is not None:
+            wrong["amount"] = inexact
+    wrong |= players.missing(connection, operator_id, wish.player_id, wish.currency)
+    if wrong:
+        raise Invalid(fields=wrong)
+    return amount
+
+
+def _intended(
+    runtime: Runtime,
+    operator_id: int,
+    transfer_id: str,
+    direction: Direction,
+    amount: int,
+    wish: Wish,
+    now: int,
+) -> Transfer:
+    """The transfer with both legs planned: money leaves the source first and reaches the destination last."""
+    inward = direction is Direction.IN
+    inside = Leg(1 if inward else 2, WALLET, Side.DEBIT if inward else Side.CREDIT, LegState.PLANNED)
+    ordinal = 2 if inward else 1
+    outside = Leg(
+        ordinal,
+        wish.provider,
+        Side.CREDIT if inward else Side.DEBIT,
+        LegState.PLANNED,
+        # Derived and stored before it is sent: the same transfer and leg, the same reference, for ever.
+        reference=f"{transfer_id.removeprefix('tr_')}{ordinal}",
+    )
+    patience = int(runtime.policy(wish.provider).patience_seconds * SECOND)
+    return Transfer(
+        id=transfer_id,
+        operator_id=operator_id,
+        player=wish.player_id,
+        provider=wish.provider,
+        direction=direction,
+        amount=amount,
+        currency=wish.currency,
+        state=TransferState.PENDING,
+        version=1,
+        created_at=now,
+        orphan_at=now + patience,
+        lease_epoch=FIRST_EPOCH,
+        legs=(inside, outside) if inward else (outside, inside),
+    )
+
+
+def _commit(
+    connection: Connection, runtime: Runtime, transfer: Transfer, key_text: str, now: int, *, queued: bool
+) -> Outcome:
+    """Write the new transfer; unless it is queued, its first request is committed as sent with it."""
+    draft = Draft(transfer, new_legs={1, 2})
+    draft.moves.append(Move("transfer", "begin", None, TransferState.PENDING.value, transfer.direction.value))
+    if transfer.direction is Direction.IN:
+        apply_wallet(draft, transfer.inside, now)
+    order, schedule = None, rest(contract.Rest(now), now)
+    if not queued:
+        claim = Claim(transfer.id, FIRST_EPOCH)
+        order, schedule = order_for(runtime, draft, claim, contract.Send(Step.PREPARE), now)
+    connection.execute(insert(rows.transfer_table).values(**_columns(transfer, key_text), **schedule))
+    write(connection, runtime, draft, None, now)
+    return Outcome(replace(draft.transfer, version=transfer.version), order)
+
+
+def _columns(transfer: Transfer, key_text: str) -> Mapping[str, object]:
+    return {
+        "id": transfer.id,
+        "operator_id": transfer.operator_id,
+        "player_id": transfer.player,
+        "provider": transfer.provider,
+        "direction": transfer.direction.value,
+        "amount": transfer.amount,
+        "currency": transfer.currency,
+        "state": transfer.state.value,
+        "version": transfer.version,
+        "idempotency_key": key_text,
+        "created_at": transfer.created_at,
+        "updated_at": transfer.created_at,
+        "orphan_at": transfer.orphan_at,
+        "lease_epoch": transfer.lease_epoch,
+    }
+
+
+def _unresolved(connection: Connection, operator_id: int, player_id: str, provider: str) -> list[tuple[str, str]]:
+    """(id, direction) of what is not proved on a lane."""
+    table = rows.transfer_table
+    query = select(table.c.id, table.c.direction).where(
+        table.c.operator_id == operator_id,
+        table.c.player_id == player_id,
+        table.c.provider == provider,
+        table.c.state.in_((TransferState.PENDING.value, TransferState.ORPHANED.value)),
+    )
+    return [(row.id, row.direction) for row in connection.execute(query)]
+
+
+def _check_lane(connection: Connection, runtime: Runtime, transfer: Transfer) -> None:
+    policy = runtime.policy(transfer.provider).lane_policy
+    if policy is LanePolicy.ALLOW:
+        return
+    for other, direction in _unresolved(connection, transfer.operator_id, transfer.player, transfer.provider):
+        if other == transfer.id or (policy is LanePolicy.OPPOSITE and direction != transfer.direction.value):
+            continue
+        raise LaneUnresolved(transfer_id=other, after_seconds=1)
+
+
+def _resolve_lane(runtime: Runtime, operator_id: int, wish: Wish) -> None:
+    until = runtime.clock.monotonic()  # one question each, no waiting between questions
+    with db.reading(runtime.engine) as connection:
+        others = _unresolved(connection, operator_id, wish.player_id, wish.provider)
+    for transfer_id, _direction in others:
+        resolve.refresh(runtime, transfer_id, until)
+
+
+def _pin_refusal(runtime: Runtime, key: Key, wish: Wish) -> Stored:
+    """Keep "insufficient funds" with the key for ever, even if the balance is later sufficient (I-23)."""
+    refusal = Declined(
+        "The wallet does not hold this amount.", code="insufficient_funds", fields={"amount": "exceeds the wallet's balance"}
+    )
+    with db.writing(runtime.engine) as connection:
+        stored = idempotency.take(connection, key, asdict(wish), None, runtime.clock.now())
+        return stored or idempotency.remember(connection, key, refusal.status, problems.render(refusal))

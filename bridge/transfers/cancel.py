@@ -1,0 +1,48 @@
+"""The operator's cancel: a wish, stored, that whoever holds the lease acts on (design §6)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bridge import db
+from bridge.errors import AlreadyFinal, Conflict, NotFound
+from bridge.runtime import Runtime
+from bridge.transfers import resolve, rows
+from bridge.transfers.draft import Move
+from bridge.transfers.facts import Transfer
+from bridge.transfers.write import record
+from statemachines import TransferState
+
+FINAL = (TransferState.CONFIRMED, TransferState.REVERSED)
+
+
+def cancel(runtime: Runtime, operator_id: int, transfer_id: str) -> Transfer:
+    """Wish a transfer cancelled and act on it at once if nobody else is driving it.
+
+    Never sent → reversed now; prepared → voided; sent → looked up, voided only where the provider can.
+    Raises NotFound, and AlreadyFinal when it has ended.
+    """
+    _wish(runtime, operator_id, transfer_id)
+    resolve.refresh(runtime, transfer_id, runtime.clock.monotonic() + runtime.config.web.wait_seconds)
+    with db.reading(runtime.engine) as connection:
+        after = rows.load(connection, transfer_id)
+    assert after is not None
+    return after
+
+
+def _wish(runtime: Runtime, operator_id: int, transfer_id: str) -> None:
+    with db.writing(runtime.engine) as connection:
+        now = runtime.clock.now()
+        seen = rows.load(connection, transfer_id)
+        if seen is None or seen.operator_id != operator_id:
+            raise NotFound("There is no such transfer.")
+        if seen.state in FINAL:
+            raise AlreadyFinal(f"The transfer is {seen.state.value} already.", transfer_id=transfer_id)
+        if seen.cancel_requested_at is not None:
+            return
+        version = seen.version + 1
+        changes = {"cancel_requested_at": now, "version": version, "updated_at": now}
+        if not rows.update_transfer(connection, seen, changes):
+            raise Conflict("The transfer moved at this very moment; ask again.", transfer_id=transfer_id)
+        wished = Move("transfer", "wish_cancel", seen.state.value, seen.state.value, "cancel requested")
+        record(connection, runtime, replace(seen, version=version), [wished], now)

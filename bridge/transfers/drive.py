@@ -1,0 +1,48 @@
+"""The call: puts committed orders on the wire and brings every answer to `advance`.
+
+No connection of the pool and no lock is held here while a request is on its way.
+"""
+
+from __future__ import annotations
+
+from bridge import log
+from bridge.evidence import Source
+from bridge.runtime import Runtime
+from bridge.transfers.advance import Fact, Order, Outcome, advance
+
+_log = log.get("transfers")
+
+
+def drive(runtime: Runtime, outcome: Outcome, *, ask_until: float | None = None) -> Outcome:
+    """Carry out orders until the transfer rests or has ended.
+
+    `ask_until` (monotonic seconds) bounds how long look-ups go on inline; money requests that follow one
+    another, a complete after its prepare, are never left half done. None: no bound.
+    """
+    while outcome.order is not None:
+        order = outcome.order
+        fact = perform(runtime, order)
+        may_ask = ask_until is None or runtime.clock.monotonic() < ask_until
+        outcome = advance(runtime, order.claim.transfer_id, order.claim, fact, may_ask=may_ask)
+    return outcome
+
+
+def perform(runtime: Runtime, order: Order) -> Fact:
+    """One request, one answer; never raises for a provider's trouble."""
+    provider = runtime.providers[order.provider]
+    if order.step is None:
+        reply = provider.look_up(order.effect, order.window)
+        source = Source.LOOKUP
+    else:
+        reply = provider.money(order.step, order.effect, order.window)
+        source = Source.CALL
+    _log.info(
+        "provider answered",
+        transfer=order.claim.transfer_id,
+        provider=order.provider,
+        step=order.step or "look_up",
+        attempt=order.attempt,
+        answer=reply.answer,
+        code=reply.code,
+    )
+    return Fact(reply, source, runtime.clock.now(), order.step, order.attempt)

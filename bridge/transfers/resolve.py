@@ -1,0 +1,89 @@
+"""The resolver: finds what was left over and drives it. Claims are leases with an epoch.
+
+No lower time bound, no window, no give-up: a row is due when its `wake_at` has passed, however long ago.
+A claimed row is pushed into the future before it is driven, so one that always fails delays nobody.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import select, update
+
+from bridge import cases, db, log
+from bridge.ports import SECOND
+from bridge.runtime import Runtime
+from bridge.transfers import rows
+from bridge.transfers.advance import Claim, Outcome, advance
+from bridge.transfers.drive import drive
+from statemachines import TransferState
+
+_log = log.get("resolver")
+
+ESCALATE_AFTER_FAILURES = 5
+"""An error of our own that comes back this often is put before people; the row stays scheduled."""
+
+LONGEST_BACKOFF_SECONDS = 3600
+
+
+def claim_due(runtime: Runtime, limit: int, transfer_id: str | None = None) -> list[Claim]:
+    """Take up to `limit` due transfers, or the one named if it is not under somebody's live lease."""
+    transfer, now = rows.transfer_table, runtime.clock.now()
+    open_states = (TransferState.PENDING.value, TransferState.ORPHANED.value)
+    due = select(transfer.c.id).order_by(transfer.c.wake_at).limit(limit).with_for_update(skip_locked=True)
+    if transfer_id is None:
+        due = due.where(transfer.c.wake_at <= now)
+    else:
+        unleased = (transfer.c.lease_owner.is_(None)) | (transfer.c.wake_at <= now)
+        due = due.where(transfer.c.id == transfer_id, transfer.c.state.in_(open_states), unleased)
+    chosen = due.cte("due")  # a CTE is evaluated once; a bare sub-select under LIMIT may lock more rows
+    lease = runtime.in_seconds(runtime.lease_seconds(_longest_call(runtime)))
+    with db.writing(runtime.engine) as connection:
+        claimed = connection.execute(
+            update(transfer)
+            .where(transfer.c.id.in_(select(chosen.c.id)))
+            .values(lease_owner=runtime.worker, lease_epoch=transfer.c.lease_epoch + 1, wake_at=lease)
+            .returning(transfer.c.id, transfer.c.lease_epoch)
+        ).all()
+    return [Claim(row.id, row.lease_epoch) for row in claimed]
+
+
+def resolve(runtime: Runtime, claim: Claim, *, ask_until: float | None = None) -> Outcome:
+    """Drive one claimed transfer as far as it goes now."""
+    return drive(runtime, advance(runtime, claim.transfer_id, claim), ask_until=ask_until)
+
+
+def resolve_or_set_aside(runtime: Runtime, claim: Claim) -> bool:
+    """Like :func:`resolve`, but an error of our own is logged and the row waits longer each time;
+    false when that happened."""
+    try:
+        resolve(runtime, claim)
+    except Exception:
+        _log.exception("transfer set aside", transfer=claim.transfer_id)
+        _set_aside(runtime, claim)
+        return False
+    return True
+
+
+def refresh(runtime: Runtime, transfer_id: str, ask_until: float) -> None:
+    """Run the resolver on one transfer now, unless a worker is already at it (`?refresh=true`)."""
+    for claim in claim_due(runtime, 1, transfer_id):
+        resolve(runtime, claim, ask_until=ask_until)
+
+
+def _set_aside(runtime: Runtime, claim: Claim) -> None:
+    transfer, now = rows.transfer_table, runtime.clock.now()
+    mine = (transfer.c.id == claim.transfer_id, transfer.c.lease_epoch == claim.epoch)
+    with db.writing(runtime.engine) as connection:
+        failures = connection.execute(
+            update(transfer).where(*mine).values(failures=transfer.c.failures + 1).returning(transfer.c.failures)
+        ).scalar()
+        if failures is None:
+            return
+        backoff = min(2**failures, LONGEST_BACKOFF_SECONDS)
+        connection.execute(update(transfer).where(*mine).values(wake_at=now + backoff * SECOND, lease_owner=None))
+        if failures == ESCALATE_AFTER_FAILURES:
+            cases.open_for(connection, runtime.ids, claim.transfer_id, "engine_error", now)
+
+
+def _longest_call(runtime: Runtime) -> float:
+    descriptors = [provider.descriptor for provider in runtime.providers.values()]
+    return max((max(d.money_deadline, d.complete_deadline, d.lookup_deadline) for d in descriptors), default=1.0)

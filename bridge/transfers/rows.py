@@ -1,0 +1,185 @@
+"""Rows ↔ values: reads a transfer with its legs, attempts and evidence, and writes what `advance` decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Table, insert, select, update
+
+from bridge import models
+from bridge.evidence import Answer, Evidence, Reply, Source, Step
+from bridge.ports import Direction, Side
+from bridge.runtime import Runtime
+from bridge.transfers.facts import Attempt, Leg, Transfer
+from statemachines import LegState, TransferState
+
+transfer_table: Table = models.metadata.tables["transfer"]
+leg_table: Table = models.metadata.tables["leg"]
+attempt_table: Table = models.metadata.tables["attempt"]
+evidence_table: Table = models.metadata.tables["evidence"]
+history_table: Table = models.metadata.tables["history"]
+
+_REPLY_FIELDS = (
+    "code", "detail", "amount", "currency", "player", "side", "reference", "provider_reference",
+    "provider_time", "balance", "attempt_sensitive", "digest",
+)  # fmt: skip
+
+
+def load(connection: Connection, transfer_id: str) -> Transfer | None:
+    """The transfer as a value, or None."""
+    row = connection.execute(select(transfer_table).where(transfer_table.c.id == transfer_id)).mappings().first()
+    if row is None:
+        return None
+    legs = _ordered(connection, leg_table, transfer_id, "ordinal")
+    attempts = _ordered(connection, attempt_table, transfer_id, "ordinal", "attempt")
+    evidence = _ordered(connection, evidence_table, transfer_id, "id")
+    return _transfer(row, tuple(_leg(leg, attempts, evidence) for leg in legs))
+
+
+def insert_evidence(
+    connection: Connection, transfer: Transfer, leg: Leg, piece: Evidence, *, worker: str, lease_epoch: int
+) -> int:
+    """Store one piece of evidence for ever; the id of its row."""
+    reply = piece.reply
+    values: dict[str, Any] = {name: getattr(reply, name) for name in _REPLY_FIELDS}
+    return int(
+        connection.execute(
+            insert(evidence_table)
+            .values(
+                transfer_id=transfer.id,
+                ordinal=leg.ordinal,
+                provider=transfer.provider if leg.ordinal == transfer.outside.ordinal else None,
+                source=piece.source.value,
+                step=piece.step.value if piece.step else None,
+                attempt=piece.attempt,
+                answer=reply.answer.value,
+                at=piece.at,
+                worker=worker,
+                lease_epoch=lease_epoch,
+                **values,
+            )
+            .returning(evidence_table.c.id)
+        ).scalar_one()
+    )
+
+
+def insert_leg(connection: Connection, transfer_id: str, leg: Leg) -> None:
+    """A new leg: an undo, or those of a new transfer."""
+    connection.execute(insert(leg_table).values(transfer_id=transfer_id, **_leg_columns(leg)))
+
+
+def update_leg(connection: Connection, transfer_id: str, leg: Leg) -> None:
+    """Write a leg's state; only ever behind the transfer's own conditional update."""
+    where = (leg_table.c.transfer_id == transfer_id, leg_table.c.ordinal == leg.ordinal)
+    connection.execute(update(leg_table).where(*where).values(**_leg_columns(leg)))
+
+
+def insert_attempt(connection: Connection, runtime: Runtime, transfer: Transfer, attempt: Attempt) -> None:
+    """A money request of the outside leg, before it may leave."""
+    connection.execute(
+        insert(attempt_table).values(
+            transfer_id=transfer.id,
+            ordinal=transfer.outside.ordinal,
+            attempt=attempt.number,
+            step=attempt.step.value,
+            sent_at=attempt.sent_at,
+            wire_until=attempt.wire_until,
+            lease_owner=runtime.worker,
+            lease_epoch=transfer.lease_epoch,
+        )
+    )
+
+
+def insert_history(connection: Connection, moves: list[dict[str, Any]]) -> None:
+    """The moves of one transaction, in the order in which they were made."""
+    if moves:
+        connection.execute(insert(history_table), moves)
+
+
+def update_transfer(
+    connection: Connection, seen: Transfer, changes: Mapping[str, Any], *, lease_epoch: int | None = None
+) -> bool:
+    """Change the row only if it is still as it was seen; false when somebody was faster (I-10).
+
+    With `lease_epoch` it also has to be still under that lease: the fence of a stale worker (I-30).
+    """
+    statement = update(transfer_table).where(
+        transfer_table.c.id == seen.id,
+        transfer_table.c.state == seen.state.value,
+        transfer_table.c.version == seen.version,
+    )
+    if lease_epoch is not None:
+        statement = statement.where(transfer_table.c.lease_epoch == lease_epoch)
+    return connection.execute(statement.values(**changes)).rowcount == 1
+
+
+def _ordered(connection: Connection, table: Table, transfer_id: str, *columns: str) -> list[RowMapping]:
+    query = select(table).where(table.c.transfer_id == transfer_id).order_by(*(table.c[name] for name in columns))
+    return list(connection.execute(query).mappings())
+
+
+def _transfer(row: RowMapping, legs: tuple[Leg, ...]) -> Transfer:
+    return Transfer(
+        id=row["id"],
+        operator_id=row["operator_id"],
+        player=row["player_id"],
+        provider=row["provider"],
+        direction=Direction(row["direction"]),
+        amount=row["amount"],
+        currency=row["currency"],
+        state=TransferState(row["state"]),
+        version=row["version"],
+        created_at=row["created_at"],
+        orphan_at=row["orphan_at"],
+        lease_epoch=row["lease_epoch"],
+        legs=legs,
+        settled_at=row["settled_at"],
+        cancel_requested_at=row["cancel_requested_at"],
+        reason_code=row["reason_code"],
+    )
+
+
+def _leg(row: RowMapping, attempts: list[RowMapping], evidence: list[RowMapping]) -> Leg:
+    ordinal = row["ordinal"]
+    return Leg(
+        ordinal=ordinal,
+        holder=row["holder"],
+        side=Side(row["side"]),
+        state=LegState(row["state"]),
+        step=Step(row["step"]) if row["step"] else None,
+        undoes=row["undoes"],
+        reference=row["reference"],
+        provider_reference=row["provider_reference"],
+        unknown_since=row["unknown_since"],
+        attempts=tuple(
+            Attempt(a["attempt"], Step(a["step"]), a["sent_at"], a["wire_until"]) for a in attempts if a["ordinal"] == ordinal
+        ),
+        evidence=tuple(_evidence(e) for e in evidence if e["ordinal"] == ordinal),
+    )
+
+
+def _evidence(row: RowMapping) -> Evidence:
+    return Evidence(
+        id=row["id"],
+        ordinal=row["ordinal"],
+        source=Source(row["source"]),
+        reply=Reply(Answer(row["answer"]), **{name: row[name] for name in _REPLY_FIELDS}),
+        at=row["at"],
+        step=Step(row["step"]) if row["step"] else None,
+        attempt=row["attempt"],
+    )
+
+
+def _leg_columns(leg: Leg) -> dict[str, Any]:
+    return {
+        "ordinal": leg.ordinal,
+        "holder": leg.holder,
+        "side": leg.side.value,
+        "undoes": leg.undoes,
+        "state": leg.state.value,
+        "step": leg.step.value if leg.step else None,
+        "reference": leg.reference,
+        "provider_reference": leg.provider_reference,
+        "unknown_since": leg.unknown_since,
+    }

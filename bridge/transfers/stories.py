@@ -1,0 +1,107 @@
+"""Reads: one transfer with its legs, a page of transfers, one transfer's whole story. Nothing moves here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Table, select
+
+from bridge import db, models
+from bridge.errors import NotFound
+from bridge.runtime import Runtime
+from bridge.transfers import rows
+from bridge.transfers.facts import Leg
+
+_case: Table = models.metadata.tables["orphan_case"]
+
+PAGE_AT_MOST = 200
+
+
+@dataclass(frozen=True)
+class Story:
+    """A transfer's row and its legs, as the API and the command line show them."""
+
+    row: Mapping[str, Any]
+    legs: tuple[Leg, ...]
+
+    @property
+    def provider_reference(self) -> str | None:
+        """The provider's own id of the transfer, once it is known."""
+        return next((leg.provider_reference for leg in self.legs if leg.provider_reference), None)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Transfers, newest first; `cursor` continues behind the last one, None at the end."""
+
+    stories: tuple[Story, ...]
+    cursor: str | None
+
+
+def one(runtime: Runtime, operator_id: int, transfer_id: str) -> Story:
+    """One transfer of an operator; raises NotFound, also for another operator's."""
+    with db.reading(runtime.engine) as connection:
+        return _story(connection, _row(connection, operator_id, transfer_id))
+
+
+def page(
+    runtime: Runtime, operator_id: int | None, filters: Mapping[str, str], cursor: str | None, limit: int
+) -> Page:
+    """Transfers by `state`, `provider`, `player_id`, newest first. `operator_id` None: everybody's (command line)."""
+    table = rows.transfer_table
+    query = select(table).order_by(table.c.id.desc()).limit(min(limit, PAGE_AT_MOST) + 1)
+    if operator_id is not None:
+        query = query.where(table.c.operator_id == operator_id)
+    for name, value in filters.items():
+        query = query.where(table.c[name] == value)
+    if cursor is not None:
+        query = query.where(table.c.id < cursor)  # ids are UUIDv7 behind a fixed prefix: they sort by creation
+    with db.reading(runtime.engine) as connection:
+        found = connection.execute(query).mappings().all()
+        kept = found[: min(limit, PAGE_AT_MOST)]
+        stories = tuple(_story(connection, row) for row in kept)
+    return Page(stories, kept[-1]["id"] if len(found) > len(kept) else None)
+
+
+def history(runtime: Runtime, operator_id: int | None, transfer_id: str) -> list[dict[str, Any]]:
+    """Everything that happened to a transfer, oldest first: moves, requests and evidence on one time axis."""
+    with db.reading(runtime.engine) as connection:
+        _row(connection, operator_id, transfer_id)
+        moves = _all(connection, rows.history_table, transfer_id, "id")
+        attempts = _all(connection, rows.attempt_table, transfer_id, "attempt")
+        evidence = _all(connection, rows.evidence_table, transfer_id, "id")
+    entries = [{"kind": "move", **row} for row in moves]
+    entries += [{"kind": "request", "at": row["sent_at"], **row} for row in attempts]
+    entries += [{"kind": "evidence", **row} for row in evidence]
+    order = {"request": 0, "evidence": 1, "move": 2}
+    return sorted(entries, key=lambda entry: (entry["at"], order[entry["kind"]], entry.get("id", 0)))
+
+
+def case_of(runtime: Runtime, transfer_id: str) -> RowMapping | None:
+    """The case of a transfer, None if it never had one."""
+    with db.reading(runtime.engine) as connection:
+        return connection.execute(select(_case).where(_case.c.transfer_id == transfer_id)).mappings().first()
+
+
+def _row(connection: Connection, operator_id: int | None, transfer_id: str) -> RowMapping:
+    table = rows.transfer_table
+    query = select(table).where(table.c.id == transfer_id)
+    if operator_id is not None:
+        query = query.where(table.c.operator_id == operator_id)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        raise NotFound("There is no such transfer.")
+    return row
+
+
+def _story(connection: Connection, row: RowMapping) -> Story:
+    transfer = rows.load(connection, row["id"])
+    assert transfer is not None
+    return Story(dict(row), transfer.legs)
+
+
+def _all(connection: Connection, table: Table, transfer_id: str, order: str) -> list[dict[str, Any]]:
+    query = select(table).where(table.c.transfer_id == transfer_id).order_by(table.c[order])
+    return [dict(row) for row in connection.execute(query).mappings()]

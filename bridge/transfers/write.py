@@ -1,0 +1,100 @@
+"""Writes a draft: evidence, legs, attempt, postings, case and history, in the caller's one transaction,
+behind its conditional update. State, money and proof are committed together or not at all (I-14)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection
+
+from bridge import cases, ledger, log
+from bridge.evidence import Evidence
+from bridge.runtime import Runtime
+from bridge.transfers import fold, rows
+from bridge.transfers.draft import Draft, Move
+from bridge.transfers.facts import Transfer
+from statemachines import TransferState
+
+_log = log.get("transfers")
+
+
+def write(connection: Connection, runtime: Runtime, draft: Draft, before: TransferState | None, now: int) -> None:
+    """Write everything but the transfer's own row. `before`: the state it had, None for a new one.
+
+    Raises ledger.FloorReached when a wallet does not hold what would be taken from it.
+    """
+    transfer = draft.transfer
+    for leg in transfer.legs:
+        if leg.ordinal in draft.new_legs:
+            rows.insert_leg(connection, transfer.id, leg)
+        elif leg.ordinal in draft.changed_legs:
+            rows.update_leg(connection, transfer.id, leg)
+    ids = {id(piece): _store_found(connection, runtime, draft, piece) for piece in draft.found}
+    if draft.attempt is not None:
+        rows.insert_attempt(connection, runtime, transfer, draft.attempt)
+    if draft.moves:
+        _post(connection, transfer, now)
+    moves = [*draft.moves, *_move_case(connection, runtime, draft, before, now)]
+    record(connection, runtime, transfer, moves, now, ids)
+    if before is not transfer.state:
+        _log.info("transfer moved", transfer=transfer.id, source=before, target=transfer.state, reason=draft.reason)
+
+
+def _store_found(connection: Connection, runtime: Runtime, draft: Draft, piece: Evidence) -> int:
+    leg = next(leg for leg in draft.transfer.legs if leg.ordinal == piece.ordinal)
+    epoch = draft.transfer.lease_epoch
+    return rows.insert_evidence(connection, draft.transfer, leg, piece, worker=runtime.worker, lease_epoch=epoch)
+
+
+def _post(connection: Connection, transfer: Transfer, now: int) -> None:
+    cause = ledger.Cause(
+        transfer.operator_id, transfer.player, transfer.currency, transfer.version, now, transfer_id=transfer.id
+    )
+    accounts = ledger.accounts_of(transfer.direction, transfer.provider, transfer.player)
+    ledger.take_position(connection, cause, accounts, transfer.amount, fold.position(transfer))
+
+
+def _move_case(
+    connection: Connection, runtime: Runtime, draft: Draft, before: TransferState | None, now: int
+) -> list[Move]:
+    """An orphan has an open case in the same transaction; a proved end closes it."""
+    transfer = draft.transfer
+    if before is transfer.state:
+        return []
+    reason = draft.reason[0] if draft.reason is not None else ""
+    moved = None
+    if transfer.state is TransferState.ORPHANED:
+        moved = cases.open_for(connection, runtime.ids, transfer.id, reason, now)
+    elif before is TransferState.ORPHANED:
+        moved = cases.settle(connection, transfer.id, now)
+    return [] if moved is None else [Move("case", moved.trigger, moved.source, moved.target, reason)]
+
+
+def record(
+    connection: Connection,
+    runtime: Runtime,
+    transfer: Transfer,
+    moves: Sequence[Move],
+    now: int,
+    stored: Mapping[int, int] | None = None,
+) -> None:
+    """Write moves into the history of `transfer.version`; `stored`: id() of found evidence → its row."""
+    rows.insert_history(
+        connection,
+        [
+            {
+                "transfer_id": transfer.id,
+                "version": transfer.version,
+                "subject": move.subject,
+                "trigger": move.trigger,
+                "source": move.source,
+                "target": move.target,
+                "reason": move.reason,
+                "evidence_id": None if move.proof is None else (move.proof.id or (stored or {}).get(id(move.proof))),
+                "actor": runtime.worker,
+                "lease_epoch": transfer.lease_epoch,
+                "at": now,
+            }
+            for move in moves
+        ],
+    )
