@@ -1,0 +1,1 @@
+"""Tests mirror the tree; `tests.proof` and `tests.chaos` are programs of their own."""
