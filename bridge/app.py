@@ -14,7 +14,7 @@ def compose(config: Config, clock: Clock | None = None) -> Runtime:
     log.configure()
     clock = clock or SystemClock()
     currencies = Currencies(config.currencies)
-    providers = {
-        name: build_provider(name, settings, currencies, clock) for name, settings in config.providers.items()
-    }
-    return Runtime(config=config, engine=db.connect(config.database), providers=providers, currencies=currencies, clock=clock)
+    providers = {name: build_provider(name, settings, currencies, clock) for name, settings in config.providers.items()}
+    return Runtime(
+        config=config, engine=db.connect(config.database), providers=providers, currencies=currencies, clock=clock
+    )

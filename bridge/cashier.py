@@ -94,7 +94,9 @@ def _amount(runtime: Runtime, wish: CashWish) -> int:
 
 def _pin_refusal(runtime: Runtime, key: Key, wish: CashWish) -> Stored:
     refusal = Declined(
-        "The wallet does not hold this amount.", code="insufficient_funds", fields={"amount": "exceeds the wallet's balance"}
+        "The wallet does not hold this amount.",
+        code="insufficient_funds",
+        fields={"amount": "exceeds the wallet's balance"},
     )
     with db.writing(runtime.engine) as connection:
         stored = idempotency.take(connection, key, asdict(wish), None, runtime.clock.now())

@@ -59,7 +59,8 @@ class EngineSection(Section):
     """Driving and resolving."""
 
     lease_slack_seconds: Seconds = Field(
-        5, description="Added to the longest call of a step: the life of a lease. A paused worker has this long to send."
+        5,
+        description="Added to the longest call of a step: the life of a lease. A paused worker has this long to send.",
     )
     resolve_every_seconds: Seconds = Field(1, description="How often the resolver looks for due transfers.")
     resolve_threads: int = Field(8, ge=1, description="Transfers that one resolver drives side by side.")
@@ -70,7 +71,8 @@ class EngineSection(Section):
         description="Waits between look-ups of an unproved transfer; the last one repeats for ever.",
     )
     aftercare_seconds: tuple[float, ...] = Field(
-        (60, 600, 3600, 86400), description="When a transfer reversed without the provider's refusal is looked up again."
+        (60, 600, 3600, 86400),
+        description="When a transfer reversed without the provider's refusal is looked up again.",
     )
 
 
@@ -78,7 +80,8 @@ class ProviderSection(Section):
     """One game provider: what only the operator knows of it."""
 
     operator: str = Field(
-        min_length=1, description="The operator whose account at the provider this is: nobody else's players may use it."
+        min_length=1,
+        description="The operator whose account at the provider this is: nobody else's players may use it.",
     )
     protocol: Literal["qtech"] = Field(description="The wire protocol it speaks.")
     base_url: str = Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$", description="Where it answers.")
@@ -156,5 +159,7 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What wins over what: arguments, then the environment, then the file; nothing else is read."""
+        del dotenv_settings, file_secret_settings  # the library hands them over by name
         file = Path(os.environ.get(CONFIG_VARIABLE, "bridge.toml"))
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, file)

@@ -65,7 +65,7 @@ def find(connection: Connection, key: Key, body: Mapping[str, Any]) -> Stored | 
     first = orjson.loads(row["body"])
     differing = sorted(name for name in {*first, *body} if first.get(name) != body.get(name))
     if differing:
-        fields = {name: "differs from the body this key was first used with" for name in differing}
+        fields = dict.fromkeys(differing, "differs from the body this key was first used with")
         raise KeyReused(fields=fields, transfer_id=row["subject_id"])
     return Stored(row["subject_id"], row["answered"], row["status"], row["response"])
 
@@ -73,9 +73,7 @@ def find(connection: Connection, key: Key, body: Mapping[str, Any]) -> Stored | 
 def remember(connection: Connection, key: Key, status: int, response: str) -> Stored:
     """Keep the first final answer; whoever comes second gets the bytes of the first."""
     connection.execute(
-        update(_key)
-        .where(*_is(key), _key.c.status.is_(None))
-        .values(status=status, response=response, answered=True)
+        update(_key).where(*_is(key), _key.c.status.is_(None)).values(status=status, response=response, answered=True)
     )
     row = connection.execute(select(_key).where(*_is(key))).mappings().one()
     return Stored(row["subject_id"], True, row["status"], row["response"])

@@ -144,7 +144,9 @@ def cached_balance(connection: Connection, operator_id: int, account: str, curre
     return int(connection.execute(query).scalar() or 0)
 
 
-def player_sums(connection: Connection, operator_id: int, player_id: str, as_of: int | None) -> dict[tuple[str, str], int]:
+def player_sums(
+    connection: Connection, operator_id: int, player_id: str, as_of: int | None
+) -> dict[tuple[str, str], int]:
     """(account, currency) → sum of the postings that carry this player, up to `as_of` microseconds."""
     query = select(_posting.c.debit, _posting.c.credit, _posting.c.currency, func.sum(_posting.c.amount)).where(
         _posting.c.operator_id == operator_id, _posting.c.player_id == player_id

@@ -106,8 +106,6 @@ class Descriptor:
     lookup_deadline: float  # total deadline of a look-up or a balance read
 
 
-
-
 @dataclass(frozen=True)
 class Effect:
     """One outside effect, exactly as committed: what to do for whom, under which reference."""

@@ -42,12 +42,15 @@ class SystemClock:
     _boot = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
     def now(self) -> int:
+        """As Clock.now."""
         return time.time_ns() // 1000
 
     def monotonic(self) -> float:
+        """As Clock.monotonic."""
         return time.clock_gettime(self._boot)
 
     def sleep(self, seconds: float) -> None:
+        """As Clock.sleep."""
         time.sleep(seconds)
 
 

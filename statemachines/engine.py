@@ -98,8 +98,7 @@ class StateMachine:
         """The table as a mermaid state diagram, drawn from the same rows that decide."""
         rows = [f"    [*] --> {next(iter(self.states)).value}"]
         rows += [
-            f"    {edge.source.value} --> {edge.target.value}: {edge.trigger} [{edge.condition}]"
-            for edge in self.edges
+            f"    {edge.source.value} --> {edge.target.value}: {edge.trigger} [{edge.condition}]" for edge in self.edges
         ]
         rows += [f"    {state.value} --> [*]" for state in self.states if not self.leaving(state.value)]
         return "\n".join(["stateDiagram-v2", *rows])

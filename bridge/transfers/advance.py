@@ -167,9 +167,7 @@ def effect_of(transfer: Transfer) -> Effect:
     """The outside effect of a transfer, exactly as committed."""
     leg = transfer.outside
     assert leg.reference is not None
-    return Effect(
-        leg.reference, leg.provider_reference, leg.side, transfer.player, transfer.amount, transfer.currency
-    )
+    return Effect(leg.reference, leg.provider_reference, leg.side, transfer.player, transfer.amount, transfer.currency)
 
 
 def _columns(draft: Draft, now: int) -> dict[str, Any]:

@@ -82,7 +82,9 @@ def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Begun:
         direction = Direction(wish.direction)
         if direction is Direction.IN and open_until:
             wait = max(1, (open_until - now) // SECOND + 1)
-            raise Unavailable(f"{wish.provider} answers too little at present", code="provider_unavailable", after_seconds=wait)
+            raise Unavailable(
+                f"{wish.provider} answers too little at present", code="provider_unavailable", after_seconds=wait
+            )
         transfer = _intended(runtime, key.operator_id, transfer_id, direction, amount, wish, now)
         outcome = _commit(connection, runtime, transfer, key.text, now, queued=queued or bool(open_until))
         if direction is Direction.IN:
@@ -224,7 +226,9 @@ def _resolve_lane(runtime: Runtime, operator_id: int, wish: Wish) -> None:
 def _pin_refusal(runtime: Runtime, key: Key, wish: Wish) -> Stored:
     """Keep "insufficient funds" with the key for ever, even if the balance is later sufficient (I-23)."""
     refusal = Declined(
-        "The wallet does not hold this amount.", code="insufficient_funds", fields={"amount": "exceeds the wallet's balance"}
+        "The wallet does not hold this amount.",
+        code="insufficient_funds",
+        fields={"amount": "exceeds the wallet's balance"},
     )
     with db.writing(runtime.engine) as connection:
         stored = idempotency.take(connection, key, asdict(wish), None, runtime.clock.now())

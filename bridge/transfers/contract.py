@@ -16,6 +16,7 @@ from bridge.transfers.fold import Finding, Verdict, collided, reservation
 from statemachines import LegState, TransferState
 
 PREPARES_AT_MOST = 2  # one retry can still be completed inside the expiry; a third could not
+TWO_PHASES = 2
 COMPLETES_AT_MOST = 3  # each is idempotent at the provider; more would only be noise before the expiry
 
 
@@ -106,18 +107,23 @@ def needs_aftercare(leg: Leg, descriptor: Descriptor, finding: Finding) -> bool:
     return finding.proof.reply.answer is Answer.CANCELLED or finding.proof.reply.code == "never_completed"
 
 
-def explain(leg: Leg) -> str:
+def explain(transfer: Transfer) -> str:
     """In words for a person: what was sent, and what was answered, so that the doubt can be judged."""
-    sent = ", ".join(f"{a.step.value} ({_told(leg.answer_to(a))})" for a in leg.attempts) or "nothing was sent"
+    leg = transfer.outside
+    sent = ", ".join(f"{a.step.value} ({_told(leg.answer_to(a))})" for a in leg.attempts) or "nothing"
     asked = leg.lookups()
-    if not asked:
-        return f"sent: {sent}; could not be looked up" if leg.attempts else sent
-    return f"sent: {sent}; looked up {len(asked)} times, last answer {_told(asked[-1])}"
+    story = f"sent: {sent}; looked up {len(asked)} times"
+    if asked:
+        story += f", last answer {_told(asked[-1])}"
+    odd = next((e for e in leg.evidence if e.reply.amount not in (None, transfer.amount)), None)
+    if odd is not None:
+        story += f"; an answer told {odd.reply.amount} minor units where {transfer.amount} were meant"
+    return story
 
 
 def describe(descriptor: Descriptor) -> dict[str, str]:
     """The contract in words, situation → what the engine does: printed by `bridge providers`."""
-    contract = {
+    return {
         "prepare unanswered": "retry the same id while it can still be completed, then hold until it has died"
         if descriptor.same_id is SameId.REPLAY
         else "hold until it has died",
@@ -127,7 +133,6 @@ def describe(descriptor: Descriptor) -> dict[str, str]:
         else f"proves absence after {descriptor.absence.after:g} s, seen {descriptor.absence.times} times",
         "cancel wished": "void at the provider" if descriptor.cancel is Cancel.YES else "hold",
     }
-    return contract
 
 
 # --- one leg ------------------------------------------------------------------------------------------
@@ -153,15 +158,15 @@ def _drive(
             assert_never(unreachable)
 
 
-def _before_complete(
-    transfer: Transfer, leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int
-) -> NextStep:
+def _before_complete(transfer: Transfer, leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> NextStep:
     """Only a prepare, or completes that provably never left: nothing has moved, and time is running out."""
     if leg.step is not Step.PREPARE and reservation(transfer) is not None:
         again = _finish(transfer, leg, descriptor, now) if leg.step is Step.COMPLETE else None
         return again or _hold(leg, descriptor, schedule, now)
     before = _complete_before(leg, descriptor)
-    answered_otherwise = any(e.reply.answer in (Answer.RESERVED, Answer.CANCELLED, Answer.NOT_APPLIED) for e in leg.evidence)
+    answered_otherwise = any(
+        e.reply.answer in (Answer.RESERVED, Answer.CANCELLED, Answer.NOT_APPLIED) for e in leg.evidence
+    )
     if (
         descriptor.same_id is SameId.REPLAY
         and transfer.cancel_requested_at is None
@@ -179,9 +184,7 @@ def _hold(leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> Res
     return Rest(dies if now < dies else now + _longest_wait(schedule))
 
 
-def _after_complete(
-    transfer: Transfer, leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int
-) -> NextStep:
+def _after_complete(transfer: Transfer, leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> NextStep:
     """A complete may have moved the money: only a look-up can tell; while it says "pending", finish it."""
     last = leg.evidence[-1] if leg.evidence else None
     if last is not None and last.reply.answer is Answer.IN_PROGRESS:
@@ -235,7 +238,7 @@ def _aftercare(
 def _never_completed(leg: Leg, descriptor: Descriptor) -> bool:
     """Two-phase: no complete was ever committed as sent, or each one provably never left. A reference that
     was final at our very first prepare is somebody else's story, or ours from before a restored backup."""
-    return descriptor.phases == 2 and not leg.effective(Step.COMPLETE) and not collided(leg)
+    return descriptor.phases == TWO_PHASES and not leg.effective(Step.COMPLETE) and not collided(leg)
 
 
 def _complete_before(leg: Leg, descriptor: Descriptor) -> int:

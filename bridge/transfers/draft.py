@@ -41,7 +41,7 @@ class Draft:
     new_legs: set[int] = field(default_factory=set)
     attempt: Attempt | None = None
     reason: tuple[str, str] | None = None
-    finding: fold.Finding = fold.Finding(fold.Verdict.OPEN)
+    finding: fold.Finding = field(default_factory=lambda: fold.Finding(fold.Verdict.OPEN))
 
     def put(self, leg: Leg) -> None:
         """Replace a leg of the transfer, or add a new one."""
@@ -99,7 +99,7 @@ def send(draft: Draft, step: Step, now: int, wire_until: int) -> Attempt:
     facts = LegFacts(intent_committed=True, resend_allowed=trigger == "resend")
     attempt = Attempt(len(leg.attempts) + 1, step, now, wire_until)
     moved = draft.move_leg(leg, trigger, facts, f"{step.value}, attempt {attempt.number}")
-    draft.put(replace(moved, step=step, attempts=(*leg.attempts, attempt), unknown_since=None))
+    draft.put(replace(moved, step=step, attempts=(*leg.attempts, attempt)))
     draft.attempt = attempt
     return attempt
 
@@ -119,6 +119,9 @@ def _move_outside_leg(draft: Draft) -> None:
     proof = draft.finding.proof
     leg = draft.transfer.outside
     if draft.finding.verdict in (fold.Verdict.OPEN, fold.Verdict.MISMATCHED) or proof is None:
+        last = leg.evidence[-1] if leg.evidence else None
+        if last is not None and last.reply.answer is Answer.UNKNOWN and leg.unknown_since is None:
+            draft.put(replace(leg, unknown_since=last.at))
         return
     happened = proof.reply.answer is Answer.APPLIED
     target, trigger = (LegState.APPLIED, "apply") if happened else (LegState.REFUSED, "refuse")
@@ -158,7 +161,7 @@ def _reason(draft: Draft, trigger: str) -> tuple[str, str]:
     if trigger == "orphan":
         word = {fold.Verdict.CONTRADICTED: "contradiction", fold.Verdict.MISMATCHED: "mismatch"}
         unproved = "reference_conflict" if fold.collided(leg) else "unproved"
-        return word.get(draft.finding.verdict, unproved), contract.explain(leg)
+        return word.get(draft.finding.verdict, unproved), contract.explain(draft.transfer)
     assert proof is not None
     if proof.source is Source.CONTRACT and proof.reply.code == "never_left":
         return "provider_unreachable", proof.reply.detail

@@ -169,7 +169,9 @@ def _is_void(transfer: Transfer, leg: Leg, piece: Evidence) -> bool:
 def _is_inferred_cancel(leg: Leg, piece: Evidence) -> bool:
     """protocols.md §1.1, inference (a): a repeated prepare that finds its reference final can only find it
     cancelled, when nobody ever sent the complete that needs the provider's id."""
-    return _says_reference_is_final(piece) and piece.attempt > 1 and not leg.effective(Step.COMPLETE) and not collided(leg)
+    return (
+        _says_reference_is_final(piece) and piece.attempt > 1 and not leg.effective(Step.COMPLETE) and not collided(leg)
+    )
 
 
 def _says_reference_is_final(piece: Evidence) -> bool:
@@ -192,12 +194,16 @@ def _repeated_negative_lookups(transfer: Transfer, leg: Leg, descriptor: Descrip
 
 
 def _proved_absence(leg: Leg, descriptor: Descriptor) -> list[Evidence]:
-    """"Not found" proves absence only by the descriptor's rule, and only while the provider still remembers."""
+    """The answer "not found" proves absence only by the rule, and only while the provider still remembers."""
     rule = descriptor.absence
     if rule is None or not leg.attempts:
         return []
     begins = max(leg.quiet_since(a) for a in leg.attempts) + int(rule.after * SECOND)
-    ends = None if descriptor.lookup_retention is None else leg.attempts[0].sent_at + int(descriptor.lookup_retention * SECOND)
+    ends = (
+        None
+        if descriptor.lookup_retention is None
+        else leg.attempts[0].sent_at + int(descriptor.lookup_retention * SECOND)
+    )
     spaced: list[Evidence] = []
     for piece in leg.lookups(begins):
         if piece.reply.answer is not Answer.NOT_FOUND or (ends is not None and piece.at > ends):

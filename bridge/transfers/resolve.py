@@ -56,7 +56,7 @@ def resolve_or_set_aside(runtime: Runtime, claim: Claim) -> bool:
     false when that happened."""
     try:
         resolve(runtime, claim)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever is wrong with one row, the others are driven on
         _log.exception("transfer set aside", transfer=claim.transfer_id)
         _set_aside(runtime, claim)
         return False

@@ -153,7 +153,9 @@ def _leg(row: RowMapping, attempts: list[RowMapping], evidence: list[RowMapping]
         provider_reference=row["provider_reference"],
         unknown_since=row["unknown_since"],
         attempts=tuple(
-            Attempt(a["attempt"], Step(a["step"]), a["sent_at"], a["wire_until"]) for a in attempts if a["ordinal"] == ordinal
+            Attempt(a["attempt"], Step(a["step"]), a["sent_at"], a["wire_until"])
+            for a in attempts
+            if a["ordinal"] == ordinal
         ),
         evidence=tuple(_evidence(e) for e in evidence if e["ordinal"] == ordinal),
     )

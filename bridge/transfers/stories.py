@@ -46,9 +46,7 @@ def one(runtime: Runtime, operator_id: int, transfer_id: str) -> Story:
         return _story(connection, _row(connection, operator_id, transfer_id))
 
 
-def page(
-    runtime: Runtime, operator_id: int | None, filters: Mapping[str, str], cursor: str | None, limit: int
-) -> Page:
+def page(runtime: Runtime, operator_id: int | None, filters: Mapping[str, str], cursor: str | None, limit: int) -> Page:
     """Transfers by `state`, `provider`, `player_id`, newest first. `operator_id` None: everybody's (command line)."""
     table = rows.transfer_table
     query = select(table).order_by(table.c.id.desc()).limit(min(limit, PAGE_AT_MOST) + 1)

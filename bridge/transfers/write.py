@@ -37,7 +37,8 @@ def write(connection: Connection, runtime: Runtime, draft: Draft, before: Transf
     moves = [*draft.moves, *_move_case(connection, runtime, draft, before, now)]
     record(connection, runtime, transfer, moves, now, ids)
     if before is not transfer.state:
-        _log.info("transfer moved", transfer=transfer.id, source=before, target=transfer.state, reason=draft.reason)
+        reason = draft.reason[0] if draft.reason is not None else ""
+        _log.info("transfer moved", transfer=transfer.id, source=before, target=transfer.state, reason=reason)
 
 
 def _store_found(connection: Connection, runtime: Runtime, draft: Draft, piece: Evidence) -> int:

@@ -15,6 +15,7 @@ APPEND_ONLY = ("posting", "evidence", "attempt", "history", "cash_movement")
 
 
 def upgrade() -> None:
+    """Create every table, then guard those that are append only."""
     for create in (
         _breaker,
         _job_run,
@@ -120,9 +121,7 @@ def _idempotency_key() -> None:
         sa.Column("status", sa.Integer(), nullable=True),
         sa.Column("response", sa.String(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["operator_id"], ["operator.id"], name=op.f("fk_idempotency_key_operator_id")
-        ),
+        sa.ForeignKeyConstraint(["operator_id"], ["operator.id"], name=op.f("fk_idempotency_key_operator_id")),
         sa.PrimaryKeyConstraint("operator_id", "operation", "key", name=op.f("pk_idempotency_key")),
     )
 
@@ -155,9 +154,7 @@ def _account() -> None:
         ),
         sa.PrimaryKeyConstraint("operator_id", "account", "currency", name=op.f("pk_account")),
     )
-    op.create_index(
-        op.f("ix_account_operator_id_player_id"), "account", ["operator_id", "player_id"], unique=False
-    )
+    op.create_index(op.f("ix_account_operator_id_player_id"), "account", ["operator_id", "player_id"], unique=False)
 
 
 def _cash_movement() -> None:
@@ -214,12 +211,8 @@ def _transfer() -> None:
         sa.Column("lease_epoch", sa.BigInteger(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.CheckConstraint("direction IN ('in', 'out')", name=op.f("ck_transfer_direction")),
-        sa.CheckConstraint(
-            "state IN ('pending', 'confirmed', 'reversed', 'orphaned')", name=op.f("ck_transfer_state")
-        ),
-        sa.CheckConstraint(
-            "wake_at IS NOT NULL OR state IN ('confirmed', 'reversed')", name=op.f("ck_transfer_awake")
-        ),
+        sa.CheckConstraint("state IN ('pending', 'confirmed', 'reversed', 'orphaned')", name=op.f("ck_transfer_state")),
+        sa.CheckConstraint("wake_at IS NOT NULL OR state IN ('confirmed', 'reversed')", name=op.f("ck_transfer_awake")),
         sa.CheckConstraint("amount > 0", name=op.f("ck_transfer_amount")),
         sa.ForeignKeyConstraint(
             ["operator_id", "player_id"],
@@ -228,9 +221,7 @@ def _transfer() -> None:
         ),
         sa.ForeignKeyConstraint(["operator_id"], ["operator.id"], name=op.f("fk_transfer_operator_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_transfer")),
-        sa.UniqueConstraint(
-            "operator_id", "idempotency_key", name=op.f("uq_transfer_operator_id_idempotency_key")
-        ),
+        sa.UniqueConstraint("operator_id", "idempotency_key", name=op.f("uq_transfer_operator_id_idempotency_key")),
     )
     op.create_index(op.f("ix_transfer_operator_id_id"), "transfer", ["operator_id", "id"], unique=False)
     op.create_index(
@@ -256,12 +247,8 @@ def _leg() -> None:
         sa.Column("provider_reference", sa.String(), nullable=True),
         sa.Column("unknown_since", sa.BigInteger(), nullable=True),
         sa.CheckConstraint("side IN ('debit', 'credit')", name=op.f("ck_leg_side")),
-        sa.CheckConstraint(
-            "state IN ('planned', 'sent', 'reserved', 'applied', 'refused')", name=op.f("ck_leg_state")
-        ),
-        sa.CheckConstraint(
-            "step IS NULL OR step IN ('prepare', 'complete', 'void')", name=op.f("ck_leg_step")
-        ),
+        sa.CheckConstraint("state IN ('planned', 'sent', 'reserved', 'applied', 'refused')", name=op.f("ck_leg_state")),
+        sa.CheckConstraint("step IS NULL OR step IN ('prepare', 'complete', 'void')", name=op.f("ck_leg_step")),
         sa.ForeignKeyConstraint(["transfer_id"], ["transfer.id"], name=op.f("fk_leg_transfer_id")),
         sa.PrimaryKeyConstraint("transfer_id", "ordinal", name=op.f("pk_leg")),
         sa.UniqueConstraint("holder", "reference", name=op.f("uq_leg_holder_reference")),
@@ -301,14 +288,10 @@ def _posting() -> None:
         sa.Column("debit_version", sa.BigInteger(), nullable=True),
         sa.Column("credit_version", sa.BigInteger(), nullable=True),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint(
-            "(transfer_id IS NULL) <> (cash_movement_id IS NULL)", name=op.f("ck_posting_cause")
-        ),
+        sa.CheckConstraint("(transfer_id IS NULL) <> (cash_movement_id IS NULL)", name=op.f("ck_posting_cause")),
         sa.CheckConstraint("amount > 0", name=op.f("ck_posting_amount")),
         sa.CheckConstraint("debit <> credit", name=op.f("ck_posting_sides")),
-        sa.ForeignKeyConstraint(
-            ["cash_movement_id"], ["cash_movement.id"], name=op.f("fk_posting_cash_movement_id")
-        ),
+        sa.ForeignKeyConstraint(["cash_movement_id"], ["cash_movement.id"], name=op.f("fk_posting_cash_movement_id")),
         sa.ForeignKeyConstraint(["operator_id"], ["operator.id"], name=op.f("fk_posting_operator_id")),
         sa.ForeignKeyConstraint(["transfer_id"], ["transfer.id"], name=op.f("fk_posting_transfer_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_posting")),
@@ -389,15 +372,12 @@ def _evidence() -> None:
         sa.Column("worker", sa.String(), nullable=False),
         sa.Column("lease_epoch", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
-            "answer IN ('applied', 'reserved', 'not_applied', 'cancelled', 'in_progress', 'not_found', 'not_sent', 'unknown')",
+            "answer IN ('applied', 'reserved', 'not_applied', 'cancelled', "
+            "'in_progress', 'not_found', 'not_sent', 'unknown')",
             name=op.f("ck_evidence_answer"),
         ),
-        sa.CheckConstraint(
-            "source IN ('call', 'lookup', 'wallet', 'contract')", name=op.f("ck_evidence_source")
-        ),
-        sa.CheckConstraint(
-            "step IS NULL OR step IN ('prepare', 'complete', 'void')", name=op.f("ck_evidence_step")
-        ),
+        sa.CheckConstraint("source IN ('call', 'lookup', 'wallet', 'contract')", name=op.f("ck_evidence_source")),
+        sa.CheckConstraint("step IS NULL OR step IN ('prepare', 'complete', 'void')", name=op.f("ck_evidence_step")),
         sa.ForeignKeyConstraint(
             ["transfer_id", "ordinal"],
             ["leg.transfer_id", "leg.ordinal"],
@@ -405,9 +385,7 @@ def _evidence() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_evidence")),
     )
-    op.create_index(
-        op.f("ix_evidence_provider_source_at"), "evidence", ["provider", "source", "at"], unique=False
-    )
+    op.create_index(op.f("ix_evidence_provider_source_at"), "evidence", ["provider", "source", "at"], unique=False)
     op.create_index(op.f("ix_evidence_transfer_id"), "evidence", ["transfer_id"], unique=False)
 
 
