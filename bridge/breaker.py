@@ -20,10 +20,13 @@ _breaker: Table = models.metadata.tables["breaker"]
 _evidence: Table = models.metadata.tables["evidence"]
 
 
-def open_until(connection: Connection, provider: str) -> int:
-    """The instant of the next probe while the breaker is open, else 0."""
+def open_until(connection: Connection, provider: str, now: int) -> int:
+    """While the breaker is open: when it may be looked at again, never before `now`; else 0.
+
+    It stays open past its probe time until a probe succeeded: it is never tried out with money.
+    """
     row = connection.execute(select(_breaker).where(_breaker.c.provider == provider)).mappings().first()
-    return int(row["probe_at"]) if row is not None and row["open"] else 0
+    return max(int(row["probe_at"]), now + SECOND) if row is not None and row["open"] else 0
 
 
 def note_unknown(connection: Connection, provider: str, policy: ProviderSection, now: int) -> None:

@@ -40,8 +40,9 @@ def _sqlite(settings: DatabaseSection) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _durable(connection: Any, _record: object) -> None:
-        """WAL lets readers pass writers; FULL makes an answered commit survive a power cut."""
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        """WAL lets readers pass writers; FULL makes an answered commit survive a power cut; recursive
+        triggers make INSERT OR REPLACE fire the guard against DELETE."""
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
 
 from bridge import models
 from bridge.db import insert_if_absent
@@ -23,6 +23,24 @@ _posting: Table = models.metadata.tables["posting"]
 
 TRANSIT = "transit"
 CASHIER = "cashier"
+
+
+# Built once: on the hot path, building a statement costs more than running it.
+_INSERT_POSTING = insert(_posting)
+_POSTED = select(_posting.c.debit, _posting.c.credit, _posting.c.amount).where(
+    _posting.c.transfer_id == bindparam("transfer")
+)
+_CHANGE = (
+    update(_account)
+    .where(
+        _account.c.operator_id == bindparam("of_operator"),
+        _account.c.account == bindparam("of_account"),
+        _account.c.currency == bindparam("of_currency"),
+    )
+    .values(balance=_account.c.balance + bindparam("delta"), version=_account.c.version + 1)
+    .returning(_account.c.version)
+)
+_CHANGE_ABOVE_FLOOR = _CHANGE.where(_account.c.balance + bindparam("delta") >= 0)
 
 
 class FloorReached(Exception):
@@ -86,9 +104,7 @@ def take_position(
 
 def posted_by(connection: Connection, transfer_id: str) -> dict[str, int]:
     """What a transfer has posted so far, account by account, in minor units."""
-    rows = connection.execute(
-        select(_posting.c.debit, _posting.c.credit, _posting.c.amount).where(_posting.c.transfer_id == transfer_id)
-    )
+    rows = connection.execute(_POSTED, {"transfer": transfer_id})
     sums: dict[str, int] = {}
     for debit, credit, amount in rows:
         sums[debit] = sums.get(debit, 0) - amount
@@ -105,22 +121,21 @@ def post(connection: Connection, cause: Cause, debit: str, credit: str, amount: 
     versions: dict[str, int | None] = {}
     for account, delta in sorted(((debit, -amount), (credit, amount))):
         versions[account] = _touch(connection, cause, account, delta) if _is_players(account) else None
-    connection.execute(
-        insert(_posting).values(
-            operator_id=cause.operator_id,
-            player_id=cause.player_id,
-            transfer_id=cause.transfer_id,
-            cash_movement_id=cause.cash_movement_id,
-            version=cause.version,
-            debit=debit,
-            credit=credit,
-            amount=amount,
-            currency=cause.currency,
-            debit_version=versions[debit],
-            credit_version=versions[credit],
-            at=cause.at,
-        )
-    )
+    row = {
+        "operator_id": cause.operator_id,
+        "player_id": cause.player_id,
+        "transfer_id": cause.transfer_id,
+        "cash_movement_id": cause.cash_movement_id,
+        "version": cause.version,
+        "debit": debit,
+        "credit": credit,
+        "amount": amount,
+        "currency": cause.currency,
+        "debit_version": versions[debit],
+        "credit_version": versions[credit],
+        "at": cause.at,
+    }
+    connection.execute(_INSERT_POSTING, row)
 
 
 def balance(connection: Connection, operator_id: int, account: str, currency: str, as_of: int | None = None) -> int:
@@ -169,25 +184,16 @@ def open_account(connection: Connection, operator_id: int, account: str, currenc
 
 def _touch(connection: Connection, cause: Cause, account: str, delta: int) -> int:
     """Change a cached balance and count its version; the row is created when it is the first posting."""
-    change = (
-        update(_account)
-        .where(
-            _account.c.operator_id == cause.operator_id,
-            _account.c.account == account,
-            _account.c.currency == cause.currency,
-        )
-        .values(balance=_account.c.balance + delta, version=_account.c.version + 1)
-        .returning(_account.c.version)
-    )
+    which = {"of_operator": cause.operator_id, "of_account": account, "of_currency": cause.currency, "delta": delta}
     if account.startswith("wallet:") and delta < 0:
-        version = connection.execute(change.where(_account.c.balance >= -delta)).scalar()
+        version = connection.execute(_CHANGE_ABOVE_FLOOR, which).scalar()
         if version is None:
             raise FloorReached(account)
         return int(version)
-    version = connection.execute(change).scalar()
+    version = connection.execute(_CHANGE, which).scalar()
     if version is None:
         open_account(connection, cause.operator_id, account, cause.currency, cause.player_id)
-        version = connection.execute(change).scalar_one()
+        version = connection.execute(_CHANGE, which).scalar_one()
     return int(version)
 
 

@@ -308,9 +308,7 @@ class Outbound:
 
     def _exchange(self, call: _Call, request: PreparedRequest) -> Exchange:
         """Send and receive; raises where there is no whole answer."""
-        answer = self._session.send(
-            request, stream=True, allow_redirects=False, timeout=call.remaining(), proxies={}
-        )
+        answer = self._session.send(request, stream=True, allow_redirects=False, timeout=call.remaining(), proxies={})
         try:
             # What follows a 1xx is the answer to this request: unread, its connection must not be used again.
             body = b"" if answer.status_code < http.HTTPStatus.OK else _body(answer.raw)

@@ -13,7 +13,7 @@ class Position(StrEnum):
     TRANSIT = "transit"  # pending, the source has moved
     ARRIVED = "arrived"  # confirmed
     CUSTODY = "custody"  # orphaned: place unproved, or moved and not arrived
-    HOUSE = "house"  # orphaned: both sides have it, the house bears one
+    HOUSE = "house"  # orphaned: the wallet has it, and the game has or may have it too; the house bears one
 
 
 #                     source transit custody destination house

@@ -84,9 +84,8 @@ def advance(
             if seen is None:
                 raise UnknownTransfer(transfer_id)
             if fact is not None and not stored:
-                _store_fact(connection, runtime, seen, claim, fact)
+                seen = _store_fact(connection, runtime, seen, claim, fact)
                 stored = True
-                seen = rows.load(connection, transfer_id) or seen
             outcome = _one_round(connection, runtime, seen, claim, fact, may_ask=may_ask)
             if outcome is not None:
                 break
@@ -109,7 +108,7 @@ def _one_round(
     holding = claim is not None and claim.epoch == seen.lease_epoch
     draft = Draft(seen)
     settle(draft, descriptor, now, may_conclude=holding)
-    queued_until = breaker.open_until(connection, seen.provider) if _is_planned(draft.transfer) else 0
+    queued_until = breaker.open_until(connection, seen.provider, now) if _is_planned(draft.transfer) else 0
     step = contract.next_step(draft.transfer, descriptor, schedule_of(runtime), draft.finding, now, queued_until)
     order, schedule = None, rest(step, now)
     if holding and isinstance(step, contract.Send | contract.Ask) and (may_ask or isinstance(step, contract.Send)):
@@ -129,13 +128,16 @@ def _one_round(
     return Outcome(draft.transfer, order)
 
 
-def _store_fact(connection: Connection, runtime: Runtime, seen: Transfer, claim: Claim | None, fact: Fact) -> None:
+def _store_fact(connection: Connection, runtime: Runtime, seen: Transfer, claim: Claim | None, fact: Fact) -> Transfer:
+    """Store what was answered, whatever becomes of the move; the transfer as seen, with it."""
     leg = seen.outside
     piece = Evidence(NOT_STORED, leg.ordinal, fact.source, fact.reply, fact.at, fact.step, fact.attempt)
     epoch = claim.epoch if claim is not None else 0
-    rows.insert_evidence(connection, seen, leg, piece, worker=runtime.worker, lease_epoch=epoch)
+    number = rows.insert_evidence(connection, seen, leg, piece, worker=runtime.worker, lease_epoch=epoch)
     if fact.source is Source.CALL and fact.reply.answer is Answer.UNKNOWN:
         breaker.note_unknown(connection, seen.provider, runtime.policy(seen.provider), fact.at)
+    informed = replace(leg, evidence=(*leg.evidence, replace(piece, id=number)))
+    return replace(seen, legs=tuple(informed if each.ordinal == leg.ordinal else each for each in seen.legs))
 
 
 def order_for(
@@ -187,7 +189,7 @@ def rest(step: contract.NextStep, now: int) -> dict[str, Any]:
             wake_at = None
         case _:
             wake_at = now
-    return {"wake_at": wake_at, "lease_owner": None, "failures": 0}
+    return {"wake_at": wake_at, "lease_owner": None}
 
 
 def schedule_of(runtime: Runtime) -> contract.Schedule:

@@ -63,11 +63,11 @@ def begin(runtime: Runtime, operator_id: int, key_text: str, wish: Wish, *, queu
         # An earlier transfer on this lane is not proved: ask about it once, then let the policy speak.
         _resolve_lane(runtime, operator_id, wish)
     except ledger.FloorReached:
-        return Begun(None, stored=_pin_refusal(runtime, key, wish))
+        return _pin_refusal(runtime, key, wish)
     try:
         return _begin(runtime, key, wish, queued=queued)
     except ledger.FloorReached:
-        return Begun(None, stored=_pin_refusal(runtime, key, wish))
+        return _pin_refusal(runtime, key, wish)
 
 
 def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Begun:
@@ -78,7 +78,7 @@ def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Begun:
         if stored is not None:
             return Begun(stored.subject_id, stored=stored)
         amount = _check(connection, runtime, key.operator_id, wish)
-        open_until = breaker.open_until(connection, wish.provider)
+        open_until = breaker.open_until(connection, wish.provider, now)
         direction = Direction(wish.direction)
         if direction is Direction.IN and open_until:
             wait = max(1, (open_until - now) // SECOND + 1)
@@ -96,6 +96,8 @@ def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Begun:
 def _check(connection: Connection, runtime: Runtime, operator_id: int, wish: Wish) -> int:
     """The amount in minor units; raises Invalid naming each field that does not fit."""
     wrong: dict[str, str] = {}
+    if wish.direction not in set(Direction):
+        wrong["direction"] = 'must be "in" or "out"'
     policy = runtime.config.providers.get(wish.provider)
     if policy is None or policy.operator != players.operator_name(connection, operator_id):
         wrong["provider"] = "is not a provider of this operator"
@@ -112,6 +114,9 @@ def _check(connection: Connection, runtime: Runtime, operator_id: int, wish: Wis
         inexact = runtime.providers[wish.provider].refuses(amount, wish.currency)
         if inexact is not None:
             wrong["amount"] = inexact
+        longest = runtime.providers[wish.provider].descriptor.longest_player_id
+        if len(wish.player_id) > longest:
+            wrong["player_id"] = f"is longer than the {longest} characters that {wish.provider} keeps apart"
     wrong |= players.missing(connection, operator_id, wish.player_id, wish.currency)
     if wrong:
         raise Invalid(fields=wrong)
@@ -223,7 +228,7 @@ def _resolve_lane(runtime: Runtime, operator_id: int, wish: Wish) -> None:
         resolve.refresh(runtime, transfer_id, until)
 
 
-def _pin_refusal(runtime: Runtime, key: Key, wish: Wish) -> Stored:
+def _pin_refusal(runtime: Runtime, key: Key, wish: Wish) -> Begun:
     """Keep "insufficient funds" with the key for ever, even if the balance is later sufficient (I-23)."""
     refusal = Declined(
         "The wallet does not hold this amount.",
@@ -232,4 +237,5 @@ def _pin_refusal(runtime: Runtime, key: Key, wish: Wish) -> Stored:
     )
     with db.writing(runtime.engine) as connection:
         stored = idempotency.take(connection, key, asdict(wish), None, runtime.clock.now())
-        return stored or idempotency.remember(connection, key, refusal.status, problems.render(refusal))
+        stored = stored or idempotency.remember(connection, key, refusal.status, problems.render(refusal))
+        return Begun(stored.subject_id, stored=stored)

@@ -123,6 +123,9 @@ def _move_outside_leg(draft: Draft) -> None:
         if last is not None and last.reply.answer is Answer.UNKNOWN and leg.unknown_since is None:
             draft.put(replace(leg, unknown_since=last.at))
         return
+    frozen = draft.transfer.state is TransferState.ORPHANED and leg.state in (LegState.APPLIED, LegState.REFUSED)
+    if draft.finding.verdict is fold.Verdict.CONTRADICTED and frozen:
+        return  # loud once; whatever is told after it is for people to weigh
     happened = proof.reply.answer is Answer.APPLIED
     target, trigger = (LegState.APPLIED, "apply") if happened else (LegState.REFUSED, "refuse")
     leg = replace(leg, unknown_since=None)

@@ -87,6 +87,7 @@ class Transfer:
     settled_at: int | None = None
     cancel_requested_at: int | None = None
     reason_code: str | None = None
+    failures: int = 0
 
     @property
     def outside(self) -> Leg:

@@ -101,14 +101,17 @@ def position(transfer: Transfer) -> Position:
         return Position.NOTHING
     if transfer.state is TransferState.PENDING:
         return Position.TRANSIT if _source(transfer).state is LegState.APPLIED else Position.NOTHING
-    return Position.HOUSE if _both_sides_have_it(transfer) else Position.CUSTODY
+    return Position.HOUSE if _wallet_has_it(transfer) else Position.CUSTODY
 
 
-def _both_sides_have_it(transfer: Transfer) -> bool:
-    """In: the provider has it and the wallet got it back. Out: the wallet has it and the game never lost it."""
+def _wallet_has_it(transfer: Transfer) -> bool:
+    """Whether the wallet was given the amount before the doubt arose: back (in), or as the destination (out).
+
+    Becoming orphaned never touches a wallet: the player may have spent it, and taking back is for people.
+    """
     if transfer.direction is Direction.IN:
-        return transfer.given_back and transfer.outside.state is LegState.APPLIED
-    return transfer.inside.state is LegState.APPLIED and transfer.outside.state is LegState.REFUSED
+        return transfer.given_back
+    return transfer.inside.state is LegState.APPLIED
 
 
 def _source(transfer: Transfer) -> Leg:

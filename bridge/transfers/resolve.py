@@ -6,14 +6,18 @@ A claimed row is pushed into the future before it is driven, so one that always 
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, select, update
 
 from bridge import cases, db, log
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.transfers import rows
 from bridge.transfers.advance import Claim, Outcome, advance
+from bridge.transfers.draft import Move
 from bridge.transfers.drive import drive
+from bridge.transfers.write import record
 from statemachines import TransferState
 
 _log = log.get("resolver")
@@ -24,13 +28,16 @@ ESCALATE_AFTER_FAILURES = 5
 LONGEST_BACKOFF_SECONDS = 3600
 
 
-def claim_due(runtime: Runtime, limit: int, transfer_id: str | None = None) -> list[Claim]:
-    """Take up to `limit` due transfers, or the one named if it is not under somebody's live lease."""
+def claim_due(
+    runtime: Runtime, limit: int, transfer_id: str | None = None, states: Iterable[TransferState] = TransferState
+) -> list[Claim]:
+    """Take up to `limit` due transfers in one of `states`, or the one named if it is not under somebody's
+    live lease."""
     transfer, now = rows.transfer_table, runtime.clock.now()
     open_states = (TransferState.PENDING.value, TransferState.ORPHANED.value)
     due = select(transfer.c.id).order_by(transfer.c.wake_at).limit(limit).with_for_update(skip_locked=True)
     if transfer_id is None:
-        due = due.where(transfer.c.wake_at <= now)
+        due = due.where(transfer.c.wake_at <= now, transfer.c.state.in_([state.value for state in states]))
     else:
         unleased = (transfer.c.lease_owner.is_(None)) | (transfer.c.wake_at <= now)
         due = due.where(transfer.c.id == transfer_id, transfer.c.state.in_(open_states), unleased)
@@ -81,7 +88,17 @@ def _set_aside(runtime: Runtime, claim: Claim) -> None:
         backoff = min(2**failures, LONGEST_BACKOFF_SECONDS)
         connection.execute(update(transfer).where(*mine).values(wake_at=now + backoff * SECOND, lease_owner=None))
         if failures == ESCALATE_AFTER_FAILURES:
-            cases.open_for(connection, runtime.ids, claim.transfer_id, "engine_error", now)
+            _escalate(connection, runtime, claim.transfer_id, now)
+
+
+def _escalate(connection: Connection, runtime: Runtime, transfer_id: str, now: int) -> None:
+    """Put an error of our own before people, on the transfer's record."""
+    seen = rows.load(connection, transfer_id)
+    moved = cases.open_for(connection, runtime.ids, transfer_id, "engine_error", now)
+    if seen is not None and moved is not None:
+        record(
+            connection, runtime, seen, [Move("case", moved.trigger, moved.source, moved.target, "engine_error")], now
+        )
 
 
 def _longest_call(runtime: Runtime) -> float:

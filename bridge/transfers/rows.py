@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, insert, select, update
+from sqlalchemy import Connection, RowMapping, Select, Table, bindparam, insert, select, update
 
 from bridge import models
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
@@ -26,14 +26,32 @@ _REPLY_FIELDS = (
 )  # fmt: skip
 
 
+def _of_transfer(table: Table, *columns: str) -> Select[Any]:
+    query = select(table).where(table.c.transfer_id == bindparam("transfer"))
+    return query.order_by(*(table.c[name] for name in columns))
+
+
+# Built once: on the hot path, building a statement costs more than running it.
+_TRANSFER = select(transfer_table).where(transfer_table.c.id == bindparam("transfer"))
+_LEGS = _of_transfer(leg_table, "ordinal")
+_ATTEMPTS = _of_transfer(attempt_table, "ordinal", "attempt")
+_EVIDENCE = _of_transfer(evidence_table, "id")
+_INSERT_EVIDENCE = insert(evidence_table).returning(evidence_table.c.id)
+_INSERT_LEG, _INSERT_ATTEMPT, _INSERT_HISTORY = insert(leg_table), insert(attempt_table), insert(history_table)
+_UPDATE_LEG = update(leg_table).where(
+    leg_table.c.transfer_id == bindparam("of_transfer"), leg_table.c.ordinal == bindparam("of_ordinal")
+)
+
+
 def load(connection: Connection, transfer_id: str) -> Transfer | None:
     """The transfer as a value, or None."""
-    row = connection.execute(select(transfer_table).where(transfer_table.c.id == transfer_id)).mappings().first()
+    which = {"transfer": transfer_id}
+    row = connection.execute(_TRANSFER, which).mappings().first()
     if row is None:
         return None
-    legs = _ordered(connection, leg_table, transfer_id, "ordinal")
-    attempts = _ordered(connection, attempt_table, transfer_id, "ordinal", "attempt")
-    evidence = _ordered(connection, evidence_table, transfer_id, "id")
+    legs = connection.execute(_LEGS, which).mappings()
+    attempts = connection.execute(_ATTEMPTS, which).mappings().all()
+    evidence = connection.execute(_EVIDENCE, which).mappings().all()
     return _transfer(row, tuple(_leg(leg, attempts, evidence) for leg in legs))
 
 
@@ -43,58 +61,51 @@ def insert_evidence(
     """Store one piece of evidence for ever; the id of its row."""
     reply = piece.reply
     values: dict[str, Any] = {name: getattr(reply, name) for name in _REPLY_FIELDS}
-    return int(
-        connection.execute(
-            insert(evidence_table)
-            .values(
-                transfer_id=transfer.id,
-                ordinal=leg.ordinal,
-                provider=transfer.provider if leg.ordinal == transfer.outside.ordinal else None,
-                source=piece.source.value,
-                step=piece.step.value if piece.step else None,
-                attempt=piece.attempt,
-                answer=reply.answer.value,
-                at=piece.at,
-                worker=worker,
-                lease_epoch=lease_epoch,
-                **values,
-            )
-            .returning(evidence_table.c.id)
-        ).scalar_one()
-    )
+    values |= {
+        "transfer_id": transfer.id,
+        "ordinal": leg.ordinal,
+        "provider": transfer.provider if leg.ordinal == transfer.outside.ordinal else None,
+        "source": piece.source.value,
+        "step": piece.step.value if piece.step else None,
+        "attempt": piece.attempt,
+        "answer": reply.answer.value,
+        "at": piece.at,
+        "worker": worker,
+        "lease_epoch": lease_epoch,
+    }
+    return int(connection.execute(_INSERT_EVIDENCE, values).scalar_one())
 
 
 def insert_leg(connection: Connection, transfer_id: str, leg: Leg) -> None:
     """A new leg: an undo, or those of a new transfer."""
-    connection.execute(insert(leg_table).values(transfer_id=transfer_id, **_leg_columns(leg)))
+    connection.execute(_INSERT_LEG, {"transfer_id": transfer_id, **_leg_columns(leg)})
 
 
 def update_leg(connection: Connection, transfer_id: str, leg: Leg) -> None:
     """Write a leg's state; only ever behind the transfer's own conditional update."""
-    where = (leg_table.c.transfer_id == transfer_id, leg_table.c.ordinal == leg.ordinal)
-    connection.execute(update(leg_table).where(*where).values(**_leg_columns(leg)))
+    which = {"of_transfer": transfer_id, "of_ordinal": leg.ordinal}
+    connection.execute(_UPDATE_LEG, {**which, **_leg_columns(leg)})
 
 
 def insert_attempt(connection: Connection, runtime: Runtime, transfer: Transfer, attempt: Attempt) -> None:
     """A money request of the outside leg, before it may leave."""
-    connection.execute(
-        insert(attempt_table).values(
-            transfer_id=transfer.id,
-            ordinal=transfer.outside.ordinal,
-            attempt=attempt.number,
-            step=attempt.step.value,
-            sent_at=attempt.sent_at,
-            wire_until=attempt.wire_until,
-            lease_owner=runtime.worker,
-            lease_epoch=transfer.lease_epoch,
-        )
-    )
+    row = {
+        "transfer_id": transfer.id,
+        "ordinal": transfer.outside.ordinal,
+        "attempt": attempt.number,
+        "step": attempt.step.value,
+        "sent_at": attempt.sent_at,
+        "wire_until": attempt.wire_until,
+        "lease_owner": runtime.worker,
+        "lease_epoch": transfer.lease_epoch,
+    }
+    connection.execute(_INSERT_ATTEMPT, row)
 
 
 def insert_history(connection: Connection, moves: list[dict[str, Any]]) -> None:
     """The moves of one transaction, in the order in which they were made."""
     if moves:
-        connection.execute(insert(history_table), moves)
+        connection.execute(_INSERT_HISTORY, moves)
 
 
 def update_transfer(
@@ -112,11 +123,6 @@ def update_transfer(
     if lease_epoch is not None:
         statement = statement.where(transfer_table.c.lease_epoch == lease_epoch)
     return connection.execute(statement.values(**changes)).rowcount == 1
-
-
-def _ordered(connection: Connection, table: Table, transfer_id: str, *columns: str) -> list[RowMapping]:
-    query = select(table).where(table.c.transfer_id == transfer_id).order_by(*(table.c[name] for name in columns))
-    return list(connection.execute(query).mappings())
 
 
 def _transfer(row: RowMapping, legs: tuple[Leg, ...]) -> Transfer:
@@ -137,10 +143,11 @@ def _transfer(row: RowMapping, legs: tuple[Leg, ...]) -> Transfer:
         settled_at=row["settled_at"],
         cancel_requested_at=row["cancel_requested_at"],
         reason_code=row["reason_code"],
+        failures=row["failures"],
     )
 
 
-def _leg(row: RowMapping, attempts: list[RowMapping], evidence: list[RowMapping]) -> Leg:
+def _leg(row: RowMapping, attempts: Sequence[RowMapping], evidence: Sequence[RowMapping]) -> Leg:
     ordinal = row["ordinal"]
     return Leg(
         ordinal=ordinal,

@@ -66,7 +66,8 @@ def _move_case(
     moved = None
     if transfer.state is TransferState.ORPHANED:
         moved = cases.open_for(connection, runtime.ids, transfer.id, reason, now)
-    elif before is TransferState.ORPHANED:
+    elif before is TransferState.ORPHANED or (before is not None and transfer.failures):
+        # A failure of our own may have opened a case too; the end that is proved now closes either.
         moved = cases.settle(connection, transfer.id, now)
     return [] if moved is None else [Move("case", moved.trigger, moved.source, moved.target, reason)]
 

@@ -11,11 +11,10 @@ branch_labels = None
 depends_on = None
 
 ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-APPEND_ONLY = ("posting", "evidence", "attempt", "history", "cash_movement")
 
 
 def upgrade() -> None:
-    """Create every table, then guard those that are append only."""
+    """Create every table, those first that others point at."""
     for create in (
         _breaker,
         _job_run,
@@ -34,27 +33,6 @@ def upgrade() -> None:
         _history,
     ):
         create()
-    for table in APPEND_ONLY:
-        _refuse_change(table)
-
-
-def _refuse_change(table: str) -> None:
-    """UPDATE and DELETE (and TRUNCATE) of what is written for ever fail for every role (I-07)."""
-    if op.get_bind().dialect.name == "sqlite":
-        for verb in ("update", "delete"):
-            op.execute(
-                f"CREATE TRIGGER {table}_no_{verb} BEFORE {verb.upper()} ON {table} "
-                f"BEGIN SELECT RAISE(ABORT, '{table} is append only'); END"
-            )
-        return
-    op.execute(
-        f"CREATE FUNCTION {table}_refuse_change() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN RAISE EXCEPTION '{table} is append only'; END $$"
-    )
-    op.execute(
-        f"CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-        f"FOR EACH STATEMENT EXECUTE FUNCTION {table}_refuse_change()"
-    )
 
 
 def _breaker() -> None:

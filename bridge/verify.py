@@ -1,0 +1,294 @@
+"""Every invariant that SQL can ask of the database: each a query that must return no row (design §3, rule 7).
+
+The queries say in their own words, from design §7 and the machines, what the engine keeps by its code, so
+that a fault of one is seen by the other. Each asks one statement, and so one snapshot, of a bounded part of
+the tables: verify may run beside a busy bridge, on SQLite and on PostgreSQL alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, text
+
+from bridge import db, models
+from bridge.runtime import Runtime
+from statemachines import MACHINES, TransferState
+
+BATCH = 1000
+"""Transfers, or players, that one statement looks at."""
+
+EXAMPLES = 20
+"""Rows of a finding that are kept; the others are counted."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An invariant that does not hold: what should be so, `count` rows that say otherwise, the first of them."""
+
+    invariant: str
+    sentence: str
+    rows: tuple[Mapping[str, Any], ...]
+    count: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question: `query` returns the rows that break `invariant`, whose rule is `sentence`."""
+
+    invariant: str
+    sentence: str
+    query: str
+
+
+WHOLE = (
+    Check("I-01", "Per operator and currency, cached balances and system accounts sum to zero.", """
+        SELECT operator_id, currency, SUM(units) AS difference FROM (
+            SELECT operator_id, currency, balance AS units FROM account
+            UNION ALL SELECT operator_id, currency, -amount FROM posting
+                WHERE debit NOT LIKE 'wallet:%' AND debit NOT LIKE 'game:%'
+            UNION ALL SELECT operator_id, currency, amount FROM posting
+                WHERE credit NOT LIKE 'wallet:%' AND credit NOT LIKE 'game:%') AS sides
+        GROUP BY operator_id, currency HAVING SUM(units) <> 0"""),
+)  # fmt: skip
+"""Asked once; few rows are grouped."""
+
+PER_PLAYER = (
+    Check("I-03", "Each deposit and withdrawal is posted once, as it says.", """
+        SELECT m.id AS cash_movement_id, m.kind, m.amount, m.currency, p.id AS posting_id
+        FROM cash_movement m LEFT JOIN posting p ON p.cash_movement_id = m.id
+        WHERE m.operator_id = :operator AND m.player_id > :after AND m.player_id <= :upto AND NOT COALESCE(
+            p.amount = m.amount AND p.currency = m.currency AND p.player_id = m.player_id
+            AND CASE m.kind WHEN 'deposit' THEN p.debit ELSE p.credit END = 'cashier'
+            AND CASE m.kind WHEN 'deposit' THEN p.credit ELSE p.debit END = 'wallet:' || m.player_id, FALSE)"""),
+    Check("I-05", "No wallet is, or ever was between two postings, below zero.", """
+        WITH moves AS (
+            SELECT debit AS account, currency, -amount AS units, debit_version AS version FROM posting
+            WHERE operator_id = :operator AND player_id > :after AND player_id <= :upto AND debit LIKE 'wallet:%'
+            UNION ALL SELECT credit, currency, amount, credit_version FROM posting
+            WHERE operator_id = :operator AND player_id > :after AND player_id <= :upto AND credit LIKE 'wallet:%'),
+        running AS (
+            SELECT account, currency, version,
+                SUM(units) OVER (PARTITION BY account, currency ORDER BY version) AS balance FROM moves)
+        SELECT account, currency, version, balance FROM running WHERE balance < 0
+        UNION ALL SELECT account, currency, version, balance FROM account
+        WHERE operator_id = :operator AND player_id > :after AND player_id <= :upto
+            AND account LIKE 'wallet:%' AND balance < 0"""),
+    Check("I-06", "A cached balance is the sum of its own postings, whose versions run from 1 without a gap.", """
+        SELECT account, currency, SUM(balance) AS cached, SUM(units) AS folded, SUM(version) AS version,
+            COUNT(v) AS versions, SUM(postings) AS postings
+        FROM (
+            SELECT debit AS account, currency, -amount AS units, debit_version AS v, 1 AS postings,
+                0 AS balance, 0 AS version FROM posting
+            WHERE operator_id = :operator AND player_id > :after AND player_id <= :upto
+                AND (debit LIKE 'wallet:%' OR debit LIKE 'game:%')
+            UNION ALL SELECT credit, currency, amount, credit_version, 1, 0, 0 FROM posting
+            WHERE operator_id = :operator AND player_id > :after AND player_id <= :upto
+                AND (credit LIKE 'wallet:%' OR credit LIKE 'game:%')
+            UNION ALL SELECT account, currency, 0, NULL, 0, balance, version FROM account
+            WHERE operator_id = :operator AND player_id > :after AND player_id <= :upto) AS sides
+        GROUP BY account, currency
+        HAVING SUM(units) <> SUM(balance) OR SUM(postings) <> SUM(version) OR COUNT(DISTINCT v) <> SUM(version)
+            OR COALESCE(MAX(v), 0) <> SUM(version) OR COALESCE(MIN(v), 1) <> 1"""),
+)  # fmt: skip
+"""Asked of the players of one operator, in batches."""
+
+_LEGS = """ JOIN leg inside ON inside.transfer_id = t.id AND inside.holder = 'wallet' AND inside.undoes IS NULL
+    JOIN leg outside ON outside.transfer_id = t.id AND outside.holder <> 'wallet' AND outside.undoes IS NULL"""
+
+PER_TRANSFER = (
+    Check("I-03", "A transfer's postings are the row of design §7 that its state and facts select.", """
+        WITH stand AS (
+            SELECT t.id, t.provider, t.amount, t.currency,
+                'wallet:' || t.player_id AS wallet, 'game:' || t.provider || ':' || t.player_id AS game, t.direction,
+                CASE
+                    WHEN t.state = 'confirmed' THEN 'arrived'
+                    WHEN t.state = 'reversed' THEN 'nothing'
+                    WHEN t.state = 'pending' AND CASE t.direction WHEN 'in' THEN inside.state ELSE outside.state END
+                        = 'applied' THEN 'transit'
+                    WHEN t.state = 'pending' THEN 'nothing'
+                    WHEN t.direction = 'in' AND outside.state = 'applied' AND EXISTS (
+                        SELECT 1 FROM leg undo WHERE undo.transfer_id = t.id AND undo.undoes = inside.ordinal
+                            AND undo.state = 'applied') THEN 'house'
+                    WHEN t.direction = 'out' AND inside.state = 'applied' AND outside.state = 'refused' THEN 'house'
+                    ELSE 'custody'
+                END AS place
+            FROM transfer t /* its legs */ WHERE t.id > :after AND t.id <= :upto),
+        sides AS (
+            SELECT transfer_id, debit AS account, currency, -amount AS units FROM posting
+            WHERE transfer_id > :after AND transfer_id <= :upto
+            UNION ALL SELECT transfer_id, credit, currency, amount FROM posting
+            WHERE transfer_id > :after AND transfer_id <= :upto
+            UNION ALL SELECT id, CASE direction WHEN 'in' THEN wallet ELSE game END, currency, amount FROM stand
+            WHERE place IN ('transit', 'arrived', 'custody')
+            UNION ALL SELECT id, 'transit', currency, -amount FROM stand WHERE place = 'transit'
+            UNION ALL SELECT id, 'custody:' || provider, currency, -amount FROM stand WHERE place = 'custody'
+            UNION ALL SELECT id, CASE direction WHEN 'in' THEN game ELSE wallet END, currency, -amount FROM stand
+            WHERE place IN ('arrived', 'house')
+            UNION ALL SELECT id, 'house:' || provider, currency, amount FROM stand WHERE place = 'house')
+        SELECT transfer_id, account, currency, SUM(units) AS difference FROM sides
+        GROUP BY transfer_id, account, currency HAVING SUM(units) <> 0"""),
+    Check("I-04", "Nothing of a transfer that has ended or is orphaned is in transit.", """
+        SELECT t.id AS transfer_id, t.state, SUM(CASE WHEN p.credit = 'transit' THEN p.amount ELSE -p.amount END)
+            AS in_transit
+        FROM transfer t JOIN posting p ON p.transfer_id = t.id AND (p.credit = 'transit' OR p.debit = 'transit')
+        WHERE t.id > :after AND t.id <= :upto AND t.state <> 'pending'
+        GROUP BY t.id, t.state HAVING SUM(CASE WHEN p.credit = 'transit' THEN p.amount ELSE -p.amount END) <> 0"""),
+    Check("I-09", "A posting carries the operator, player and currency of its transfer.", """
+        SELECT p.id AS posting_id, t.id AS transfer_id, p.currency, t.currency AS meant
+        FROM posting p JOIN transfer t ON t.id = p.transfer_id
+        WHERE t.id > :after AND t.id <= :upto
+            AND (p.currency <> t.currency OR p.operator_id <> t.operator_id OR p.player_id <> t.player_id)"""),
+    Check("I-10", "Each move in the history is an edge of its machine and starts where the last one ended.", """
+        WITH chained AS (
+            SELECT transfer_id, id, subject, "trigger" AS moved_by, source, target,
+                LAG(target) OVER (PARTITION BY transfer_id, subject ORDER BY id) AS previous
+            FROM history WHERE transfer_id > :after AND transfer_id <= :upto)
+        SELECT transfer_id, subject, moved_by, source, target, previous FROM chained
+        WHERE CASE WHEN subject LIKE 'leg %' THEN 'leg' ELSE subject END || ' ' || moved_by || ' '
+                || COALESCE(source, '') || ' ' || target NOT IN :edges
+            OR (subject = 'transfer' AND COALESCE(source, '') <> COALESCE(previous, ''))
+            OR (subject LIKE 'leg %' AND source <> COALESCE(previous, 'planned'))
+            OR (subject = 'case' AND previous IS NOT NULL AND source <> previous)"""),
+    Check("I-10", "The state of a transfer, a leg, a case is where its history ends.", """
+        WITH latest AS (
+            SELECT transfer_id, subject, target,
+                ROW_NUMBER() OVER (PARTITION BY transfer_id, subject ORDER BY id DESC) AS age
+            FROM history WHERE transfer_id > :after AND transfer_id <= :upto)
+        SELECT t.id AS transfer_id, 'transfer' AS subject, t.state, l.target AS history_ends FROM transfer t
+        LEFT JOIN latest l ON l.transfer_id = t.id AND l.subject = 'transfer' AND l.age = 1
+        WHERE t.id > :after AND t.id <= :upto AND t.state <> COALESCE(l.target, '')
+        UNION ALL SELECT leg.transfer_id, 'leg ' || leg.ordinal, leg.state, l.target FROM leg
+        LEFT JOIN latest l ON l.transfer_id = leg.transfer_id AND l.subject = 'leg ' || leg.ordinal AND l.age = 1
+        WHERE leg.transfer_id > :after AND leg.transfer_id <= :upto AND leg.state <> COALESCE(l.target, 'planned')
+        UNION ALL SELECT c.transfer_id, 'case', c.state, l.target FROM orphan_case c
+        JOIN latest l ON l.transfer_id = c.transfer_id AND l.subject = 'case' AND l.age = 1
+        WHERE c.state <> l.target AND c.reason <> 'engine_error'"""),
+    Check("I-12", "What ended references proof of its end about exactly this amount, currency and player.", """
+        SELECT t.id AS transfer_id, t.state, e.id AS evidence_id, e.source, e.answer, e.amount, e.currency, e.player
+        FROM transfer t /* its legs */
+        LEFT JOIN history h ON h.id = (SELECT MAX(last.id) FROM history last WHERE last.transfer_id = t.id
+            AND last.subject = 'transfer' AND last."trigger" IN ('confirm', 'reverse'))
+        LEFT JOIN evidence e ON e.id = h.evidence_id AND e.transfer_id = t.id AND e.ordinal = outside.ordinal
+        WHERE t.id > :after AND t.id <= :upto AND t.state IN ('confirmed', 'reversed') AND NOT COALESCE(
+            (t.state = 'confirmed' AND e.answer = 'applied' AND e.source IN ('call', 'lookup')
+                AND e.amount = t.amount AND e.currency = t.currency AND e.player = t.player_id
+                AND e.reference = outside.reference AND e.side = outside.side)
+            OR (t.state = 'reversed' AND e.answer IN ('not_applied', 'cancelled', 'not_found')
+                AND COALESCE(e.amount, t.amount) = t.amount AND COALESCE(e.currency, t.currency) = t.currency
+                AND COALESCE(e.player, t.player_id) = t.player_id
+                AND COALESCE(e.reference, outside.reference) = outside.reference), FALSE)"""),
+    Check("I-17", "Every open transfer has a time at which somebody looks at it.", """
+        SELECT id AS transfer_id, state FROM transfer WHERE id > :after AND id <= :upto
+            AND wake_at IS NULL AND state IN ('pending', 'orphaned')"""),
+    Check("I-17", "A reversal that rests on our inference is watched until its last look-up.", """
+        SELECT t.id AS transfer_id, e.answer, e.code FROM transfer t /* its legs */
+        JOIN history h ON h.id = (SELECT MAX(last.id) FROM history last WHERE last.transfer_id = t.id
+            AND last.subject = 'transfer' AND last."trigger" = 'reverse')
+        JOIN evidence e ON e.id = h.evidence_id AND (e.answer = 'cancelled' OR e.code = 'never_completed')
+        WHERE t.id > :after AND t.id <= :upto AND t.state = 'reversed' AND t.wake_at IS NULL
+            AND outside.provider_reference IS NOT NULL AND :aftercare > (
+                SELECT COUNT(*) FROM evidence later WHERE later.transfer_id = t.id
+                    AND later.ordinal = outside.ordinal
+                    AND later.source = 'lookup' AND later.at > t.settled_at)"""),
+    Check("I-17", "Every orphan has an open case.", """
+        SELECT t.id AS transfer_id, c.state AS case_state FROM transfer t
+        LEFT JOIN orphan_case c ON c.transfer_id = t.id
+        WHERE t.id > :after AND t.id <= :upto AND t.state = 'orphaned' AND COALESCE(c.state, 'closed') = 'closed'"""),
+    Check("I-17", "No case stays open on a transfer that has ended, but for an error of our own.", """
+        SELECT t.id AS transfer_id, t.state, c.state AS case_state, c.reason FROM transfer t
+        JOIN orphan_case c ON c.transfer_id = t.id
+        WHERE t.id > :after AND t.id <= :upto AND t.state IN ('confirmed', 'reversed') AND c.state <> 'closed'
+            AND c.reason <> 'engine_error'"""),
+)  # fmt: skip
+"""Asked of all transfers, in batches."""
+
+TRIGGERS_IN_PLACE = {
+    "sqlite": """
+        SELECT name FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%BEFORE%RAISE(ABORT%'
+            AND name IN (tbl_name || '_no_update', tbl_name || '_no_delete')""",
+    "postgresql": """
+        SELECT t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+        WHERE pg_table_is_visible(c.oid) AND t.tgname = c.relname || '_no_change'
+            AND t.tgenabled IN ('O', 'A') AND (t.tgtype & 58) = 58""",
+}
+"""Those that are in force; 58: before UPDATE, DELETE and TRUNCATE."""
+
+TRIGGER_ENDINGS = {"sqlite": ("_no_update", "_no_delete", "_no_replace"), "postgresql": ("_no_change",)}
+
+
+def verify(runtime: Runtime) -> list[Finding]:
+    """Every invariant that does not hold, in the order of their numbers; an empty list means that all do."""
+    asked: dict[Check, Finding] = {}
+    for checks, scope in _scopes(runtime):
+        for check in checks:
+            _ask(runtime, check, scope, asked)
+    return sorted([*asked.values(), *_triggers(runtime)], key=lambda finding: finding.invariant)
+
+
+def missing_triggers(connection: Connection) -> list[str]:
+    """The triggers that keep append-only tables append-only, and are not there or not in force."""
+    dialect = connection.dialect.name
+    present = set(connection.execute(text(TRIGGERS_IN_PLACE[dialect])).scalars())
+    wanted = [table + ending for table in models.APPEND_ONLY for ending in TRIGGER_ENDINGS[dialect]]
+    return [name for name in wanted if name not in present]
+
+
+def _triggers(runtime: Runtime) -> list[Finding]:
+    with db.reading(runtime.engine) as connection:
+        missing = missing_triggers(connection)
+    sentence = "The triggers that refuse UPDATE and DELETE of what is written for ever are in force."
+    rows = tuple({"trigger": name} for name in missing)
+    return [Finding("I-07", sentence, rows, len(rows))] if rows else []
+
+
+def _ask(runtime: Runtime, check: Check, scope: Mapping[str, Any], asked: dict[Check, Finding]) -> None:
+    """One statement in a transaction of its own; its rows are added to the check's finding."""
+    known = {**scope, "edges": _edges(), "aftercare": len(runtime.config.engine.aftercare_seconds)}
+    given = {name: value for name, value in known.items() if f":{name}" in check.query}
+    statement = text(check.query.replace("/* its legs */", _LEGS))
+    if "edges" in given:
+        statement = statement.bindparams(bindparam("edges", expanding=True))
+    with db.reading(runtime.engine) as connection:
+        rows = [dict(row) for row in connection.execute(statement, given).mappings()]
+    if rows:
+        before = asked.get(check, Finding(check.invariant, check.sentence, (), 0))
+        kept = (*before.rows, *rows)[:EXAMPLES]
+        asked[check] = Finding(check.invariant, check.sentence, kept, before.count + len(rows))
+
+
+def _scopes(runtime: Runtime) -> Iterator[tuple[tuple[Check, ...], Mapping[str, Any]]]:
+    """Which checks are asked of which part of the tables."""
+    yield WHOLE, {}
+    with db.reading(runtime.engine) as connection:
+        operators = list(connection.execute(text("SELECT id FROM operator ORDER BY id")).scalars())
+    players = """
+        SELECT MAX(player_id) FROM (SELECT player_id FROM player
+            WHERE operator_id = :operator AND player_id > :after ORDER BY player_id LIMIT :batch) AS following"""
+    for operator in operators:
+        for after, upto in _batches(runtime, players, {"operator": operator}):
+            yield PER_PLAYER, {"operator": operator, "after": after, "upto": upto}
+    transfers = "SELECT MAX(id) FROM (SELECT id FROM transfer WHERE id > :after ORDER BY id LIMIT :batch) AS following"
+    for after, upto in _batches(runtime, transfers, {}):
+        yield PER_TRANSFER, {"after": after, "upto": upto}
+
+
+def _batches(runtime: Runtime, query: str, scope: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(after, up to) pairs that cover a table's keys in their order, BATCH of them at a time."""
+    after = ""
+    while True:
+        with db.reading(runtime.engine) as connection:
+            upto = connection.execute(text(query), {**scope, "after": after, "batch": BATCH}).scalar()
+        if upto is None:
+            return
+        yield after, upto
+        after = upto
+
+
+def _edges() -> list[str]:
+    """Every legal row of history, as `machine trigger from to`."""
+    edges = [f"{m.name} {e.trigger} {e.source.value} {e.target.value}" for m in MACHINES for e in m.edges]
+    wishes = [f"transfer wish_cancel {state.value} {state.value}" for state in TransferState]
+    return [*edges, *wishes, "transfer begin  pending", "case open  open"]
