@@ -1,0 +1,1 @@
+"""The lies: which cases there are, whom they strike, and how each is shown."""
