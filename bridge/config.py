@@ -24,6 +24,7 @@ CONFIG_VARIABLE = "BRIDGE_CONFIG"
 """Names the TOML file; default `bridge.toml` in the working folder, which may be absent."""
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Wait = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9]{2,9}$")]
 ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 
@@ -65,15 +66,22 @@ class EngineSection(Section):
     resolve_every_seconds: Seconds = Field(1, description="How often the resolver looks for due transfers.")
     resolve_threads: int = Field(8, ge=1, description="Transfers that one resolver drives side by side.")
     verify_every_seconds: Seconds = Field(300, description="How often every invariant is asked of the database.")
-    poll_seconds: tuple[float, ...] = Field(
-        (0, 2, 3, 5, 10, 20, 40, 80, 160, 300),
+    poll_seconds: tuple[Wait, ...] = Field(
+        (0, 2, 3, 5, 10, 20, 40, 80, 160, 300, 300, 900, 3600),
         min_length=1,
         description="Waits between look-ups of an unproved transfer; the last one repeats for ever.",
     )
-    aftercare_seconds: tuple[float, ...] = Field(
+    aftercare_seconds: tuple[Wait, ...] = Field(
         (60, 600, 3600, 86400),
         description="When a transfer reversed without the provider's refusal is looked up again.",
     )
+
+    @model_validator(mode="after")
+    def _polls_end_slowly(self) -> Self:
+        """The last wait repeats for ever: a short one would be a storm of questions."""
+        if self.poll_seconds[-1] <= 0:
+            raise ValueError("the last of poll_seconds must be greater than zero: it repeats for ever")
+        return self
 
 
 class ProviderSection(Section):

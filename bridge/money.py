@@ -92,5 +92,11 @@ class Currencies:
         """A provider's number in minor units, or None when it is not a whole number of them."""
         if not number.is_finite() or abs(number) > Decimal(10) ** 18:
             return None
-        scaled = number.scaleb(self.exponent(currency))
-        return int(scaled) if scaled == scaled.to_integral_value() else None
+        sign, digits, power = number.as_tuple()
+        assert isinstance(power, int)  # finite
+        shift = power + self.exponent(currency)
+        value = int("".join(map(str, digits)))
+        scale: int = 10 ** abs(shift)
+        # By integers, not by decimal arithmetic, whose context would round what has more than 28 digits.
+        minor, left = (value * scale, 0) if shift >= 0 else divmod(value, scale)
+        return None if left else (-minor if sign else minor)

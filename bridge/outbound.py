@@ -40,7 +40,6 @@ HEAD_LIMIT = 64 * 1024
 
 PIECE = 16 * 1024
 KEPT_HEADERS = ("content-type", "content-encoding", "retry-after", "date")
-REPEATABLE = frozenset({"connect", "dns", "tls"})
 PAUSE_SECONDS = 0.05
 """Between the two tries of a question; a restarting server's port is closed for about that long."""
 
@@ -216,8 +215,8 @@ class _TlsPool(HTTPSConnectionPool):
 
 
 class _NoRedirects(Session):
-    """A session that sees no redirect: requests reads a redirect's body, unbounded, even when told not to
-    follow it.
+    """A session that sees no redirect: even when told not to follow one, requests reads its body and works
+    out where it leads.
     """
 
     def get_redirect_target(self, resp: Response) -> str | None:  # noqa: ARG002 - the signature is requests' own
@@ -296,8 +295,7 @@ class Outbound:
 
         def ask_again(exchange: Exchange) -> bool:
             closes = min(window.not_after, window.deadline)
-            unasked = not exchange.sent and exchange.failure in REPEATABLE
-            return unasked and self._clock.monotonic() + PAUSE_SECONDS < closes
+            return not exchange.sent and self._clock.monotonic() + PAUSE_SECONDS < closes
 
         twice = _repeating(ask_again, stop_after_attempt(2), self._clock)
         return twice(self.send, method, path, window=window, headers=headers, params=params)
@@ -308,7 +306,7 @@ class Outbound:
 
     def _exchange(self, call: _Call, request: PreparedRequest) -> Exchange:
         """Send and receive; raises where there is no whole answer."""
-        answer = self._session.send(request, stream=True, allow_redirects=False, timeout=call.remaining(), proxies={})
+        answer = self._session.send(request, stream=True, allow_redirects=False, timeout=call.remaining())
         try:
             # What follows a 1xx is the answer to this request: unread, its connection must not be used again.
             body = b"" if answer.status_code < http.HTTPStatus.OK else _body(answer.raw)

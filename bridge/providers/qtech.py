@@ -209,7 +209,7 @@ class QTech:
         """
         surplus = self._currencies.exponent(effect.currency) - self.descriptor.places[effect.currency]
         digits = self._currencies.format(effect.amount, effect.currency)
-        exact = digits[: len(digits) - surplus].rstrip(".") if surplus else digits  # refuses(): only zeros go
+        exact = digits[: len(digits) - surplus]  # refuses() left only zeros to cut
         texts = {
             "type": TYPES[effect.side],
             "referenceId": effect.reference,
@@ -376,9 +376,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _EXACT = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")  # no NaN, no Infinity, no huge exponent
-_STRICT = json.JSONDecoder(
-    parse_int=_number, parse_float=_number, parse_constant=_number, object_pairs_hook=_members
-)
+_STRICT = json.JSONDecoder(parse_int=_number, parse_float=_number, parse_constant=_number, object_pairs_hook=_members)
 
 
 def _text(body: Any, name: str) -> str:

@@ -66,9 +66,15 @@ def reservation(transfer: Transfer) -> Evidence | None:
 
 
 def collided(leg: Leg) -> bool:
-    """Whether the very first prepare was told that its reference is already final: somebody else's, or
-    ours from before a restored backup. Then nothing may be concluded from silence (C-10)."""
-    return any(_says_reference_is_final(e) and e.attempt == 1 for e in leg.evidence)
+    """Whether the very first prepare that left was told that its reference is already final: somebody else's,
+    or ours from before a restored backup. Then nothing may be concluded from silence (C-10)."""
+    return any(_says_reference_is_final(e) and e.attempt == _first_prepare(leg) for e in leg.evidence)
+
+
+def _first_prepare(leg: Leg) -> int:
+    """The number of the first attempt of which a byte may have left; 0 if there is none."""
+    left = leg.effective(Step.PREPARE)
+    return left[0].number if left else 0
 
 
 def facts_of(transfer: Transfer, finding: Finding, *, patience_spent: bool) -> TransferFacts:
@@ -172,9 +178,8 @@ def _is_void(transfer: Transfer, leg: Leg, piece: Evidence) -> bool:
 def _is_inferred_cancel(leg: Leg, piece: Evidence) -> bool:
     """protocols.md §1.1, inference (a): a repeated prepare that finds its reference final can only find it
     cancelled, when nobody ever sent the complete that needs the provider's id."""
-    return (
-        _says_reference_is_final(piece) and piece.attempt > 1 and not leg.effective(Step.COMPLETE) and not collided(leg)
-    )
+    repeated = _says_reference_is_final(piece) and piece.attempt > _first_prepare(leg)
+    return repeated and not leg.effective(Step.COMPLETE) and not collided(leg)
 
 
 def _says_reference_is_final(piece: Evidence) -> bool:
