@@ -1,0 +1,395 @@
+"""Shared set-up of the tests of the heart: a runtime with short times, the simulator as a child process, an
+operator with a player who has money, a clock that tests turn, and an audit of the books.
+
+The audit is written from design §7 with code of its own: it asks nothing of the ledger that it judges.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from bridge import cashier, db, keys, ledger, players
+from bridge.app import compose
+from bridge.config import Config, DatabaseSection, EngineSection, ProviderSection
+from bridge.ports import SECOND
+from bridge.runtime import Runtime
+from bridge.transfers import resolve
+from bridge.transfers.begin import Begun, Wish, begin
+from bridge.transfers.drive import drive
+from bridge.transfers.facts import Transfer
+from bridge.transfers.rows import load
+
+ROOT = Path(__file__).resolve().parents[1]
+OPERATOR, PROVIDER, PLAYER, EUR = "op", "sim", "ann", "EUR"
+
+SHORT_TIMES: dict[str, Any] = {
+    "expiry_seconds": 1,
+    "expiry_margin_seconds": 0.2,
+    "complete_reserve_seconds": 0.3,
+    "prepare_seconds": 0.5,
+    "complete_seconds": 0.5,
+    "lookup_seconds": 0.5,
+    "patience_seconds": 6,
+    "lane_policy": "allow",
+    "breaker_least": 10_000,
+}
+"""A provider whose prepared transfers die after one second, and an operator in as much of a hurry."""
+
+ENGINE_TIMES: dict[str, Any] = {"lease_slack_seconds": 0.5, "poll_seconds": (0, 0.2, 0.3, 0.5, 1)}
+
+
+class Hands:
+    """A clock that only tests move. Wall and monotonic time move together unless the wall is set."""
+
+    def __init__(self, at: int = 1_800_000_000 * SECOND) -> None:
+        self.wall, self.mono = at, 1000.0
+
+    def now(self) -> int:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.mono
+
+    def sleep(self, seconds: float) -> None:
+        self.turn(seconds)
+
+    def turn(self, seconds: float) -> None:
+        """Time passes."""
+        self.wall += round(seconds * SECOND)
+        self.mono += seconds
+
+    def set_wall(self, seconds: float) -> None:
+        """Somebody sets the wall clock by so many seconds; monotonic time knows nothing of it."""
+        self.wall += round(seconds * SECOND)
+
+
+@dataclass
+class Bench:
+    """One bridge process on one database, with its operator and a player with money."""
+
+    runtime: Runtime
+    operator: int
+    made: int = field(default=0)
+
+    def wish(self, direction: str = "in", amount: str = "10.00", player: str = PLAYER) -> Wish:
+        return Wish(player, PROVIDER, direction, amount, EUR)
+
+    def begin(self, direction: str = "in", amount: str = "10.00", *, player: str = PLAYER, **options: Any) -> Begun:
+        """Begin under a key of its own, unless `key` names one."""
+        self.made += 1
+        key = options.pop("key", f"key-{self.made}")
+        return begin(self.runtime, self.operator, key, self.wish(direction, amount, player), **options)
+
+    def run(self, direction: str = "in", amount: str = "10.00", *, player: str = PLAYER, **options: Any) -> str:
+        """Begin and drive as the API does, asking for `ask` seconds at most; the transfer's id."""
+        ask = options.pop("ask", 0.0)
+        begun = self.begin(direction, amount, player=player, **options)
+        assert begun.outcome is not None, begun
+        assert begun.transfer_id is not None
+        drive(self.runtime, begun.outcome, ask_until=self.runtime.clock.monotonic() + ask)
+        return begun.transfer_id
+
+    def get(self, transfer_id: str) -> Transfer:
+        with db.reading(self.runtime.engine) as connection:
+            found = load(connection, transfer_id)
+        assert found is not None
+        return found
+
+    def row(self, transfer_id: str) -> Mapping[str, Any]:
+        return self.rows("SELECT * FROM transfer WHERE id = :id", id=transfer_id)[0]
+
+    def rows(self, query: str, **values: Any) -> Sequence[Mapping[str, Any]]:
+        with db.reading(self.runtime.engine) as connection:
+            return [dict(row) for row in connection.execute(text(query), values).mappings()]
+
+    def resolve_due(self, limit: int = 50) -> int:
+        """One pass of the resolver; how many transfers were due."""
+        claims = resolve.claim_due(self.runtime, limit)
+        for claim in claims:
+            resolve.resolve(self.runtime, claim)
+        return len(claims)
+
+    def resolve_until_still(self, seconds: float = 12, *, states: tuple[str, ...] = ("pending",)) -> None:
+        """Resolve in real time until no transfer is in one of `states`."""
+        end = time.monotonic() + seconds
+        while any(row["state"] in states for row in self.rows("SELECT state FROM transfer")):
+            self.resolve_due()
+            assert time.monotonic() < end, self.rows("SELECT id, state, wake_at FROM transfer")
+            time.sleep(0.05)
+
+    def wallet(self, player: str = PLAYER) -> int:
+        return self.account(ledger.wallet(player))
+
+    def game(self, player: str = PLAYER) -> int:
+        return self.account(ledger.game(PROVIDER, player))
+
+    def account(self, name: str) -> int:
+        with db.reading(self.runtime.engine) as connection:
+            return ledger.balance(connection, self.operator, name, EUR)
+
+    def player(self, name: str, money: str = "100.00") -> str:
+        """A new player with money in the wallet."""
+        players.register(self.runtime, self.operator, name, [EUR])
+        self.deposit(name, money)
+        return name
+
+    def deposit(self, player: str, amount: str) -> None:
+        self.cash("deposit", player, amount)
+
+    def cash(self, kind: str, player: str, amount: str) -> Any:
+        self.made += 1
+        wish = cashier.CashWish(player, amount, EUR)
+        return cashier.move(self.runtime, self.operator, kind, f"cash-{self.made}", wish)[1]
+
+    def another(self, **changes: Any) -> Bench:
+        """A second worker on the same database: another name, its own engine and adapters."""
+        other = compose(self.runtime.config, self.runtime.clock)
+        return Bench(replace(other, worker=f"other-{id(other)}", **changes), self.operator, made=10_000 + self.made)
+
+    def audit(self) -> None:
+        """Every invariant of money that SQL can see; fails with all that is wrong."""
+        wrong = audit(self.runtime)
+        assert not wrong, "\n".join(wrong)
+
+
+def configured(url: str, base_url: str = "http://127.0.0.1:9", **settings: Any) -> Config:
+    """A configuration with one provider; `engine_…` settings go to the engine, the rest to the provider."""
+    engine = {**ENGINE_TIMES, **{name[7:]: settings.pop(name) for name in list(settings) if name.startswith("engine_")}}
+    provider = {**SHORT_TIMES, "currencies": (EUR,), **settings}
+    section = ProviderSection(
+        operator=OPERATOR, protocol="qtech", base_url=base_url, username="demo", password="demo", **provider
+    )
+    return Config(
+        database=DatabaseSection(url=url, busy_seconds=30), engine=EngineSection(**engine), providers={PROVIDER: section}
+    )
+
+
+@contextmanager
+def bench(
+    url: str, base_url: str = "http://127.0.0.1:9", *, clock: Any = None, provider: Any = None, **settings: Any
+) -> Iterator[Bench]:
+    """A bridge on the migrated database at `url`; `provider` stands in for the adapter where a test scripts it."""
+    runtime = compose(configured(url, base_url, **settings), clock)
+    if provider is not None:
+        runtime = replace(runtime, providers={PROVIDER: provider})
+    operator = keys.add_operator(runtime, OPERATOR)
+    made = Bench(runtime, operator)
+    made.player(PLAYER, "1000.00")
+    try:
+        yield made
+    finally:
+        runtime.engine.dispose()
+
+
+def together(workers: int, work: Callable[[int], Any]) -> list[Any]:
+    """`work(n)` in so many threads that start at the same instant; results, or the exceptions raised."""
+    gate, results = threading.Barrier(workers), [None] * workers
+
+    def run(number: int) -> None:
+        gate.wait()
+        try:
+            results[number] = work(number)
+        except Exception as raised:  # noqa: BLE001 - the test looks at it
+            results[number] = raised  # type: ignore[call-overload]
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive(), "a thread hangs"
+    return results
+
+
+# --- the simulator ------------------------------------------------------------------------------------
+
+
+class Simulator:
+    """The provider that lies: a child process with its own ledger file."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.file = folder / "provider.ledger"
+        command = [sys.executable, "-m", "bridge.simulator", "--ledger", str(self.file), "--expiry", "1", *options]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        ready = json.loads(self.process.stdout.readline())
+        self.address: str = ready["address"]
+        self._control: str = ready["control"].removeprefix("http://")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        connection = http.client.HTTPConnection(self._control, timeout=10)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body))
+            answer = connection.getresponse()
+            content = answer.read()
+            assert answer.status < 300, content
+            return json.loads(content) if content else None
+        finally:
+            connection.close()
+
+    def script(self, case: int, **fault: Any) -> None:
+        self.control("POST", "/faults", {"case": case, **fault})
+
+    def play(self, player: str, amount: str) -> None:
+        self.control("POST", "/play", {"player": player, "currency": EUR, "amount": amount})
+
+    def lines(self, suffix: str = "") -> list[dict[str, Any]]:
+        path = self.file.with_name(self.file.name + suffix)
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def owns(self, player: str) -> int:
+        """What a player has by transfers, in cents, by the ledger file alone."""
+        total = 0
+        for line in self.lines():
+            if line["kind"] == "completed" and line["player"] == player:
+                total += cents(line["amount"]) * (1 if line["type"] == "CREDIT" else -1)
+        return total
+
+    def effects(self, reference: str | None) -> int:
+        """How often a reference really moved money."""
+        return sum(1 for line in self.lines() if line["kind"] == "completed" and line["reference"] == reference)
+
+    def wire(self, player: str, *operations: str) -> list[dict[str, Any]]:
+        """The requests that reached the provider for a player, looked up by its transfers' ids."""
+        mine = {line["id"] for line in self.lines() if line.get("player") == player and "id" in line}
+        return [
+            line
+            for line in self.lines(".wire")
+            if (line.get("player") == player or line.get("id") in mine) and line["operation"] in operations
+        ]
+
+
+@contextmanager
+def simulator(folder: Path, *options: str) -> Iterator[Simulator]:
+    started = Simulator(folder, *options)
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def cents(amount: str) -> int:
+    exact = Decimal(amount) * 100
+    assert exact == int(exact), amount
+    return int(exact)
+
+
+# --- the audit ----------------------------------------------------------------------------------------
+
+
+def audit(runtime: Runtime) -> list[str]:
+    """What is wrong with the books, in sentences; empty when I-01 to I-06 and I-17 hold."""
+    with db.reading(runtime.engine) as connection:
+        tables = {
+            name: [dict(row) for row in connection.execute(text(f"SELECT * FROM {name}")).mappings()]
+            for name in ("posting", "account", "transfer", "leg", "orphan_case")
+        }
+    postings = sorted(tables["posting"], key=lambda row: row["id"])
+    legs: dict[str, list[Any]] = defaultdict(list)
+    for leg in sorted(tables["leg"], key=lambda row: row["ordinal"]):
+        legs[leg["transfer_id"]].append(leg)
+    wrong = _accounts_wrong(postings, tables["account"])
+    for transfer in tables["transfer"]:
+        mine = [row for row in postings if row["transfer_id"] == transfer["id"]]
+        wrong += _transfer_wrong(transfer, legs[transfer["id"]], mine)
+        cases = [row for row in tables["orphan_case"] if row["transfer_id"] == transfer["id"]]
+        if transfer["state"] == "orphaned" and not any(row["state"] != "closed" for row in cases):
+            wrong.append(f"I-17 {transfer['id']} is orphaned without an open case")
+    return wrong
+
+
+def _accounts_wrong(postings: list[Any], accounts: list[Any]) -> list[str]:
+    """I-01, I-05, I-06: cached balances against the fold of the postings, and the count of versions."""
+    derived: dict[Any, int] = defaultdict(int)
+    versions: dict[Any, list[int]] = defaultdict(list)
+    wrong = []
+    for row in postings:
+        for side, sign in (("debit", -1), ("credit", 1)):
+            account = (row["operator_id"], row[side], row["currency"])
+            derived[account] += sign * row["amount"]
+            if row[f"{side}_version"] is not None:
+                versions[account].append(row[f"{side}_version"])
+            if account[1].startswith("wallet:") and derived[account] < 0:
+                wrong.append(f"I-05 {account} was {derived[account]} after posting {row['id']}")
+    cached = {(row["operator_id"], row["account"], row["currency"]): row for row in accounts}
+    for account, row in cached.items():
+        if row["balance"] != derived[account]:
+            wrong.append(f"I-06 {account} is cached as {row['balance']}, its postings say {derived[account]}")
+        if sorted(versions[account]) != list(range(1, row["version"] + 1)):
+            wrong.append(f"I-06 {account} has version {row['version']} and postings {sorted(versions[account])}")
+    wrong += [
+        f"I-06 {account} has postings and no cached balance"
+        for account in derived
+        if account[1].startswith(("wallet:", "game:")) and account not in cached
+    ]
+    for operator, currency in {(o, c) for o, _, c in derived}:
+        shared = sum(v for (o, a, c), v in derived.items() if (o, c) == (operator, currency) and (o, a, c) not in cached)
+        kept = sum(row["balance"] for (o, _, c), row in cached.items() if (o, c) == (operator, currency))
+        if shared + kept:
+            wrong.append(f"I-01 operator {operator} {currency}: balances sum to {shared + kept}")
+    return wrong
+
+
+def _transfer_wrong(transfer: Any, legs: list[Any], postings: list[Any]) -> list[str]:
+    """I-02, I-03, I-04, I-09, I-17 of one transfer."""
+    posted: dict[str, int] = defaultdict(int)
+    wrong = []
+    for row in postings:
+        posted[row["debit"]] -= row["amount"]
+        posted[row["credit"]] += row["amount"]
+        if (row["currency"], row["player_id"]) != (transfer["currency"], transfer["player_id"]):
+            wrong.append(f"I-09 posting {row['id']} is not in the currency of its transfer")
+    here, there = f"wallet:{transfer['player_id']}", f"game:{transfer['provider']}:{transfer['player_id']}"
+    source, target = (here, there) if transfer["direction"] == "in" else (there, here)
+    custody, house = f"custody:{transfer['provider']}", f"house:{transfer['provider']}"
+    seen = tuple(posted[account] for account in (source, "transit", custody, target, house))
+    expected = [tuple(transfer["amount"] * sign for sign in row) for row in rows_allowed(transfer, legs)]
+    if seen not in expected or any(v for a, v in posted.items() if a not in (source, "transit", custody, target, house)):
+        wrong.append(f"I-03 {transfer['id']} {transfer['direction']} {transfer['state']} posted {dict(posted)}")
+    if posted["transit"] and transfer["state"] != "pending":
+        wrong.append(f"I-04 {transfer['id']} is {transfer['state']} with {posted['transit']} in transit")
+    if posted[target] > -posted[source] - posted[house]:
+        wrong.append(f"I-02 {transfer['id']} credits more than it debits")
+    if transfer["state"] in ("pending", "orphaned") and transfer["wake_at"] is None:
+        wrong.append(f"I-17 {transfer['id']} is {transfer['state']} and nobody will look at it")
+    return wrong
+
+
+def rows_allowed(transfer: Any, legs: list[Any]) -> list[tuple[int, int, int, int, int]]:
+    """The row of design §7 for a state and its legs: source, transit, custody, destination, house."""
+    wallet = next(leg for leg in legs if leg["holder"] == "wallet" and leg["undoes"] is None)
+    outside = next(leg for leg in legs if leg["holder"] != "wallet")
+    back = any(leg["undoes"] is not None and leg["state"] == "applied" for leg in legs)
+    source = wallet if transfer["direction"] == "in" else outside
+    match transfer["state"]:
+        case "confirmed":
+            return [(-1, 0, 0, 1, 0)]
+        case "reversed":
+            return [(0, 0, 0, 0, 0)]
+        case "pending":
+            return [(-1, 1, 0, 0, 0)] if source["state"] == "applied" else [(0, 0, 0, 0, 0)]
+    # Becoming orphaned never touches a wallet: what it was given (back) by then, the house bears.
+    given = back if transfer["direction"] == "in" else wallet["state"] == "applied"
+    return [(0, 0, 0, 1, -1)] if given else [(-1, 0, 1, 0, 0)]
