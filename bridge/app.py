@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from bridge import db, log
+from bridge import db, log, readiness
 from bridge.config import Config
 from bridge.money import Currencies
 from bridge.providers import build as build_provider
@@ -40,7 +40,7 @@ def create_app(runtime: Runtime) -> OpenAPI:
 def require_migrated(runtime: Runtime) -> None:
     """End the process with one sentence and exit code 2 unless the database holds this version's schema."""
     try:
-        db.require_migrated(runtime.engine)
+        readiness.require(runtime)
     except db.NotMigrated as unmigrated:
         sys.stderr.write(f"{unmigrated}\n")
         raise SystemExit(UNMIGRATED) from None

@@ -54,9 +54,11 @@ def claim_probe(engine: Engine, provider: str, policy: ProviderSection, now: int
     """Whether this worker may probe now: one of many gets it, until the next time."""
     with db.writing(engine) as connection:
         row = connection.execute(select(_breaker).where(_breaker.c.provider == provider)).mappings().first()
-        if row is None or not row["open"] or row["probe_at"] > now:
+        probe_at = now + int(policy.breaker_probe_seconds * SECOND)
+        # A probe further away than one interval was planned by a clock that was wrong: it is due.
+        if row is None or not row["open"] or now < row["probe_at"] <= probe_at:
             return False
-        later = {"probe_at": now + int(policy.breaker_probe_seconds * SECOND)}
+        later = {"probe_at": probe_at}
         return _change(connection, provider, row["version"], later)
 
 

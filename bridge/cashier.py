@@ -9,13 +9,28 @@ from sqlalchemy import Table, insert
 from bridge import db, idempotency, ledger, models, players, problems
 from bridge.errors import Declined, Invalid
 from bridge.idempotency import Key, Stored
-from bridge.money import AmountRefused, UnknownCurrency
+from bridge.money import MAX_WALLET, AmountRefused, UnknownCurrency
 from bridge.runtime import Runtime
 
 _movement: Table = models.metadata.tables["cash_movement"]
 
 DEPOSIT = "deposit"
 WITHDRAWAL = "withdrawal"
+
+TOO_LITTLE = Declined(
+    "The wallet does not hold this amount.",
+    code="insufficient_funds",
+    fields={"amount": "exceeds the wallet's balance"},
+)
+TOO_MUCH = Declined(
+    "The wallet would hold more than can be counted safely.",
+    code="wallet_full",
+    fields={"amount": "would take the wallet above its largest balance"},
+)
+
+
+class CeilingReached(Exception):
+    """A deposit would take the wallet above the largest balance that is counted exactly everywhere."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,9 @@ def move(runtime: Runtime, operator_id: int, kind: str, key_text: str, wish: Cas
     try:
         return key, _book(runtime, key, kind, wish)
     except ledger.FloorReached:
-        return key, _pin_refusal(runtime, key, wish)
+        return key, _pin_refusal(runtime, key, wish, TOO_LITTLE)
+    except CeilingReached:
+        return key, _pin_refusal(runtime, key, wish, TOO_MUCH)
 
 
 def _book(runtime: Runtime, key: Key, kind: str, wish: CashWish) -> Cash | Stored:
@@ -80,6 +97,8 @@ def _book(runtime: Runtime, key: Key, kind: str, wish: CashWish) -> Cash | Store
         debit, credit = (ledger.CASHIER, account) if kind == DEPOSIT else (account, ledger.CASHIER)
         ledger.post(connection, cause, debit, credit, amount)
         balance = ledger.cached_balance(connection, key.operator_id, account, wish.currency)
+        if kind == DEPOSIT and balance > MAX_WALLET:
+            raise CeilingReached
         return Cash(movement_id, kind, wish.player_id, amount, wish.currency, balance, now)
 
 
@@ -92,12 +111,7 @@ def _amount(runtime: Runtime, wish: CashWish) -> int:
         raise Invalid(fields={"amount": str(refused)}) from None
 
 
-def _pin_refusal(runtime: Runtime, key: Key, wish: CashWish) -> Stored:
-    refusal = Declined(
-        "The wallet does not hold this amount.",
-        code="insufficient_funds",
-        fields={"amount": "exceeds the wallet's balance"},
-    )
+def _pin_refusal(runtime: Runtime, key: Key, wish: CashWish, refusal: Declined) -> Stored:
     with db.writing(runtime.engine) as connection:
         stored = idempotency.take(connection, key, asdict(wish), None, runtime.clock.now())
         return stored or idempotency.remember(connection, key, refusal.status, problems.render(refusal))

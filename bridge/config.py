@@ -18,7 +18,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from bridge.ports import LanePolicy
+from bridge.money import ISO_4217_EXPONENTS
+from bridge.ports import WALLET, LanePolicy
 
 CONFIG_VARIABLE = "BRIDGE_CONFIG"
 """Names the TOML file; default `bridge.toml` in the working folder, which may be absent."""
@@ -157,6 +158,16 @@ class Config(BaseSettings):
     providers: dict[ProviderName, ProviderSection] = Field(
         default_factory=dict, description="The game providers, by the name used in the API."
     )
+
+    @model_validator(mode="after")
+    def _names_mean_one_thing(self) -> Self:
+        """ISO 4217 says how many decimals its currencies have; `wallet` is the operator's side of a transfer."""
+        known = sorted(set(self.currencies) & set(ISO_4217_EXPONENTS))
+        if known:
+            raise ValueError(f"currencies.{known[0]}: its decimals are fixed by ISO 4217")
+        if WALLET in self.providers:
+            raise ValueError(f"providers.{WALLET}: this name is taken by the operator's wallet")
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -5,19 +5,46 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from bridge import db
+from bridge import db, readiness
 from bridge.app import compose
 from bridge.config import CONFIG_VARIABLE, Config
 from bridge.money import UnknownCurrency
+from bridge.outbound import Outbound
+from bridge.ports import SECOND, Window
 from bridge.runtime import Runtime
+from bridge.verify import missing_triggers
 
 DATABASE_TROUBLE = (DBAPIError, PoolTimeout)
 """What a database raises that cannot be reached, is locked for too long, or is not ours."""
+
+SQLITE_PRAGMAS = ("journal_mode", "synchronous")
+
+POSTGRESQL_SETTINGS = {
+    "fsync": "must be on: a crash of the machine loses what was answered",
+    "full_page_writes": "must be on: a crash of the machine can tear a page of the ledger",
+    "synchronous_commit": "must not be off: a crash loses what was answered",
+}
+"""What must not be off, and why."""
+
+DATABASE_CLOCK = {
+    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+}
+"""Now, by the database, in microseconds since 1970."""
+
+CLOCKS_APART_SECONDS = 2.0
+LEAST_SLACK_SECONDS = 1.0
+REACH_SECONDS = 3.0
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class CannotStart(Exception):
@@ -47,7 +74,7 @@ def bridge(config: Config, *, migrated: bool = True) -> Runtime:
     if not migrated:
         return runtime
     try:
-        db.require_migrated(runtime.engine)
+        readiness.require(runtime)
     except db.NotMigrated as wrong:
         raise CannotStart(str(wrong)) from wrong
     except DATABASE_TROUBLE as wrong:
@@ -77,3 +104,114 @@ def _told(wrong: ValueError) -> str:
         unknown = error["type"] == "extra_forbidden"
         told.append(f"unknown key {key}" if unknown else f"{key}: {error['msg'].removeprefix('Value error, ')}")
     return "; ".join(told)
+
+
+# --- the examination ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One thing that was looked at; `mark` is `ok`, `note` (worth knowing) or `bad` (not safe, or missing)."""
+
+    mark: str
+    subject: str
+    sentence: str
+
+
+def examine(runtime: Runtime) -> list[Remark]:
+    """Everything that has to be right, in the order in which it has to be put right."""
+    found = [*_database(runtime), *_times(runtime)]
+    return [*found, *(remark for name in runtime.providers for remark in _provider(runtime, name))]
+
+
+def durability(connection: Connection) -> list[Remark]:
+    """Whether an answered commit survives a power cut, as the database itself says."""
+    if connection.dialect.name == "sqlite":
+        journal, synchronous = (connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in SQLITE_PRAGMAS)
+        return [
+            _judged("journal_mode", str(journal), journal == "wal", "must be wal: this file system or URL refuses it"),
+            _judged("synchronous", str(synchronous), synchronous in (2, 3), "must be FULL (2) or EXTRA (3)"),
+        ]
+    remarks = []
+    for name, unsafe in POSTGRESQL_SETTINGS.items():
+        value = str(connection.exec_driver_sql(f"SHOW {name}").scalar_one())
+        remarks.append(_judged(name, value, value != "off", unsafe))
+    replica = bool(connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one())
+    sentence = "this is a replica: money is decided on the primary only"
+    return [*remarks, _judged("primary", "no" if replica else "yes", not replica, sentence)]
+
+
+def _database(runtime: Runtime) -> list[Remark]:
+    file = runtime.engine.url.database
+    if runtime.engine.dialect.name == "sqlite" and file and file != ":memory:" and not Path(file).exists():
+        return [Remark("bad", "database", f"there is no file {file}: run `python -m bridge migrate` first")]
+    try:
+        with db.reading(runtime.engine) as connection:
+            remarks = [Remark("ok", "database", f"{connection.dialect.name} answers"), *durability(connection)]
+            remarks.append(_clock(runtime, connection))
+        return [*remarks, *_schema(runtime)]
+    except DATABASE_TROUBLE as trouble:
+        return [Remark("bad", "database", database_sentence(trouble))]
+
+
+def _schema(runtime: Runtime) -> list[Remark]:
+    try:
+        readiness.require(runtime)
+    except db.NotMigrated as wrong:
+        return [Remark("bad", "schema", str(wrong))]
+    with db.reading(runtime.engine) as connection:
+        missing = missing_triggers(connection)
+    found = f"missing {', '.join(missing)}" if missing else "all in force"
+    triggers = _judged("triggers", found, not missing, "what is written for ever can be changed")
+    return [Remark("ok", "schema", db.schema_version()), triggers]
+
+
+def _clock(runtime: Runtime, connection: Connection) -> Remark:
+    theirs = int(connection.exec_driver_sql(DATABASE_CLOCK[connection.dialect.name]).scalar_one())
+    apart = abs(runtime.clock.now() - theirs) / SECOND
+    near = apart < CLOCKS_APART_SECONDS
+    return _judged("clock", f"{apart:.1f} s from the database's", near, f"must be below {CLOCKS_APART_SECONDS:g} s")
+
+
+def _times(runtime: Runtime) -> Iterator[Remark]:
+    """Combinations that are allowed and seldom meant; those that are unsafe are refused when they are read."""
+    config = runtime.config
+    slack, wait = config.engine.lease_slack_seconds, config.web.wait_seconds
+    yield Remark(
+        "ok" if slack >= LEAST_SLACK_SECONDS else "note",
+        "lease",
+        f"a worker that is paused for more than {slack:g} s does not send"
+        + ("" if slack >= LEAST_SLACK_SECONDS else ": a busy machine pauses longer than that"),
+    )
+    if runtime.engine.dialect.name == "postgresql" and config.database.pool_size < config.engine.resolve_threads:
+        yield Remark("note", "pool", "database.pool_size is below engine.resolve_threads: they wait for each other")
+    for name, policy in config.providers.items():
+        if wait >= policy.patience_seconds:
+            yield Remark("note", name, "web.wait_seconds reaches patience_seconds: requests wait for an orphan")
+        lease = runtime.lease_seconds(max(policy.prepare_seconds, policy.complete_seconds, policy.lookup_seconds))
+        if lease >= policy.patience_seconds:
+            yield Remark("note", name, f"a lease of {lease:g} s outlives patience_seconds: a lost worker orphans")
+    if not config.providers:
+        yield Remark("bad", "providers", "none is configured: add a [providers.NAME] table to bridge.toml")
+
+
+def _provider(runtime: Runtime, name: str) -> Iterator[Remark]:
+    policy = runtime.policy(name)
+    parts = urlsplit(policy.base_url)
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        yield Remark("note", name, f"{policy.base_url} is not encrypted: a password and money travel in the clear")
+    try:
+        policy.secret()
+    except (OSError, ValueError) as wrong:
+        yield Remark("bad", name, f"its password cannot be read: {one_line(wrong)}")
+    door = Outbound(policy.base_url, clock=runtime.clock, pool=1)
+    end = runtime.clock.monotonic() + REACH_SECONDS
+    exchange = door.send("GET", "", window=Window(not_after=end, deadline=end), headers={})
+    door.close()
+    there = exchange.status is not None
+    told = f"{policy.base_url} answers" if there else f"{policy.base_url} does not answer ({exchange.failure})"
+    yield Remark("ok" if there else "bad", name, told)
+
+
+def _judged(subject: str, value: str, safe: bool, unsafe: str) -> Remark:
+    return Remark("ok", subject, value) if safe else Remark("bad", subject, f"{value}: {unsafe}")

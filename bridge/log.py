@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
-from typing import Any
+from typing import Any, TextIO, cast
 
 import orjson
 import structlog
@@ -18,9 +20,23 @@ def configure() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(serializer=_one_line),
         ],
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", _Unfailing())),
         cache_logger_on_first_use=True,
     )
+
+
+class _Unfailing(io.TextIOBase):
+    """Standard error, except that a full disk or a dead collector behind it stops no money: a line that
+    cannot be written is lost, an answer that was received is not."""
+
+    def write(self, line: str) -> int:
+        with contextlib.suppress(OSError, ValueError):
+            return sys.stderr.write(line)
+        return len(line)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def get(room: str) -> Any:

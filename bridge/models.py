@@ -83,6 +83,8 @@ class Account(SQLModel, table=True):
 
     __table_args__ = (
         CheckConstraint("balance >= 0 OR account NOT LIKE 'wallet:%'", name="floor"),
+        # Beyond it SQLite would turn the integer into a float without a word (I-08).
+        CheckConstraint(f"balance BETWEEN {-(2**62)} AND {2**62}", name="integer"),
         ForeignKeyConstraint(["operator_id", "player_id"], ["player.operator_id", "player.player_id"]),
         Index(None, "operator_id", "player_id"),
     )
@@ -301,6 +303,13 @@ class IdempotencyKey(SQLModel, table=True):
     status: int | None = None
     response: str | None = None
     created_at: int = Field(sa_type=BigInteger)
+
+
+class Denomination(SQLModel, table=True):
+    """The decimals of a currency, written when its first wallet was opened: what every stored integer means."""
+
+    currency: str = Field(primary_key=True)
+    exponent: int
 
 
 class Breaker(SQLModel, table=True):

@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 MAX_MINOR_UNITS = 10**15
-"""The largest amount of one movement, in minor units: a thousandth of what a 64-bit balance holds, so
-that no sum of a player's movements comes near the edge."""
+"""The largest amount of one movement, in minor units."""
+
+MAX_WALLET = 10**16
+"""The largest balance to which cash may be paid in, in minor units: far enough below 64 bits that no sum
+over accounts comes near the edge."""
 
 _PLAIN = re.compile(r"(0|[1-9][0-9]{0,18})(?:\.([0-9]{1,18}))?", re.ASCII)
 

@@ -14,6 +14,7 @@ from bridge.runtime import Runtime
 
 _player: Table = models.metadata.tables["player"]
 _account: Table = models.metadata.tables["account"]
+_denomination: Table = models.metadata.tables["denomination"]
 _operator: Table = models.metadata.tables["operator"]
 
 
@@ -47,6 +48,8 @@ def register(runtime: Runtime, operator_id: int, player_id: str, currencies: Seq
         row = {"operator_id": operator_id, "player_id": player_id, "created_at": runtime.clock.now()}
         new = db.insert_if_absent(connection, _player, row)
         for currency in currencies:
+            exponent = runtime.currencies.exponent(currency)
+            db.insert_if_absent(connection, _denomination, {"currency": currency, "exponent": exponent})
             ledger.open_account(connection, operator_id, ledger.wallet(player_id), currency, player_id)
         return _currencies(connection, operator_id, player_id), new
 

@@ -18,6 +18,10 @@ SECOND = 1_000_000
 """Microseconds: the unit of every instant (`at`, UTC since 1970) and of every stored duration."""
 
 
+WALLET = "wallet"
+"""The holder of the operator's side of a transfer; every other holder is a provider's name."""
+
+
 class Direction(StrEnum):
     """Seen from the operator's wallet's owner: into the game, or out of it."""
 

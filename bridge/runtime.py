@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from random import Random
+from threading import Lock
 from typing import Protocol
 
 from sqlalchemy import Engine
@@ -37,13 +38,27 @@ class Clock(Protocol):
 
 class SystemClock:
     """The machine's clocks. CLOCK_BOOTTIME also counts the time that a suspended machine slept, which
-    CLOCK_MONOTONIC forgets; a worker must not send after a suspension that outlived its lease."""
+    CLOCK_MONOTONIC forgets; a worker must not send after a suspension that outlived its lease.
+
+    When somebody sets the wall clock, `now` follows by at most a tenth of the time that really passes, so
+    that no lease, patience or expiry is over because a clock was put right (I-34).
+    """
 
     _boot = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._told, self._told_at = time.time_ns() // 1000, time.clock_gettime_ns(self._boot) // 1000
+
     def now(self) -> int:
         """As Clock.now."""
-        return time.time_ns() // 1000
+        with self._lock:
+            wall, steady = time.time_ns() // 1000, time.clock_gettime_ns(self._boot) // 1000
+            passed = steady - self._told_at
+            behind = wall - (self._told + passed)
+            self._told += passed + max(-passed // 10, min(passed // 10, behind))
+            self._told_at = steady
+            return self._told
 
     def monotonic(self) -> float:
         """As Clock.monotonic."""

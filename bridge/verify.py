@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from bridge import db, models
+from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from statemachines import MACHINES, TransferState
 
@@ -109,10 +110,10 @@ PER_TRANSFER = (
                     WHEN t.state = 'pending' AND CASE t.direction WHEN 'in' THEN inside.state ELSE outside.state END
                         = 'applied' THEN 'transit'
                     WHEN t.state = 'pending' THEN 'nothing'
-                    WHEN t.direction = 'in' AND outside.state = 'applied' AND EXISTS (
+                    WHEN t.direction = 'in' AND EXISTS (
                         SELECT 1 FROM leg undo WHERE undo.transfer_id = t.id AND undo.undoes = inside.ordinal
                             AND undo.state = 'applied') THEN 'house'
-                    WHEN t.direction = 'out' AND inside.state = 'applied' AND outside.state = 'refused' THEN 'house'
+                    WHEN t.direction = 'out' AND inside.state = 'applied' THEN 'house'
                     ELSE 'custody'
                 END AS place
             FROM transfer t /* its legs */ WHERE t.id > :after AND t.id <= :upto),
@@ -189,10 +190,10 @@ PER_TRANSFER = (
             AND last.subject = 'transfer' AND last."trigger" = 'reverse')
         JOIN evidence e ON e.id = h.evidence_id AND (e.answer = 'cancelled' OR e.code = 'never_completed')
         WHERE t.id > :after AND t.id <= :upto AND t.state = 'reversed' AND t.wake_at IS NULL
-            AND outside.provider_reference IS NOT NULL AND :aftercare > (
-                SELECT COUNT(*) FROM evidence later WHERE later.transfer_id = t.id
-                    AND later.ordinal = outside.ordinal
-                    AND later.source = 'lookup' AND later.at > t.settled_at)"""),
+            AND outside.provider_reference IS NOT NULL AND :aftercare > 0 AND NOT EXISTS (
+                SELECT 1 FROM evidence later WHERE later.transfer_id = t.id AND later.ordinal = outside.ordinal
+                    AND later.source = 'lookup' AND later.answer <> 'unknown'
+                    AND later.at >= t.settled_at + :aftercare)"""),
     Check("I-17", "Every orphan has an open case.", """
         SELECT t.id AS transfer_id, c.state AS case_state FROM transfer t
         LEFT JOIN orphan_case c ON c.transfer_id = t.id
@@ -208,7 +209,7 @@ PER_TRANSFER = (
 TRIGGERS_IN_PLACE = {
     "sqlite": """
         SELECT name FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%BEFORE%RAISE(ABORT%'
-            AND name IN (tbl_name || '_no_update', tbl_name || '_no_delete')""",
+            AND name IN (tbl_name || '_no_update', tbl_name || '_no_delete', tbl_name || '_no_replace')""",
     "postgresql": """
         SELECT t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
         WHERE pg_table_is_visible(c.oid) AND t.tgname = c.relname || '_no_change'
@@ -217,6 +218,9 @@ TRIGGERS_IN_PLACE = {
 """Those that are in force; 58: before UPDATE, DELETE and TRUNCATE."""
 
 TRIGGER_ENDINGS = {"sqlite": ("_no_update", "_no_delete", "_no_replace"), "postgresql": ("_no_change",)}
+
+CHECKS = (*(check.invariant for check in (*WHOLE, *PER_PLAYER, *PER_TRANSFER)), "I-07")
+"""The invariants that are asked, once for each check."""
 
 
 def verify(runtime: Runtime) -> list[Finding]:
@@ -246,7 +250,8 @@ def _triggers(runtime: Runtime) -> list[Finding]:
 
 def _ask(runtime: Runtime, check: Check, scope: Mapping[str, Any], asked: dict[Check, Finding]) -> None:
     """One statement in a transaction of its own; its rows are added to the check's finding."""
-    known = {**scope, "edges": _edges(), "aftercare": len(runtime.config.engine.aftercare_seconds)}
+    last_watch = int(max(runtime.config.engine.aftercare_seconds, default=0) * SECOND)
+    known = {**scope, "edges": _edges(), "aftercare": last_watch}
     given = {name: value for name, value in known.items() if f":{name}" in check.query}
     statement = text(check.query.replace("/* its legs */", _LEGS))
     if "edges" in given:

@@ -9,11 +9,12 @@ such a worker moves a transfer by proof, but concludes nothing from silence and 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection
 
-from bridge import breaker, db
+from bridge import breaker, db, log
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import SECOND, Descriptor, Effect, Window
 from bridge.runtime import Runtime
@@ -21,6 +22,9 @@ from bridge.transfers import contract, rows
 from bridge.transfers.draft import NOT_STORED, Draft, send, settle
 from bridge.transfers.facts import Transfer
 from bridge.transfers.write import write
+from statemachines import TransferState
+
+_log = log.get("transfers")
 
 ROUNDS_AT_MOST = 20
 """Each lost round means that another worker's move was committed; a transfer has far fewer moves."""
@@ -65,16 +69,24 @@ class Outcome:
     order: Order | None = None
 
 
+class Asking(StrEnum):
+    """Whether a caller puts look-ups on the wire."""
+
+    DUE = "due"  # those that are due
+    NOW = "now"  # one now, even if none is due: somebody wants to know
+    NO = "no"  # none: they are left to the resolver
+
+
 class UnknownTransfer(LookupError):
     """There is no transfer with this id."""
 
 
 def advance(
-    runtime: Runtime, transfer_id: str, claim: Claim | None, fact: Fact | None = None, *, may_ask: bool = True
+    runtime: Runtime, transfer_id: str, claim: Claim | None, fact: Fact | None = None, *, asking: Asking = Asking.DUE
 ) -> Outcome:
     """Bring a transfer to where the evidence puts it, in one transaction of its own.
 
-    `claim` is the caller's lease, if it has one; `may_ask` false leaves look-ups to the resolver.
+    `claim` is the caller's lease, if it has one; `asking` says whether look-ups are this caller's business.
     Raises UnknownTransfer; an error of the database means that nothing was written.
     """
     with db.writing(runtime.engine) as connection:
@@ -86,12 +98,20 @@ def advance(
             if fact is not None and not stored:
                 seen = _store_fact(connection, runtime, seen, claim, fact)
                 stored = True
-            outcome = _one_round(connection, runtime, seen, claim, fact, may_ask=may_ask)
+            outcome = _one_round(connection, runtime, seen, claim, fact, asking)
             if outcome is not None:
                 break
         else:
             raise RuntimeError(f"{transfer_id} changed {ROUNDS_AT_MOST} times under one transaction")
+    tell(seen.state, outcome.transfer)
     return outcome
+
+
+def tell(before: TransferState | None, transfer: Transfer) -> None:
+    """Log a move, after its commit: what is told has happened."""
+    if before is not transfer.state:
+        reason = transfer.reason_code or ""
+        _log.info("transfer moved", transfer=transfer.id, source=before, target=transfer.state, reason=reason)
 
 
 def _one_round(
@@ -100,8 +120,7 @@ def _one_round(
     seen: Transfer,
     claim: Claim | None,
     fact: Fact | None,
-    *,
-    may_ask: bool,
+    asking: Asking,
 ) -> Outcome | None:
     now = runtime.clock.now()
     descriptor = runtime.providers[seen.provider].descriptor
@@ -110,13 +129,16 @@ def _one_round(
     settle(draft, descriptor, now, may_conclude=holding)
     queued_until = breaker.open_until(connection, seen.provider, now) if _is_planned(draft.transfer) else 0
     step = contract.next_step(draft.transfer, descriptor, schedule_of(runtime), draft.finding, now, queued_until)
+    if asking is Asking.NOW and draft.transfer.state in contract.UNRESOLVED:
+        step = contract.sooner(step, draft.transfer.outside, descriptor, now)
     order, schedule = None, rest(step, now)
-    if holding and isinstance(step, contract.Send | contract.Ask) and (may_ask or isinstance(step, contract.Send)):
+    if holding and (isinstance(step, contract.Send) or (isinstance(step, contract.Ask) and asking is not Asking.NO)):
         assert claim is not None
         order, schedule = order_for(runtime, draft, claim, step, now)
     changed = bool(draft.moves or draft.changed_legs or draft.found)
-    if not holding and not changed:
-        schedule = {}
+    if not holding:
+        # Whoever holds the lease keeps it; where nobody does, the resolver plans anew from what changed.
+        schedule = {"wake_at": now} if changed and seen.lease_owner is None else {}
     version = seen.version + 1 if changed or fact is not None else seen.version
     if not changed and not schedule and version == seen.version:
         return Outcome(draft.transfer)

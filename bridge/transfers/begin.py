@@ -14,12 +14,12 @@ from bridge.errors import Declined, Invalid, LaneUnresolved, Unavailable
 from bridge.evidence import Step
 from bridge.idempotency import Key, Stored
 from bridge.money import AmountRefused, UnknownCurrency
-from bridge.ports import SECOND, Direction, LanePolicy, Side
+from bridge.ports import SECOND, WALLET, Direction, LanePolicy, Side
 from bridge.runtime import Runtime
 from bridge.transfers import contract, resolve, rows
 from bridge.transfers.advance import Claim, Outcome, order_for, rest
 from bridge.transfers.draft import Draft, Move, apply_wallet
-from bridge.transfers.facts import WALLET, Leg, Transfer
+from bridge.transfers.facts import Leg, Transfer
 from bridge.transfers.write import write
 from statemachines import LegState, TransferState
 

@@ -17,6 +17,7 @@ from statemachines import LegState, TransferState
 
 PREPARES_AT_MOST = 2  # one retry can still be completed inside the expiry; a third could not
 TWO_PHASES = 2
+UNRESOLVED = (TransferState.PENDING, TransferState.ORPHANED)
 COMPLETES_AT_MOST = 3  # each is idempotent at the provider; more would only be noise before the expiry
 
 
@@ -90,6 +91,14 @@ def next_step(
     # Before patience is declared spent, the provider is asked once more: an outage, or a clock that
     # jumped, must not make an orphan of what one look-up can prove.
     return step if leg.may_be_on_the_wire(now) else Ask()
+
+
+def sooner(step: NextStep, leg: Leg, descriptor: Descriptor, now: int) -> NextStep:
+    """The same step for somebody who wants to know now: a question that is not due yet is asked, at most
+    once a second, unless the answer to a money request is still awaited."""
+    fresh = any(now - SECOND < piece.at for piece in leg.lookups())
+    waiting = isinstance(step, Rest) and not leg.may_be_on_the_wire(now)
+    return Ask() if waiting and not fresh and _askable(leg, descriptor) else step
 
 
 def patience_spent(transfer: Transfer, descriptor: Descriptor, now: int) -> bool:
@@ -217,21 +226,30 @@ def _poll(leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> Nex
 
 def _watch(leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> NextStep:
     """A contradiction or a mismatch is for people; a slow question now and then keeps their file fresh."""
-    due = (leg.evidence[-1].at if leg.evidence else now) + _longest_wait(schedule)
+    asked = leg.lookups()
+    since = asked[-1].at if asked else max((leg.quiet_since(attempt) for attempt in leg.attempts), default=now)
+    due = since + _longest_wait(schedule)
     return Ask() if due <= now and _askable(leg, descriptor) else Rest(max(due, now + SECOND))
 
 
 def _aftercare(
     transfer: Transfer, leg: Leg, descriptor: Descriptor, schedule: Schedule, finding: Finding, now: int
 ) -> NextStep:
-    """Some providers execute after they said no: a reversal that rests on our inference is asked about later."""
+    """Some providers execute after they said no: a reversal that rests on our inference is asked about later.
+
+    Only a question that was answered counts; one answer serves every mark that has passed by then.
+    """
     settled = transfer.settled_at
     if transfer.state is not TransferState.REVERSED or settled is None or not needs_aftercare(leg, descriptor, finding):
         return Done()
-    asked = len(leg.lookups(settled + 1))
-    if asked >= len(schedule.aftercare):
+    asked = leg.lookups(settled + 1)
+    told = [piece.at - settled for piece in asked if piece.reply.answer is not Answer.UNKNOWN]
+    marks = [int(mark * SECOND) for mark in schedule.aftercare if int(mark * SECOND) > max(told, default=0)]
+    if not marks:
         return Done()
-    due = settled + int(schedule.aftercare[asked] * SECOND)
+    unanswered = len(asked) - len(told)
+    again = asked[-1].at + int(schedule.polls[min(unanswered, len(schedule.polls) - 1)] * SECOND) if asked else 0
+    due = max(settled + marks[0], again)
     return Ask() if due <= now else Rest(due)
 
 

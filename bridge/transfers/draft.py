@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
-from bridge.ports import Descriptor, Direction, Side
+from bridge.ports import WALLET, Descriptor, Direction, Side
 from bridge.transfers import contract, fold
-from bridge.transfers.facts import WALLET, Attempt, Leg, Transfer
+from bridge.transfers.facts import Attempt, Leg, Transfer
 from statemachines import LegFacts, LegState, TransferState, leg_machine, transfer_machine
 
 NOT_STORED = 0
@@ -66,17 +66,21 @@ class Draft:
 
 
 def settle(draft: Draft, descriptor: Descriptor, now: int, *, may_conclude: bool) -> None:
-    """Move legs and transfer to where the evidence puts them."""
-    if may_conclude:
+    """Move legs and transfer to where the evidence puts them.
+
+    `may_conclude`: only the holder of the lease draws conclusions from silence and from spent patience.
+    """
+    _learn_reservation(draft)
+    draft.finding = fold.find(draft.transfer, descriptor)
+    if may_conclude and draft.finding.verdict is fold.Verdict.OPEN:
         concluded = contract.conclude(draft.transfer, descriptor, now)
         if concluded is not None:
             draft.find(Source.CONTRACT, concluded, now, draft.transfer.outside)
-    _learn_reservation(draft)
-    draft.finding = fold.find(draft.transfer, descriptor)
+            draft.finding = fold.find(draft.transfer, descriptor)
     if draft.finding.verdict is fold.Verdict.REFUSED and draft.transfer.outside.may_be_on_the_wire(now):
         draft.finding = fold.Finding(fold.Verdict.OPEN)  # rule 3: never reverse under a request in flight
     _move_outside_leg(draft)
-    spent = contract.patience_spent(draft.transfer, descriptor, now)
+    spent = may_conclude and contract.patience_spent(draft.transfer, descriptor, now)
     facts = fold.facts_of(draft.transfer, draft.finding, patience_spent=spent)
     trigger = fold.trigger_for(draft.transfer.state, facts)
     if trigger is None:
@@ -85,7 +89,7 @@ def settle(draft: Draft, descriptor: Descriptor, now: int, *, may_conclude: bool
     after = TransferState(transfer_machine.after(before, trigger, facts))
     draft.reason = _reason(draft, trigger)
     draft.moves.append(Move("transfer", trigger, before.value, after.value, draft.reason[0], draft.finding.proof))
-    draft.transfer = replace(draft.transfer, state=after, settled_at=now)
+    draft.transfer = replace(draft.transfer, state=after, settled_at=now, reason_code=draft.reason[0] or None)
     if trigger == "confirm" and draft.transfer.direction is Direction.OUT:
         apply_wallet(draft, draft.transfer.inside, now)
     if trigger == "reverse":

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bridge import log
 from bridge.evidence import Source
 from bridge.runtime import Runtime
-from bridge.transfers.advance import Fact, Order, Outcome, advance
+from bridge.transfers.advance import Asking, Fact, Order, Outcome, advance
 
 _log = log.get("transfers")
 
@@ -22,8 +22,9 @@ def drive(runtime: Runtime, outcome: Outcome, *, ask_until: float | None = None)
     while outcome.order is not None:
         order = outcome.order
         fact = perform(runtime, order)
-        may_ask = ask_until is None or runtime.clock.monotonic() < ask_until
-        outcome = advance(runtime, order.claim.transfer_id, order.claim, fact, may_ask=may_ask)
+        in_time = ask_until is None or runtime.clock.monotonic() < ask_until
+        asking = Asking.DUE if in_time else Asking.NO
+        outcome = advance(runtime, order.claim.transfer_id, order.claim, fact, asking=asking)
     return outcome
 
 

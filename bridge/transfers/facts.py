@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bridge.evidence import Answer, Evidence, Source, Step
-from bridge.ports import Direction, Side
+from bridge.ports import WALLET, Direction, Side
 from statemachines import LegState, TransferState
-
-WALLET = "wallet"
-"""The holder of the operator's side."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +85,7 @@ class Transfer:
     cancel_requested_at: int | None = None
     reason_code: str | None = None
     failures: int = 0
+    lease_owner: str | None = None
 
     @property
     def outside(self) -> Leg:

@@ -14,7 +14,7 @@ from bridge import cases, db, log
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.transfers import rows
-from bridge.transfers.advance import Claim, Outcome, advance
+from bridge.transfers.advance import Asking, Claim, Outcome, advance
 from bridge.transfers.draft import Move
 from bridge.transfers.drive import drive
 from bridge.transfers.write import record
@@ -53,9 +53,9 @@ def claim_due(
     return [Claim(row.id, row.lease_epoch) for row in claimed]
 
 
-def resolve(runtime: Runtime, claim: Claim, *, ask_until: float | None = None) -> Outcome:
+def resolve(runtime: Runtime, claim: Claim, *, ask_until: float | None = None, asking: Asking = Asking.DUE) -> Outcome:
     """Drive one claimed transfer as far as it goes now."""
-    return drive(runtime, advance(runtime, claim.transfer_id, claim), ask_until=ask_until)
+    return drive(runtime, advance(runtime, claim.transfer_id, claim, asking=asking), ask_until=ask_until)
 
 
 def resolve_or_set_aside(runtime: Runtime, claim: Claim) -> bool:
@@ -64,16 +64,16 @@ def resolve_or_set_aside(runtime: Runtime, claim: Claim) -> bool:
     try:
         resolve(runtime, claim)
     except Exception:  # noqa: BLE001 - whatever is wrong with one row, the others are driven on
-        _log.exception("transfer set aside", transfer=claim.transfer_id)
         _set_aside(runtime, claim)
+        _log.exception("transfer set aside", transfer=claim.transfer_id)
         return False
     return True
 
 
 def refresh(runtime: Runtime, transfer_id: str, ask_until: float) -> None:
-    """Run the resolver on one transfer now, unless a worker is already at it (`?refresh=true`)."""
+    """Run the resolver on one transfer now and ask the provider, unless a worker is already at it."""
     for claim in claim_due(runtime, 1, transfer_id):
-        resolve(runtime, claim, ask_until=ask_until)
+        resolve(runtime, claim, ask_until=ask_until, asking=Asking.NOW)
 
 
 def _set_aside(runtime: Runtime, claim: Claim) -> None:

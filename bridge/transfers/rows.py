@@ -144,6 +144,7 @@ def _transfer(row: RowMapping, legs: tuple[Leg, ...]) -> Transfer:
         cancel_requested_at=row["cancel_requested_at"],
         reason_code=row["reason_code"],
         failures=row["failures"],
+        lease_owner=row["lease_owner"],
     )
 
 

@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
-from bridge import cases, ledger, log
+from bridge import cases, ledger
 from bridge.evidence import Evidence
 from bridge.runtime import Runtime
 from bridge.transfers import fold, rows
 from bridge.transfers.draft import Draft, Move
 from bridge.transfers.facts import Transfer
 from statemachines import TransferState
-
-_log = log.get("transfers")
 
 
 def write(connection: Connection, runtime: Runtime, draft: Draft, before: TransferState | None, now: int) -> None:
@@ -36,9 +34,6 @@ def write(connection: Connection, runtime: Runtime, draft: Draft, before: Transf
         _post(connection, transfer, now)
     moves = [*draft.moves, *_move_case(connection, runtime, draft, before, now)]
     record(connection, runtime, transfer, moves, now, ids)
-    if before is not transfer.state:
-        reason = draft.reason[0] if draft.reason is not None else ""
-        _log.info("transfer moved", transfer=transfer.id, source=before, target=transfer.state, reason=reason)
 
 
 def _store_found(connection: Connection, runtime: Runtime, draft: Draft, piece: Evidence) -> int:

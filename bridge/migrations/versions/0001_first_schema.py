@@ -18,6 +18,7 @@ def upgrade() -> None:
     for create in (
         _breaker,
         _job_run,
+        _denomination,
         _operator,
         _api_key,
         _idempotency_key,
@@ -57,6 +58,15 @@ def _job_run() -> None:
         sa.Column("finished_at", sa.BigInteger(), nullable=True),
         sa.Column("outcome", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("job", "slot", name=op.f("pk_job_run")),
+    )
+
+
+def _denomination() -> None:
+    op.create_table(
+        "denomination",
+        sa.Column("currency", sa.String(), nullable=False),
+        sa.Column("exponent", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("currency", name=op.f("pk_denomination")),
     )
 
 
@@ -125,6 +135,9 @@ def _account() -> None:
         sa.Column("balance", sa.BigInteger(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("balance >= 0 OR account NOT LIKE 'wallet:%'", name=op.f("ck_account_floor")),
+        sa.CheckConstraint(
+            "balance BETWEEN -4611686018427387904 AND 4611686018427387904", name=op.f("ck_account_integer")
+        ),
         sa.ForeignKeyConstraint(
             ["operator_id", "player_id"],
             ["player.operator_id", "player.player_id"],

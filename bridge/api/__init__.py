@@ -1,0 +1,1 @@
+"""The edge: HTTP in, JSON out. Each view parses strictly, makes one service call and renders its answer."""

@@ -1,0 +1,116 @@
+"""Health: does the process serve, and should requests be sent to it. No key, and nothing of any tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Response
+from flask_openapi.blueprint import APIBlueprint
+
+from bridge import db, log, models, readiness
+from bridge.api.answers import document, replies
+from bridge.api.answers.views import Health, Readiness, Trouble
+from bridge.api.intake.admission import runtime_of_app
+from bridge.ports import SECOND
+from bridge.runtime import Runtime
+
+room = APIBlueprint("health", __name__, abp_tags=[document.HEALTH])
+
+_log = log.get("health")
+
+CLOCKS_APART_AT_MOST = 2 * SECOND
+OVERDUE_AT_MOST = 60 * SECOND
+"""The resolver looks every second or so: what is due for a minute shows that no worker is at it."""
+
+INTERVALS_AT_MOST = 3
+"""Intervals of `verify` without a run after which the scheduler is taken for dead."""
+
+VERIFY_JOB = "verify"
+FAILED = "failed"
+
+_TRANSFER, _JOB_RUN = models.metadata.tables["transfer"], models.metadata.tables["job_run"]
+
+_DATABASE_CLOCK = {
+    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+}
+
+
+@room.get("/healthz", responses={200: document.success(Health), 500: document.problem(500)})
+def healthz() -> Response:
+    """The process serves."""
+    return replies.show(Health("ok"))
+
+
+@room.get(
+    "/readyz",
+    responses={200: document.success(Readiness), 503: document.success(Readiness), 500: document.problem(500)},
+)
+def readyz() -> Response:
+    """Whether this process can do its work: 200, or 503 with the list of what is wrong."""
+    wrong = found_wrong(runtime_of_app())
+    body = replies.text(Readiness("unready" if wrong else "ready", wrong))
+    return Response(body, 503 if wrong else 200, content_type=replies.JSON)
+
+
+def found_wrong(runtime: Runtime) -> list[Trouble]:
+    """Everything that is wrong; the database first, for without it nothing else can be asked."""
+    unreachable = _asked(runtime, "database", _database)
+    if unreachable:
+        return unreachable
+    checks = {"clock": _clock, "scheduler": _silent, "resolver": _overdue, "verify": _verified}
+    return [trouble for name, check in checks.items() for trouble in _asked(runtime, name, check)]
+
+
+def _asked(runtime: Runtime, name: str, check: Callable[[Runtime], str]) -> list[Trouble]:
+    try:
+        detail = check(runtime)
+    except Exception:  # noqa: BLE001 - whatever it is, it is a reason not to be ready, and the log has it
+        _log.exception("check failed", check=name)
+        detail = "cannot be asked"
+    return [Trouble(name, detail)] if detail else []
+
+
+def _database(runtime: Runtime) -> str:
+    try:
+        readiness.require(runtime)
+    except db.NotMigrated as unmigrated:
+        return str(unmigrated)
+    return ""
+
+
+def _clock(runtime: Runtime) -> str:
+    statement = _DATABASE_CLOCK[runtime.engine.dialect.name]
+    with db.reading(runtime.engine) as connection:
+        theirs = int(connection.exec_driver_sql(statement).scalar_one())
+    apart = abs(runtime.clock.now() - theirs)
+    return f"{apart // SECOND} s away from the database's clock" if apart >= CLOCKS_APART_AT_MOST else ""
+
+
+def _overdue(runtime: Runtime) -> str:
+    awake = _TRANSFER.select().where(_TRANSFER.c.wake_at.is_not(None)).order_by(_TRANSFER.c.wake_at).limit(1)
+    with db.reading(runtime.engine) as connection:
+        oldest = connection.execute(awake).mappings().first()
+    late = runtime.clock.now() - oldest["wake_at"] if oldest is not None else 0
+    return f"the oldest due transfer has waited for {late // SECOND} s" if late >= OVERDUE_AT_MOST else ""
+
+
+def _silent(runtime: Runtime) -> str:
+    """Whether any process runs the jobs: each interval of `verify` leaves a row."""
+    newest = _JOB_RUN.select().order_by(_JOB_RUN.c.started_at.desc()).limit(1)
+    with db.reading(runtime.engine) as connection:
+        run = connection.execute(newest).mappings().first()
+    if run is None:
+        return "no job has ever run: start `python -m jobs`"
+    quiet = runtime.clock.now() - run["started_at"]
+    late = quiet > INTERVALS_AT_MOST * runtime.config.engine.verify_every_seconds * SECOND
+    return f"no job has run for {quiet // SECOND} s" if late else ""
+
+
+def _verified(runtime: Runtime) -> str:
+    ended = _JOB_RUN.c.job == VERIFY_JOB, _JOB_RUN.c.finished_at.is_not(None)
+    latest = _JOB_RUN.select().where(*ended).order_by(_JOB_RUN.c.slot.desc()).limit(1)
+    with db.reading(runtime.engine) as connection:
+        run = connection.execute(latest).mappings().first()
+    bad = run is not None and str(run["outcome"] or "").startswith(FAILED)
+    return "the last verification found a broken invariant" if bad else ""

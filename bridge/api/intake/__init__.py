@@ -1,0 +1,1 @@
+"""What comes in: who sends it, and whether it is exactly what a request may say."""

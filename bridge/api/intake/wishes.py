@@ -1,0 +1,166 @@
+"""What clients may send: every path segment, parameter, header and body, strict, unknown names refused.
+
+A field's description completes the sentence "must be …": it is the document and the refusal in one.
+Amounts stay text here; `bridge.money` alone says what an amount is.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from bridge.errors import NotFound
+from bridge.transfers.stories import PAGE_AT_MOST
+
+PLAYER_ID = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,33}$"
+TRANSFER_ID = r"^tr_[0-9a-f]{32}$"
+AMOUNT = r"^(0|[1-9][0-9]{0,18})(\.[0-9]{1,18})?$"
+VISIBLE_ASCII = r"^[!-~]{1,255}$"
+
+PlayerId = Annotated[
+    str, Field(pattern=PLAYER_ID, description="1 to 34 letters, digits, '_', '.' or '-'", examples=["p-1001"])
+]
+Provider = Annotated[
+    str,
+    Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="the name of a configured provider", examples=["sim"]),
+]
+Currency = Annotated[
+    str,
+    Field(pattern=r"^[A-Z][A-Z0-9]{2,9}$", description="a currency code in capitals, such as EUR", examples=["EUR"]),
+]
+Amount = Annotated[
+    str,
+    Field(
+        description='a decimal number in a JSON string, such as "25.00"; JSON numbers are refused',
+        examples=["25.00"],
+        json_schema_extra={"pattern": AMOUNT},
+    ),
+]
+
+
+def _plain_number(text: object) -> object:
+    """Digits alone: what int() also takes (blanks, signs, underscores) is no number here."""
+    if not isinstance(text, str):
+        return text
+    if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) is None:
+        raise ValueError("not digits")
+    return int(text)
+
+
+class Strict(BaseModel):
+    """No conversion, no unknown name."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Body(Strict):
+    """A JSON object."""
+
+    may_be_empty: ClassVar[bool] = False
+
+
+class PlayerPath(Strict):
+    """A player of the calling operator."""
+
+    player_id: PlayerId
+
+
+class TransferPath(Strict):
+    """A transfer of the calling operator."""
+
+    transfer_id: str = Field(description="the id of a transfer", json_schema_extra={"pattern": TRANSFER_ID})
+
+    @field_validator("transfer_id")
+    @classmethod
+    def _could_be_one(cls, text: str) -> str:
+        """What cannot be an id is unknown, in the same words as an id that nobody has."""
+        if re.fullmatch(TRANSFER_ID, text, re.ASCII) is None:
+            raise NotFound("There is no such transfer.")
+        return text
+
+
+class NoQuery(Strict):
+    """No query parameter at all."""
+
+
+class FundsQuery(Strict):
+    """As of when."""
+
+    as_of: str = Field(
+        "",
+        description="an instant of the past with its offset, RFC 3339, such as 2026-01-31T12:00:00Z; default: now",
+        json_schema_extra={"format": "date-time"},
+    )
+
+
+class TransferQuery(Strict):
+    """Whether to ask the provider first."""
+
+    refresh: Literal["true", "false"] = Field("false", description='"true" (ask the provider now) or "false"')
+
+
+class PageQuery(Strict):
+    """Which transfers, and how many at once."""
+
+    state: Literal["pending", "confirmed", "reversed", "orphaned"] | SkipJsonSchema[None] = Field(
+        None, description="pending, confirmed, reversed or orphaned"
+    )
+    provider: Provider | SkipJsonSchema[None] = None
+    player_id: PlayerId | SkipJsonSchema[None] = None
+    cursor: str | SkipJsonSchema[None] = Field(None, pattern=TRANSFER_ID, description="the cursor of the page before")
+    limit: Annotated[int, BeforeValidator(_plain_number)] = Field(
+        50, ge=1, le=PAGE_AT_MOST, description=f"a whole number from 1 to {PAGE_AT_MOST}"
+    )
+
+
+class KeyHeader(BaseModel):
+    """Without a key no money moves (I-26)."""
+
+    idempotency_key: str = Field(
+        alias="Idempotency-Key",
+        pattern=VISIBLE_ASCII,
+        description="1 to 255 visible ASCII characters; one key, one effect, for ever",
+    )
+
+
+class TransferHeader(KeyHeader):
+    """The key, and how long to wait."""
+
+    prefer: str = Field(
+        "",
+        alias="Prefer",
+        description="RFC 7240: `wait=N` (whole seconds) or `respond-async`; anything else is passed over",
+        examples=["wait=5"],
+    )
+
+
+class PlayerBody(Body):
+    """The currencies in which the player has a wallet."""
+
+    currencies: list[Currency] = Field(min_length=1, max_length=200, description="a list of 1 to 200 currency codes")
+
+
+class CashBody(Body):
+    """Money that enters or leaves the casino."""
+
+    amount: Amount
+    currency: Currency
+
+
+class TransferBody(Body):
+    """One movement between the player's wallet and a provider."""
+
+    player_id: PlayerId
+    provider: Provider
+    direction: Literal["in", "out"] = Field(description='"in" (wallet to game) or "out" (game to wallet)')
+    amount: Amount
+    currency: Currency
+
+
+class CancelBody(Body):
+    """Nothing, or an empty object."""
+
+    may_be_empty: ClassVar[bool] = True

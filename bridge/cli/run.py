@@ -1,0 +1,33 @@
+"""`up` and `demo`: everything on this machine, as child processes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option(
+    "--folder", type=click.Path(file_okay=False, path_type=Path), default=Path(".bridge-up"), show_default=True,
+    help="Where everything is written; nothing is written elsewhere.",
+)  # fmt: skip
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free one.")
+def up(folder: Path, port: int) -> None:
+    """Bridge, jobs and a simulated provider, until Ctrl-C; prints addresses, a key and a curl line to try."""
+    from bridge.up import run
+
+    sys.exit(run(folder, port))
+
+
+@click.command()
+@click.option("--seed", type=int, default=None, help="Decides who moves what when, and which fault it meets.")
+@click.option("--transfers", type=click.IntRange(40, 5000), default=500, show_default=True)
+@click.option("--players", type=click.IntRange(1, 500), default=50, show_default=True)
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Keep the files here.")
+def demo(seed: int | None, transfers: int, players: int, folder: Path | None) -> None:
+    """Move money against a provider that lies, then account for every cent; exit code 0 only if it is."""
+    from bridge.demo import run
+
+    sys.exit(run(seed, transfers, players, folder))

@@ -1,0 +1,134 @@
+"""The demo: real processes, a provider that lies, and then every cent is accounted for.
+
+1. Simulator, web and jobs are started on a fresh SQLite file.
+2. Players move money in and out over the API while they win and lose at the provider, which meets the
+   planned part of the transfers with faults.
+3. When none is pending, and nothing is half done at the provider, the web and the simulator are stopped and
+   our database is compared with the provider's ledger file, player by player.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from bridge import keys
+from bridge.demo import comparison, report
+from bridge.demo.casino import Casino
+from bridge.demo.plan import CURRENCIES, Gambler, kinds_of, plan
+from bridge.doctor import CannotStart
+from bridge.runtime import SystemClock
+from bridge.up import OPERATOR, PROVIDER, Stack, Tables
+from bridge.verify import verify
+
+ALL_SECONDS = 165.0
+"""The demo ends by itself: what is not finished by then is a failure, and stopping takes a few seconds more."""
+
+LOOK_SECONDS = 0.5
+LINE_EVERY_SECONDS = 5.0
+
+TABLES: Tables = {
+    "web": {"threads": 64},
+    "engine": {"poll_seconds": (0, 1, 2, 3, 3, 3, 5, 5, 10, 30)},
+    "currencies": {"BTC": 8},
+    f"providers.{PROVIDER}": {
+        "currencies": tuple(CURRENCIES),
+        "patience_seconds": 30,
+        "lane_policy": "allow",  # an orphan must not keep its player from playing on
+    },
+}
+
+
+def run(seed: int | None, transfers: int, players: int, folder: Path | None) -> int:
+    """The whole demo; 0 only if nothing is unexplained and everything was shown. Raises doctor.CannotStart."""
+    out = Console(highlight=False, soft_wrap=True, markup=False)
+    chosen = secrets.randbelow(1 << 32) if seed is None else seed
+    gamblers = plan(chosen, transfers, players)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with _folder(folder) as place:
+        out.print(f"seed {chosen}: {transfers} transfers of {players} players, files in {place}")
+        try:
+            return _show(out, gamblers, chosen, place)
+        except KeyboardInterrupt:
+            out.print("stopped before the end: nothing was shown")
+            return 1
+
+
+def _show(out: Console, gamblers: list[Gambler], seed: int, place: Path) -> int:
+    clock = SystemClock()
+    end = clock.monotonic() + ALL_SECONDS
+    with Stack(place, 0, TABLES, ("--seed", str(seed))) as stack:
+        runtime = stack.runtime()
+        keys.add_operator(runtime, OPERATOR)
+        _, secret = keys.create(runtime, OPERATOR, [keys.Scope.TRANSFERS, keys.Scope.READ], "demo")
+        casino = Casino(stack.address, secret, stack.told["control"], PROVIDER, clock)
+        threads = casino.play(gamblers)
+        _watch(out, stack, casino, threads, sum(len(gambler.moves) for gambler in gamblers), end)
+        ledger = place / "provider.ledger"
+        while comparison.open_at_provider(ledger) and clock.monotonic() < end:
+            clock.sleep(LOOK_SECONDS)
+        ended = stack.watch()
+        trouble = [*casino.tally.trouble, *([f"{ended.name} ended by itself: {ended.last_words()}"] if ended else [])]
+        stack.stop()
+        findings = [f"{finding.invariant} {finding.sentence}" for finding in verify(runtime)]
+    moved, accounts = comparison.ours(place / "bridge.db")
+    outcome = report.Outcome(
+        transfers=moved,
+        met=comparison.faults_met(place / "provider.ledger.faults"),
+        kinds=kinds_of(gamblers),
+        compared=comparison.compare(moved, accounts, comparison.theirs(ledger)),
+        planned=sum(len(gambler.moves) for gambler in gamblers),
+        findings=findings,
+        trouble=trouble,
+    )
+    return _tell(out, outcome)
+
+
+def _watch(
+    out: Console, stack: Stack, casino: Casino, threads: list[Thread], total: int, end: float
+) -> None:
+    """Show how far it is until every player has finished, a child dies or the time is over."""
+    clock, tally = SystemClock(), casino.tally
+    began = line_at = clock.monotonic()
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=out, disable=not out.is_terminal) as progress:
+        task = progress.add_task("", total=total)
+        while any(thread.is_alive() for thread in threads) and stack.watch() is None and clock.monotonic() < end:
+            clock.sleep(LOOK_SECONDS)
+            states = ", ".join(f"{tally.ended[state]} {state}" for state in report.STATES)
+            line = f"{tally.begun} of {total} begun: {states}, {tally.begun - tally.ended.total()} open"
+            progress.update(task, completed=tally.ended.total(), description=line)
+            if not out.is_terminal and clock.monotonic() >= line_at:
+                out.print(f"{clock.monotonic() - began:4.0f} s  {line}")
+                line_at = clock.monotonic() + LINE_EVERY_SECONDS
+    casino.over.set()
+
+
+def _tell(out: Console, outcome: report.Outcome) -> int:
+    for line in (*report.kind_lines(outcome), *report.orphan_lines(outcome), *report.currency_lines(outcome)):
+        out.print(line)
+    failed = list(report.failures(outcome))
+    for sentence in failed:
+        out.print(f"FAILED: {sentence}")
+    out.print(report.last_line(outcome))
+    return 1 if failed else 0
+
+
+@contextmanager
+def _folder(folder: Path | None) -> Iterator[Path]:
+    """The folder that was named, or one that is gone afterwards. Raises CannotStart for a used one."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="bridge-demo-") as fresh:
+            yield Path(fresh)
+        return
+    if folder.exists() and any(folder.iterdir()):
+        raise CannotStart(f"{folder} is not empty: a demo starts from nothing.")
+    yield folder

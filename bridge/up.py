@@ -1,0 +1,272 @@
+"""The whole bridge on one machine: simulator, web and jobs as child processes on one SQLite file in one folder.
+
+A child that ends by itself is reported. A stop lets the web finish the requests in hand while jobs and
+simulator still answer them, then the jobs their work, then the simulator.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing, redirect_stderr
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console
+
+from bridge import cashier, db, doctor, keys, log, players
+from bridge.config import CONFIG_VARIABLE
+from bridge.errors import Conflict
+from bridge.outbound import wait_until_up
+from bridge.runtime import Runtime, SystemClock
+
+PROJECT = Path(__file__).resolve().parents[1]
+HOST = "127.0.0.1"
+PROVIDER, OPERATOR, PLAYER = "simulator", "demo", "ann"
+START_SECONDS = 30.0
+WATCH_SECONDS = 0.2
+
+LAST_SECONDS = {"web": 40.0, "jobs": 50.0, "simulator": 15.0}
+"""How long each child may take to stop, in the order in which they are stopped."""
+
+Tables = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass
+class Child:
+    """One child process and the file that holds what it says."""
+
+    name: str
+    process: subprocess.Popen[str]
+    log: Path
+
+    def last_words(self) -> str:
+        """The last line of its log that says what went wrong, and where the others are."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
+        told = [line for line in lines if line.strip() and not line.startswith("[INFO]")]
+        said = told[-1] if told else "it said nothing"
+        return f"{said} (its log: {self.log})"
+
+
+@dataclass
+class Stack:
+    """Simulator, web and jobs in `folder`; a context manager that starts and stops them.
+
+    `port` 0 takes any free one; `tables` are added to the generated bridge.toml, `simulator` to the
+    simulator's command line. Entering raises doctor.CannotStart; nothing is left running then.
+    """
+
+    folder: Path
+    port: int
+    tables: Tables = field(default_factory=dict)
+    simulator: Sequence[str] = ()
+    children: list[Child] = field(default_factory=list)
+    told: dict[str, Any] = field(default_factory=dict)
+    _ends: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as ends:
+            ends.callback(self.stop)
+            self._start(ends)
+            self._ends = ends.pop_all()
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self._ends.close()
+
+    @property
+    def address(self) -> str:
+        """Where the API answers."""
+        return f"http://{HOST}:{self.port}"
+
+    def watch(self) -> Child | None:
+        """The first child that has ended by itself, None while all run."""
+        return next((child for child in self.children if child.process.poll() is not None), None)
+
+    def stop(self, *names: str) -> None:
+        """Stop the named children, or all of them, each with the time it needs for the work in hand."""
+        for name, seconds in LAST_SECONDS.items():
+            for child in [child for child in self.children if child.name == name and name in (names or LAST_SECONDS)]:
+                self.children.remove(child)
+                child.process.terminate()
+                try:
+                    child.process.wait(seconds)
+                except subprocess.TimeoutExpired:
+                    child.process.kill()
+                    child.process.wait()
+                if child.process.stdout is not None:
+                    child.process.stdout.close()
+
+    def _start(self, ends: ExitStack) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as wrong:
+            raise doctor.CannotStart(f"{self.folder} cannot be written: {wrong.strerror}.") from wrong
+        self.folder = self.folder.resolve()
+        # What this process logs from here on goes into the folder; the screen is for people.
+        ends.enter_context(redirect_stderr(ends.enter_context((self.folder / "up.log").open("a", encoding="utf-8"))))
+        log.configure()
+        self.port = _free_port(self.port)
+        self.told = self._say_when_ready(self._simulator())
+        config = self.folder / "bridge.toml"
+        config.write_text(_toml(self._tables()), encoding="utf-8")
+        config.chmod(0o600)
+        for name in [name for name in os.environ if name.startswith("BRIDGE_")]:
+            del os.environ[name]  # what stands in the folder is all that counts, here and in the children
+        os.environ[CONFIG_VARIABLE] = str(config)
+        db.migrate(self.url)
+        self._spawn("web", *self._web())
+        self._say_when_ready(self._spawn("jobs", sys.executable, "-m", "jobs", ready=True))
+        self._wait_for_web()
+
+    @property
+    def url(self) -> str:
+        """The database."""
+        return f"sqlite:///{self.folder / 'bridge.db'}"
+
+    def runtime(self) -> Runtime:
+        """A runtime of this process on the same configuration."""
+        return doctor.bridge(doctor.configuration())
+
+    def _simulator(self) -> Child:
+        ledger = str(self.folder / "provider.ledger")
+        return self._spawn(
+            "simulator", sys.executable, "-m", "bridge.simulator", "--ledger", ledger, *self.simulator, ready=True
+        )
+
+    def _web(self) -> list[str]:
+        threads = str(dict(self._tables()["web"])["threads"])
+        program = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(self.port)]
+        return [*program, "--blocking-threads", threads, "--respawn-failed-workers", "wsgi:app"]
+
+    def _tables(self) -> Tables:
+        provider = {
+            "operator": OPERATOR,
+            "protocol": "qtech",
+            "base_url": self.told["address"],
+            "username": "demo",
+            "password": "demo",
+            "currencies": ("EUR",),
+        }
+        ours: Tables = {
+            "database": {"url": self.url},
+            "web": {"host": HOST, "port": self.port, "threads": 32},
+            f"providers.{PROVIDER}": provider,
+        }
+        return {name: {**ours.get(name, {}), **self.tables.get(name, {})} for name in {**ours, **self.tables}}
+
+    def _spawn(self, name: str, *command: str, ready: bool = False) -> Child:
+        """Start a child in a session of its own, so that a Ctrl-C reaches it only through us."""
+        path = self.folder / f"{name}.log"
+        with path.open("a", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=PROJECT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if ready else log,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        self.children.append(Child(name, process, path))
+        return self.children[-1]
+
+    def _say_when_ready(self, child: Child) -> dict[str, Any]:
+        """The JSON line by which a child says that it is ready."""
+        assert child.process.stdout is not None
+        heard, _, _ = select.select([child.process.stdout], [], [], START_SECONDS)
+        line = child.process.stdout.readline() if heard else ""
+        if not line:
+            raise doctor.CannotStart(f"{child.name} did not start: {child.last_words()}.")
+        told: dict[str, Any] = json.loads(line)
+        return told
+
+    def _wait_for_web(self) -> None:
+        clock = SystemClock()
+        end = clock.monotonic() + START_SECONDS
+        while not wait_until_up(f"{self.address}/healthz", 1, clock):
+            ended = self.watch()
+            if ended is not None or clock.monotonic() > end:
+                late = ended or next(child for child in self.children if child.name == "web")
+                raise doctor.CannotStart(f"{late.name} did not start: {late.last_words()}.")
+
+
+def run(folder: Path, port: int) -> int:
+    """Start everything, say how to use it, and stop everything on Ctrl-C, SIGTERM or a child's death.
+
+    The exit code: 0 after a stop, 1 when a child ended by itself. Raises doctor.CannotStart.
+    """
+    out = Console(highlight=False, soft_wrap=True, markup=False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        out.print("starting simulator, web and jobs …")
+        with Stack(folder, port) as stack:
+            secret = _welcome(stack.runtime())
+            for line in _greeting(stack, secret):
+                out.print(line)
+            clock = SystemClock()
+            while (ended := stack.watch()) is None:
+                clock.sleep(WATCH_SECONDS)
+            code = ended.process.returncode
+            out.print(f"{ended.name} (process {ended.process.pid}) ended by itself, exit code {code}: stopping.")
+            out.print(ended.last_words())
+            return 1
+    except KeyboardInterrupt:
+        out.print("stopped")
+        return 0
+
+
+def _welcome(runtime: Runtime) -> str:
+    """Make sure of the operator and of a player with money; a fresh key, those of earlier starts revoked."""
+    try:
+        operator = keys.add_operator(runtime, OPERATOR)
+    except Conflict:
+        operator = next(int(row["id"]) for row in keys.operators(runtime) if row["name"] == OPERATOR)
+    for row in keys.listed(runtime, OPERATOR):
+        if row["label"] == "up" and row["revoked_at"] is None:
+            keys.revoke(runtime, row["id"])
+    players.register(runtime, operator, PLAYER, ["EUR"])
+    cashier.move(runtime, operator, cashier.DEPOSIT, "first money", cashier.CashWish(PLAYER, "1000.00", "EUR"))
+    return keys.create(runtime, OPERATOR, [keys.Scope.READ, keys.Scope.TRANSFERS], "up")[1]
+
+
+def _greeting(stack: Stack, secret: str) -> list[str]:
+    wish = {"player_id": PLAYER, "provider": PROVIDER, "direction": "in", "amount": "25.00", "currency": "EUR"}
+    named = {"Authorization": f"Bearer {secret}", "Idempotency-Key": "try-1", "Content-Type": "application/json"}
+    headers = " ".join(f"-H '{name}: {value}'" for name, value in named.items())
+    return [
+        f"bridge     {stack.address}  (docs: {stack.address}/docs)",
+        f"simulator  {stack.told['address']}  (control: {stack.told['control']})",
+        f"folder     {stack.folder}",
+        f"command    BRIDGE_CONFIG={stack.folder / 'bridge.toml'} python -m bridge transfers list",
+        f"key        {secret}  (operator {OPERATOR}, player {PLAYER})",
+        f"try        curl -sS {stack.address}/v1/transfers {headers} -d '{json.dumps(wish)}'",
+        "Ctrl-C stops everything.",
+    ]
+
+
+def _free_port(port: int) -> int:
+    """The port itself if nobody listens there, a free one for 0. Web workers share a port, so one that is
+    taken has to be noticed here. Raises CannotStart."""
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as taken:
+            raise doctor.CannotStart(f"{HOST}:{port} is in use: name another port with --port.") from taken
+        return int(probe.getsockname()[1])
+
+
+def _toml(tables: Tables) -> str:
+    """Tables of plain values as TOML; JSON's strings, numbers and lists are TOML's as well."""
+    lines = ["# Written by `python -m bridge up` or `demo`; written again at the next start."]
+    for name, table in tables.items():
+        lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,51 @@
+"""Resolve: drives what is pending or orphaned and due, and probes the providers whose breaker is open.
+
+1. Each provider with an open breaker whose probe is due, and that no other process has just probed, is
+   asked for its balance list; a whole answer closes the breaker. Money is never used to probe.
+2. Due transfers are claimed, oldest first, one for each free thread, and driven until they rest.
+"""
+
+from __future__ import annotations
+
+from threading import Event
+
+from bridge import breaker, db, log
+from bridge.ports import BalancePage, Window
+from bridge.runtime import Runtime
+from jobs.crew import work
+from statemachines import TransferState
+
+STATES = (TransferState.PENDING, TransferState.ORPHANED)
+
+_log = log.get("jobs")
+
+
+def run_once(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, int]:
+    """One tick at `now` (microseconds) for at most `limit` transfers; sets `stop` free what it has in hand.
+
+    Counts: claimed, driven, set_aside, probed, closed.
+    """
+    probed = [_probe(runtime, name, now) for name in runtime.providers]
+    counts = work(runtime, STATES, now, limit, stop)
+    tried = [answered for answered in probed if answered is not None]
+    return {**counts, "probed": len(tried), "closed": sum(tried)}
+
+
+def _probe(runtime: Runtime, provider: str, now: int) -> bool | None:
+    """Whether the provider answered again; None where there was nothing to probe, or another process does."""
+    with db.reading(runtime.engine) as connection:
+        is_open = breaker.open_until(connection, provider, now) > 0
+    if not is_open:
+        return None
+    if not breaker.claim_probe(runtime.engine, provider, runtime.policy(provider), now):
+        return None
+    adapter = runtime.providers[provider]
+    end = runtime.clock.monotonic() + adapter.descriptor.lookup_deadline
+    # The list, not one player's balance: it needs nobody who is known there, and any whole page will do.
+    answer = adapter.balances(runtime.policy(provider).currencies[0], Window(not_after=end, deadline=end))
+    if not isinstance(answer, BalancePage):
+        _log.warning("breaker stays open", provider=provider, code=answer.code)
+        return False
+    breaker.close(runtime.engine, provider, runtime.clock.now())
+    _log.info("breaker closed", provider=provider)
+    return True

@@ -1,0 +1,141 @@
+"""Who may do what: keys, scopes, tenants. There is always a Charlie who must see nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from bridge import keys
+from bridge.app import create_app
+from tests.harness import OPERATOR
+
+NEEDED = {
+    ("PUT", "/v1/players/<player_id>"): "transfers",
+    ("GET", "/v1/players/<player_id>/funds"): "read",
+    ("POST", "/v1/players/<player_id>/deposits"): "transfers",
+    ("POST", "/v1/players/<player_id>/withdrawals"): "transfers",
+    ("POST", "/v1/transfers"): "transfers",
+    ("GET", "/v1/transfers"): "read",
+    ("GET", "/v1/transfers/<transfer_id>"): "read",
+    ("GET", "/v1/transfers/<transfer_id>/history"): "read",
+    ("POST", "/v1/transfers/<transfer_id>/cancel"): "transfers",
+}
+"""Every route under /v1 and the scope that opens it, typed out; a new route fails the test until it stands here."""
+
+
+def routes(house: Any) -> set[tuple[str, str]]:
+    """(method, rule) of everything under /v1."""
+    rules = create_app(house.runtime).url_map.iter_rules()
+    return {(m, rule.rule) for rule in rules if rule.rule.startswith("/v1") for m in rule.methods - {"HEAD", "OPTIONS"}}
+
+
+def body_for(house: Any, rule: str) -> Any:
+    """A right body for a route."""
+    if rule == "/v1/transfers":
+        return house.wish()
+    if rule.endswith(("deposits", "withdrawals")):
+        return {"amount": "1.00", "currency": "EUR"}
+    return None if rule.endswith("cancel") else {"currencies": ["EUR"]}
+
+
+def call(house: Any, caller: Any, method: str, rule: str, transfer_id: str, key: str) -> Any:
+    """A right request to a route."""
+    path = rule.replace("<player_id>", house.player).replace("<transfer_id>", transfer_id)
+    return caller.ask(method, path, None if method == "GET" else body_for(house, rule), key=key)
+
+
+def test_every_route_has_its_scope(house, subtests):
+    """Security §3.1 row 14: scope × route, every cell: a key does what its scope says, and gets 403 for the rest."""
+    assert routes(house) == set(NEEDED)
+    for scope in ("read", "transfers", "admin"):
+        _, secret = keys.create(house.runtime, OPERATOR, [scope], scope)
+        caller = house.call_as(secret)
+        for method, rule in sorted(NEEDED):
+            with subtests.test(scope=scope, route=f"{method} {rule}"):
+                queued = house.transfer(f"q-{scope}-{method}-{rule}", Prefer="respond-async").json["id"]
+                before = house.contents()
+                answer = call(house, caller, method, rule, queued, f"{scope}-{method}-{rule}")
+                if scope in (NEEDED[method, rule], "admin"):
+                    assert answer.status_code < 300, answer.data
+                else:
+                    assert (answer.status_code, answer.json["code"]) == (403, "scope_missing")
+                    assert house.contents() == before
+
+
+BAD_KEYS: list[str | None] = [
+    None, "", "Bearer", "Bearer ", "Bearer bk_unknown", "bearer x", "Basic b3A6cHc=", "bk_bare", "Bearer a b",
+    "Bearer \u00e9", "Bearer " + "a" * 5000, "Bearer bk_x, Bearer bk_y", "Token bk_x",
+]  # fmt: skip
+
+
+def test_there_is_one_answer_to_every_bad_key(house):
+    """I-42's rule for keys: unknown, malformed and revoked get the same 401, bytes and headers, on every route."""
+    key_id, revoked = keys.create(house.runtime, OPERATOR, ["admin"], "old")
+    assert house.call_as(revoked).get("/v1/transfers").status_code == 200
+    keys.revoke(house.runtime, key_id)
+    before, client = house.contents(), create_app(house.runtime).test_client()
+    answers = set()
+    for header in (*BAD_KEYS, f"Bearer {revoked}"):
+        headers = {} if header is None else {"Authorization": header}
+        for path in ("/v1/transfers", f"/v1/players/{house.player}/funds", f"/v1/transfers/tr_{'0' * 32}"):
+            answer = client.get(path, headers=headers)
+            answers.add((answer.status_code, answer.data, answer.headers["WWW-Authenticate"]))
+    assert {(status, said) for status, _, said in answers} == {(401, 'Bearer realm="bridge"')}
+    assert len(answers) == 1
+    assert house.contents() == before
+
+
+def test_charlie_sees_nothing(house, subtests):
+    """I-55: on every route another operator's transfer or player is answered exactly as one that is not there."""
+    mine = house.transfer("k-1", Prefer="respond-async").json["id"]
+    nobody = f"tr_{'0' * 32}"
+    before = house.contents()
+    for method, rule in sorted(NEEDED):
+        if "<" not in rule or method == "PUT":
+            continue
+        with subtests.test(route=f"{method} {rule}"):
+            theirs = call(house, house.charlie, method, rule, mine, "c")
+            unknown_rule = rule.replace("<player_id>", "nobody")
+            unknown = call(house, house.charlie, method, unknown_rule, nobody, "c")
+            assert theirs.status_code in (404, 422)
+            assert (theirs.status_code, theirs.data) == (unknown.status_code, unknown.data)
+            assert not re.search(OPERATOR.encode() + rb"\b|1000\.00|25\.00", theirs.data)
+    assert house.charlie.get("/v1/transfers").json == {"transfers": [], "cursor": None}
+    assert house.charlie.get(f"/v1/transfers?cursor={mine}").json == {"transfers": [], "cursor": None}
+    assert house.charlie.get(f"/v1/transfers/{mine}?refresh=true").status_code == 404
+    assert house.contents() == before
+
+
+def test_the_same_player_of_two_operators_are_two_people(house):
+    """I-55: an id is the operator's own; two operators' equal ids share no cent and no key."""
+    made = house.charlie.ask("PUT", f"/v1/players/{house.player}", {"currencies": ["EUR"]})
+    assert made.status_code == 201
+    theirs = house.charlie.get(f"/v1/players/{house.player}/funds").json
+    assert [one["total"] for one in theirs["funds"]] == ["0.00"]
+    assert house.funds("total") == "1000.00"
+
+
+@pytest.mark.parametrize("path", ["/v1/transfers", "/healthz", "/docs", "/openapi.json", "/nope"])
+def test_every_answer_is_sealed(house, path):
+    """Security §3.1 row 26: no sniffing, no framing, nothing loaded from elsewhere; /v1 is kept by no cache."""
+    answer = house.ann.get(path)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    policy = answer.headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert policy.startswith("default-src 'self'" if path == "/docs" else "default-src 'none'")
+    assert "http" not in policy
+    assert (answer.headers.get("Cache-Control") == "no-store") is path.startswith("/v1")
+
+
+def test_head_and_options_move_nothing(house):
+    """RFC 9110: HEAD is GET without its body, OPTIONS tells the methods; neither needs or does more than that."""
+    before = house.contents()
+    head, get = (house.ann.ask(method, "/v1/transfers") for method in ("HEAD", "GET"))
+    assert (head.status_code, head.data, head.content_type) == (200, b"", get.content_type)
+    options = house.ann.ask("OPTIONS", "/v1/transfers")
+    assert set(options.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
+    refused = house.ann.ask("DELETE", "/v1/transfers")
+    assert (refused.status_code, set(refused.headers["Allow"].split(", "))) == (405, {"GET", "HEAD", "OPTIONS", "POST"})
+    assert house.contents() == before
