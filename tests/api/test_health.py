@@ -22,6 +22,7 @@ class Skewed(SystemClock):
     """This machine's clock, some seconds off."""
 
     def __init__(self, seconds: float) -> None:
+        super().__init__()
         self._off = int(seconds * SECOND)
 
     def now(self) -> int:
