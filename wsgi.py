@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.app import compose, create_app, require_migrated
-from bridge.config import Config
+from bridge.app import create_app
+from bridge.doctor import bridge_or_exit
 
-runtime = compose(Config())
-require_migrated(runtime)
-app = create_app(runtime)
+app = create_app(bridge_or_exit())

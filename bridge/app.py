@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-from bridge import db, log, readiness
+from bridge import db, log
 from bridge.config import Config
 from bridge.money import Currencies
 from bridge.providers import build as build_provider
@@ -14,18 +13,13 @@ from bridge.runtime import Clock, Runtime, SystemClock
 if TYPE_CHECKING:
     from flask_openapi.openapi import OpenAPI
 
-UNMIGRATED = 2
-"""The exit code of a process that finds its database empty or of another version."""
-
 
 def compose(config: Config, clock: Clock | None = None) -> Runtime:
     """The runtime of one process: engine, providers, currencies, clock. Opens nothing yet."""
     log.configure()
     clock = clock or SystemClock()
     currencies = Currencies(config.currencies)
-    providers = {
-        name: build_provider(name, settings, currencies, clock) for name, settings in config.providers.items()
-    }
+    providers = {name: build_provider(name, settings, currencies, clock) for name, settings in config.providers.items()}
     engine = db.connect(config.database)
     return Runtime(config=config, engine=engine, providers=providers, currencies=currencies, clock=clock)
 
@@ -35,12 +29,3 @@ def create_app(runtime: Runtime) -> OpenAPI:
     from bridge.api.application import build
 
     return build(runtime)
-
-
-def require_migrated(runtime: Runtime) -> None:
-    """End the process with one sentence and exit code 2 unless the database holds this version's schema."""
-    try:
-        readiness.require(runtime)
-    except db.NotMigrated as unmigrated:
-        sys.stderr.write(f"{unmigrated}\n")
-        raise SystemExit(UNMIGRATED) from None

@@ -55,8 +55,9 @@ def claim_probe(engine: Engine, provider: str, policy: ProviderSection, now: int
     with db.writing(engine) as connection:
         row = connection.execute(select(_breaker).where(_breaker.c.provider == provider)).mappings().first()
         probe_at = now + int(policy.breaker_probe_seconds * SECOND)
-        # A probe further away than one interval was planned by a clock that was wrong: it is due.
-        if row is None or not row["open"] or now < row["probe_at"] <= probe_at:
+        # A probe planned further away than that was planned by a clock that was wrong: it is due.
+        furthest = now + 2 * int(policy.breaker_probe_seconds * SECOND)
+        if row is None or not row["open"] or now < row["probe_at"] <= furthest:
             return False
         later = {"probe_at": probe_at}
         return _change(connection, provider, row["version"], later)

@@ -165,6 +165,10 @@ class Config(BaseSettings):
         known = sorted(set(self.currencies) & set(ISO_4217_EXPONENTS))
         if known:
             raise ValueError(f"currencies.{known[0]}: its decimals are fixed by ISO 4217")
+        accounts = [(each.base_url.rstrip("/"), each.username) for each in self.providers.values()]
+        shared = next((account for account in accounts if accounts.count(account) > 1), None)
+        if shared is not None:
+            raise ValueError(f"providers: {shared[1]} at {shared[0]} is named twice: its players would share balances")
         if WALLET in self.providers:
             raise ValueError(f"providers.{WALLET}: this name is taken by the operator's wallet")
         return self

@@ -4,8 +4,11 @@ a command or the jobs open a configured bridge, with one sentence where that can
 from __future__ import annotations
 
 import os
+import socket
+import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -35,13 +38,9 @@ POSTGRESQL_SETTINGS = {
 }
 """What must not be off, and why."""
 
-DATABASE_CLOCK = {
-    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
-    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
-}
-"""Now, by the database, in microseconds since 1970."""
+CANNOT_START = 2
+"""The exit code of what could not start."""
 
-CLOCKS_APART_SECONDS = 2.0
 LEAST_SLACK_SECONDS = 1.0
 REACH_SECONDS = 3.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -80,6 +79,27 @@ def bridge(config: Config, *, migrated: bool = True) -> Runtime:
     except DATABASE_TROUBLE as wrong:
         raise CannotStart(database_sentence(wrong)) from wrong
     return runtime
+
+
+def bridge_or_exit() -> Runtime:
+    """The runtime of this process, for an entry point; one sentence and exit code 2 where it cannot start."""
+    try:
+        return bridge(configuration())
+    except CannotStart as sentence:
+        sys.stderr.write(f"{sentence}\n")
+        raise SystemExit(CANNOT_START) from None
+
+
+def free_port(host: str, port: int) -> int:
+    """The port itself if nobody listens there, a free one for 0. Web workers share a port, so one that is
+    taken has to be noticed before they start. Raises CannotStart."""
+    with closing(socket.socket()) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as taken:
+            raise CannotStart(f"{host}:{port} cannot be taken: {taken.strerror}; name another port.") from taken
+        return int(probe.getsockname()[1])
 
 
 def database_sentence(trouble: Exception) -> str:
@@ -167,10 +187,9 @@ def _schema(runtime: Runtime) -> list[Remark]:
 
 
 def _clock(runtime: Runtime, connection: Connection) -> Remark:
-    theirs = int(connection.exec_driver_sql(DATABASE_CLOCK[connection.dialect.name]).scalar_one())
-    apart = abs(runtime.clock.now() - theirs) / SECOND
-    near = apart < CLOCKS_APART_SECONDS
-    return _judged("clock", f"{apart:.1f} s from the database's", near, f"must be below {CLOCKS_APART_SECONDS:g} s")
+    apart = readiness.clocks_apart(runtime, connection)
+    near, limit = apart < readiness.CLOCKS_APART_AT_MOST, readiness.CLOCKS_APART_AT_MOST // SECOND
+    return _judged("clock", f"{apart / SECOND:.1f} s from the database's", near, f"must be below {limit} s")
 
 
 def _times(runtime: Runtime) -> Iterator[Remark]:

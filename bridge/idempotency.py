@@ -19,6 +19,10 @@ from bridge.errors import KeyReused
 _key: Table = models.metadata.tables["idempotency_key"]
 
 
+TRANSFER, CANCEL = "transfer", "cancel"
+"""The operations whose keys stand for a transfer; the cashier's have names of their own."""
+
+
 @dataclass(frozen=True)
 class Key:
     """A client's key within one operator and one operation."""
@@ -66,7 +70,8 @@ def find(connection: Connection, key: Key, body: Mapping[str, Any]) -> Stored | 
     differing = sorted(name for name in {*first, *body} if first.get(name) != body.get(name))
     if differing:
         fields = dict.fromkeys(differing, "differs from the body this key was first used with")
-        raise KeyReused(fields=fields, transfer_id=row["subject_id"])
+        about_transfers = key.operation in (TRANSFER, CANCEL)
+        raise KeyReused(fields=fields, transfer_id=row["subject_id"] if about_transfers else None)
     return Stored(row["subject_id"], row["answered"], row["status"], row["response"])
 
 

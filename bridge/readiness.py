@@ -1,15 +1,25 @@
 """What must hold before a process touches money: the schema is this version's, and every currency that is
-in the books has the decimals with which its amounts were written."""
+in the books has the decimals with which its amounts were written; and how far clocks may be apart."""
 
 from __future__ import annotations
 
-from sqlalchemy import Table, select
+from sqlalchemy import Connection, Table, select
 
 from bridge import db, models
 from bridge.money import UnknownCurrency
+from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
 _denomination: Table = models.metadata.tables["denomination"]
+
+
+CLOCKS_APART_AT_MOST = 2 * SECOND
+"""Leases of several machines are compared by their clocks; beyond this they would be taken too early."""
+
+_DATABASE_CLOCK = {
+    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+}
 
 
 class Redenominated(db.NotMigrated):
@@ -33,3 +43,9 @@ def require(runtime: Runtime) -> None:
                 f"{currency} is in the books with {exponent} decimals and is configured with {configured}: "
                 f"set currencies.{currency} = {exponent}."
             )
+
+
+def clocks_apart(runtime: Runtime, connection: Connection) -> int:
+    """How far this process's clock is from the database's, in microseconds."""
+    theirs = int(connection.exec_driver_sql(_DATABASE_CLOCK[connection.dialect.name]).scalar_one())
+    return abs(runtime.clock.now() - theirs)

@@ -10,11 +10,10 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing, redirect_stderr
+from contextlib import ExitStack, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -113,7 +112,7 @@ class Stack:
         # What this process logs from here on goes into the folder; the screen is for people.
         ends.enter_context(redirect_stderr(ends.enter_context((self.folder / "up.log").open("a", encoding="utf-8"))))
         log.configure()
-        self.port = _free_port(self.port)
+        self.port = doctor.free_port(HOST, self.port)
         self.told = self._say_when_ready(self._simulator())
         config = self.folder / "bridge.toml"
         config.write_text(_toml(self._tables()), encoding="utf-8")
@@ -122,7 +121,7 @@ class Stack:
             del os.environ[name]  # what stands in the folder is all that counts, here and in the children
         os.environ[CONFIG_VARIABLE] = str(config)
         db.migrate(self.url)
-        self._spawn("web", *self._web())
+        self._spawn("web", sys.executable, "-m", "bridge", "serve")
         self._say_when_ready(self._spawn("jobs", sys.executable, "-m", "jobs", ready=True))
         self._wait_for_web()
 
@@ -140,11 +139,6 @@ class Stack:
         return self._spawn(
             "simulator", sys.executable, "-m", "bridge.simulator", "--ledger", ledger, *self.simulator, ready=True
         )
-
-    def _web(self) -> list[str]:
-        threads = str(dict(self._tables()["web"])["threads"])
-        program = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", HOST, "--port", str(self.port)]
-        return [*program, "--blocking-threads", threads, "--respawn-failed-workers", "wsgi:app"]
 
     def _tables(self) -> Tables:
         provider = {
@@ -250,18 +244,6 @@ def _greeting(stack: Stack, secret: str) -> list[str]:
         f"try        curl -sS {stack.address}/v1/transfers {headers} -d '{json.dumps(wish)}'",
         "Ctrl-C stops everything.",
     ]
-
-
-def _free_port(port: int) -> int:
-    """The port itself if nobody listens there, a free one for 0. Web workers share a port, so one that is
-    taken has to be noticed here. Raises CannotStart."""
-    with closing(socket.socket()) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as taken:
-            raise doctor.CannotStart(f"{HOST}:{port} is in use: name another port with --port.") from taken
-        return int(probe.getsockname()[1])
 
 
 def _toml(tables: Tables) -> str:

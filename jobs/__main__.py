@@ -24,8 +24,6 @@ from jobs.schedule import SCHEDULE, Job
 LAST_WORK_SECONDS = 45.0
 """A stop waits no longer: longer than any one exchange with a provider; a lease covers what is cut off."""
 
-CANNOT_START = 2
-
 _log = log.get("jobs")
 
 
@@ -62,12 +60,8 @@ def run(runtime: Runtime, job: Job, stop: Event) -> None:
 
 
 def main() -> int:
-    """The exit code: 0 after a stop, 2 where it cannot start."""
-    try:
-        runtime = doctor.bridge(doctor.configuration())
-    except doctor.CannotStart as sentence:
-        print(sentence, file=sys.stderr)
-        return CANNOT_START
+    """The exit code: 0 after a stop; exits with 2 where it cannot start."""
+    runtime = doctor.bridge_or_exit()
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # a tick that is skipped because one runs is no news
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,8 +1,8 @@
-"""Resolve: drives what is pending or orphaned and due, and probes the providers whose breaker is open.
+"""Resolve: drives what is pending or orphaned and due, then probes the providers whose breaker is open.
 
-1. Each provider with an open breaker whose probe is due, and that no other process has just probed, is
+1. Due transfers are claimed, oldest first, one for each free thread, and driven until they rest.
+2. Each provider with an open breaker whose probe is due, and that no other process has just probed, is
    asked for its balance list; a whole answer closes the breaker. Money is never used to probe.
-2. Due transfers are claimed, oldest first, one for each free thread, and driven until they rest.
 """
 
 from __future__ import annotations
@@ -25,10 +25,19 @@ def run_once(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, i
 
     Counts: claimed, driven, set_aside, probed, closed.
     """
-    probed = [_probe(runtime, name, now) for name in runtime.providers]
     counts = work(runtime, STATES, now, limit, stop)
+    probed = [_probe_alone(runtime, name, now) for name in runtime.providers]
     tried = [answered for answered in probed if answered is not None]
     return {**counts, "probed": len(tried), "closed": sum(tried)}
+
+
+def _probe_alone(runtime: Runtime, provider: str, now: int) -> bool | None:
+    """One provider's trouble, or ours with it, keeps no other from being probed."""
+    try:
+        return _probe(runtime, provider, now)
+    except Exception:  # noqa: BLE001 - the next tick probes again
+        _log.exception("probe failed", provider=provider)
+        return None
 
 
 def _probe(runtime: Runtime, provider: str, now: int) -> bool | None:

@@ -43,7 +43,7 @@ SHORT_TIMES: dict[str, Any] = {
     "prepare_seconds": 0.5,
     "complete_seconds": 0.5,
     "lookup_seconds": 0.5,
-    "patience_seconds": 6,
+    "patience_seconds": 5,
     "lane_policy": "allow",
     "breaker_least": 10_000,
 }
@@ -174,7 +174,9 @@ def configured(url: str, base_url: str = "http://127.0.0.1:9", **settings: Any) 
         operator=OPERATOR, protocol="qtech", base_url=base_url, username="demo", password="demo", **provider
     )
     return Config(
-        database=DatabaseSection(url=url, busy_seconds=30), engine=EngineSection(**engine), providers={PROVIDER: section}
+        database=DatabaseSection(url=url, busy_seconds=30),
+        engine=EngineSection(**engine),
+        providers={PROVIDER: section},
     )
 
 
@@ -283,6 +285,7 @@ class Simulator:
 
 @contextmanager
 def simulator(folder: Path, *options: str) -> Iterator[Simulator]:
+    """A simulator with its books in `folder`, ended with the block."""
     started = Simulator(folder, *options)
     try:
         yield started
@@ -291,6 +294,7 @@ def simulator(folder: Path, *options: str) -> Iterator[Simulator]:
 
 
 def cents(amount: str) -> int:
+    """A decimal amount of the ledger file in cents, exactly."""
     exact = Decimal(amount) * 100
     assert exact == int(exact), amount
     return int(exact)
@@ -345,7 +349,9 @@ def _accounts_wrong(postings: list[Any], accounts: list[Any]) -> list[str]:
         if account[1].startswith(("wallet:", "game:")) and account not in cached
     ]
     for operator, currency in {(o, c) for o, _, c in derived}:
-        shared = sum(v for (o, a, c), v in derived.items() if (o, c) == (operator, currency) and (o, a, c) not in cached)
+        shared = sum(
+            v for (o, a, c), v in derived.items() if (o, c) == (operator, currency) and (o, a, c) not in cached
+        )
         kept = sum(row["balance"] for (o, _, c), row in cached.items() if (o, c) == (operator, currency))
         if shared + kept:
             wrong.append(f"I-01 operator {operator} {currency}: balances sum to {shared + kept}")
@@ -366,7 +372,9 @@ def _transfer_wrong(transfer: Any, legs: list[Any], postings: list[Any]) -> list
     custody, house = f"custody:{transfer['provider']}", f"house:{transfer['provider']}"
     seen = tuple(posted[account] for account in (source, "transit", custody, target, house))
     expected = [tuple(transfer["amount"] * sign for sign in row) for row in rows_allowed(transfer, legs)]
-    if seen not in expected or any(v for a, v in posted.items() if a not in (source, "transit", custody, target, house)):
+    if seen not in expected or any(
+        v for a, v in posted.items() if a not in (source, "transit", custody, target, house)
+    ):
         wrong.append(f"I-03 {transfer['id']} {transfer['direction']} {transfer['state']} posted {dict(posted)}")
     if posted["transit"] and transfer["state"] != "pending":
         wrong.append(f"I-04 {transfer['id']} is {transfer['state']} with {posted['transit']} in transit")

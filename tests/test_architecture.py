@@ -28,15 +28,17 @@ LAYERS: list[tuple[str, ...]] = [
     ("jobs.*",),  # one file a job
     # composition: the only place that knows everything
     ("bridge.__main__",),
-    ("bridge.cli",),
-    ("bridge.demo.*", "bridge.up"),
+    ("bridge.cli.*",),
+    ("bridge.demo.*",),
+    ("bridge.up",),
+    ("bridge.doctor",),
     ("bridge.app",),
     # the edge: parse → one service call → render
     ("bridge.api.*",),
     ("bridge.diagrams", "bridge.settings_page"),
     # services, top
     ("bridge.verify",),
-    ("bridge.cashier", "bridge.keys"),
+    ("bridge.cashier", "bridge.keys", "bridge.readiness"),
     # transfers; its pure core (draft, contract, fold, facts) is held tighter by MAY_SEE and VALUES_ONLY
     ("bridge.transfers", "bridge.transfers.begin", "bridge.transfers.cancel", "bridge.transfers.stories"),
     ("bridge.transfers.resolve",),
@@ -75,7 +77,7 @@ APART = ("bridge.simulator.*",)
 PURE_CORE = ("bridge.transfers.fold", "bridge.transfers.facts", "bridge.positions", "bridge.evidence",
              "bridge.ports", "statemachines")  # fmt: skip
 MAY_SEE: dict[str, tuple[str, ...]] = {
-    "wsgi": ("bridge.app", "bridge.config"),
+    "wsgi": ("bridge.app", "bridge.doctor"),
     "bridge.transfers.draft": ("bridge.transfers.contract", *PURE_CORE),
     "bridge.transfers.contract": PURE_CORE,
     "bridge.transfers.fold": PURE_CORE,
@@ -83,7 +85,7 @@ MAY_SEE: dict[str, tuple[str, ...]] = {
     "bridge.providers.*": ("bridge.providers.*", "bridge.outbound", "bridge.runtime", "bridge.config",
                            "bridge.ports", "bridge.evidence", "bridge.money", "bridge.errors", "bridge.log"),
 }  # fmt: skip
-NEVER_SEE: dict[str, tuple[str, ...]] = {"jobs.*": ("bridge.api.*", "bridge.cli", "bridge.__main__")}
+NEVER_SEE: dict[str, tuple[str, ...]] = {"jobs.*": ("bridge.api.*", "bridge.cli.*", "bridge.__main__")}
 
 # Functions of values: no row, no clock, no chance. Of the standard library they see this and nothing else.
 VALUES_ONLY = ("statemachines.*", "bridge.transfers.draft", "bridge.transfers.contract",
@@ -94,7 +96,7 @@ VALUE_MODULES = {"__future__", "collections", "dataclasses", "enum", "functools"
 WEB = ("wsgi", "bridge.app", "bridge.api.*")
 ROWS = ("bridge.db", "bridge.migrations.*", "bridge.models", "bridge.runtime", "bridge.ledger",
         "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
-        "bridge.players", "bridge.keys", "bridge.verify")  # fmt: skip
+        "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness")  # fmt: skip
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "alembic": ("bridge.db", "bridge.migrations.*"),
     "apscheduler": ("jobs.*",),
@@ -106,7 +108,8 @@ PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "pydantic": ("bridge.config", "bridge.api.*"),
     "pydantic_settings": ("bridge.config",),
     "requests": ("bridge.outbound",),
-    "rich": ("bridge.cli", "bridge.demo.*", "bridge.up"),
+    "click": ("bridge.cli.*",),
+    "rich": ("bridge.cli.*", "bridge.demo.*", "bridge.up"),
     "sqlalchemy": ROWS,
     "sqlmodel": ROWS,
     "structlog": ("bridge.log",),

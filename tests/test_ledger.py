@@ -1,4 +1,5 @@
-"""The ledger on both databases: where each row of design §7 puts the money, the floor, and what the database refuses."""
+"""The ledger on both databases: where each row of design §7 puts the money, the floor, and what the database
+refuses."""
 
 from __future__ import annotations
 
@@ -41,6 +42,7 @@ GROWS = ("posting", "evidence", "attempt", "history", "cash_movement")
 
 @pytest.fixture
 def desk(migrated_url: str) -> Any:
+    """A bridge on a clock that stands still."""
     with bench(migrated_url, clock=Hands()) as made:
         yield made
 
@@ -59,6 +61,7 @@ def a_transfer(desk: Bench, number: int, direction: str, state: str = "pending")
 
 
 def take(desk: Bench, transfer_id: str, direction: str, version: int, position: str) -> None:
+    """Bring a transfer to a position, in a transaction of its own."""
     with db.writing(desk.runtime.engine) as connection:
         cause = Cause(desk.operator, PLAYER, EUR, version, version, transfer_id=transfer_id)
         accounts = ledger.accounts_of(Direction(direction), PROVIDER, PLAYER)
@@ -78,7 +81,8 @@ def posted(desk: Bench, transfer_id: str, version: int | None = None) -> dict[st
 
 @pytest.mark.parametrize("direction", ["in", "out"])
 def test_moving_between_any_two_rows_posts_exactly_the_difference(desk: Bench, direction: str) -> None:
-    """I-03 I-01 Between any two of the five rows exactly target minus posted is posted, nothing else, in both directions."""
+    """I-03 I-01 Between any two of the five rows exactly target minus posted is posted, nothing else, in both
+    directions."""
     names = [position.value for position in Position]
     assert {place for _, place in STANDS} == set(names)
     for number, (first, second) in enumerate(itertools.product(names, repeat=2)):
@@ -91,7 +95,9 @@ def test_moving_between_any_two_rows_posts_exactly_the_difference(desk: Bench, d
         difference = {a: after.get(a, 0) - before.get(a, 0) for a in {*before, *after}}
         assert posted(desk, transfer_id) == after, (first, second)
         assert posted(desk, transfer_id, 2) == {a: v for a, v in difference.items() if v}, (first, second)
-        gross = desk.rows("SELECT COALESCE(SUM(amount), 0) AS n FROM posting WHERE transfer_id = :i AND version = 2", i=transfer_id)
+        gross = desk.rows(
+            "SELECT COALESCE(SUM(amount), 0) AS n FROM posting WHERE transfer_id = :i AND version = 2", i=transfer_id
+        )
         assert gross[0]["n"] == sum(v for v in difference.values() if v > 0), "money went to and fro"
         with db.reading(desk.runtime.engine) as connection:
             assert {a: v for a, v in ledger.posted_by(connection, transfer_id).items() if v} == after
@@ -173,7 +179,9 @@ def test_eight_threads_make_one_account(desk: Bench) -> None:
             ledger.post(connection, cause, TRANSIT, GAME, 100)
 
     assert together(8, credit) == [None] * 8
-    assert desk.rows("SELECT balance, version FROM account WHERE account = :a", a=GAME) == [{"balance": 800, "version": 8}]
+    assert desk.rows("SELECT balance, version FROM account WHERE account = :a", a=GAME) == [
+        {"balance": 800, "version": 8}
+    ]
     books_agree(desk)
 
 
@@ -212,7 +220,9 @@ def test_currencies_never_mix(desk: Bench) -> None:
         summed = {c: ledger.balance(connection, desk.operator, WALLET, c) for c in ("EUR", "USD", "JPY", "KWD")}
     assert cached == summed == {"EUR": 100_000, "USD": 300, "JPY": 50, "KWD": 0}
     with pytest.raises(FloorReached), db.writing(desk.runtime.engine) as connection:
-        ledger.post(connection, Cause(desk.operator, PLAYER, "USD", 2, 1, transfer_id=transfer_id), WALLET, TRANSIT, 301)
+        ledger.post(
+            connection, Cause(desk.operator, PLAYER, "USD", 2, 1, transfer_id=transfer_id), WALLET, TRANSIT, 301
+        )
     books_agree(desk)
 
 
@@ -265,12 +275,19 @@ def lived(desk: Bench) -> Bench:
 @pytest.mark.parametrize("table", GROWS)
 @pytest.mark.parametrize("verb", ["update", "delete", "truncate", "replace"])
 def test_what_is_written_stays(lived: Bench, table: str, verb: str) -> None:
-    """I-07 No UPDATE, DELETE, TRUNCATE or REPLACE of postings, evidence, attempts, history or cash succeeds, for no role."""
+    """I-07 No UPDATE, DELETE, TRUNCATE or REPLACE of postings, evidence, attempts, history or cash succeeds,
+    for no role."""
     before = lived.rows(f"SELECT * FROM {table}")
     assert before
     sqlite = lived.runtime.engine.dialect.name == "sqlite"
     columns = [column.name for column in models.metadata.tables[table].columns]
-    changed = {"attempt": "wire_until", "history": "at", "evidence": "at", "posting": "amount", "cash_movement": "amount"}[table]
+    changed = {
+        "attempt": "wire_until",
+        "history": "at",
+        "evidence": "at",
+        "posting": "amount",
+        "cash_movement": "amount",
+    }[table]
     values = ", ".join(f"{name} + 1" if name == changed else name for name in columns)
     statement = {
         "update": f"UPDATE {table} SET {changed} = {changed} + 1",
@@ -290,7 +307,8 @@ def test_what_is_written_stays(lived: Bench, table: str, verb: str) -> None:
 
 @pytest.mark.parametrize("key", [("transfer_id", "version", "debit", "credit"), ("cash_movement_id",)])
 def test_replacing_by_another_unique_key_is_refused(lived: Bench, key: tuple[str, ...]) -> None:
-    """I-07 Nor does a new row take the place of an old one that holds the same unique key, from a foreign connection either."""
+    """I-07 Nor does a new row take the place of an old one that holds the same unique key, from a foreign
+    connection either."""
     if lived.runtime.engine.dialect.name != "sqlite":
         with pytest.raises(DatabaseError), db.writing(lived.runtime.engine) as connection:
             connection.execute(text("MERGE INTO posting p USING posting q ON p.id = q.id WHEN MATCHED THEN DELETE"))
@@ -298,7 +316,9 @@ def test_replacing_by_another_unique_key_is_refused(lived: Bench, key: tuple[str
     before = lived.rows("SELECT * FROM posting ORDER BY id")
     columns = [c.name for c in models.metadata.tables["posting"].columns if c.name != "id"]
     values = ", ".join("amount + 1" if name == "amount" else name for name in columns)
-    statement = f"INSERT OR REPLACE INTO posting ({', '.join(columns)}) SELECT {values} FROM posting WHERE {key[0]} IS NOT NULL"
+    statement = (
+        f"INSERT OR REPLACE INTO posting ({', '.join(columns)}) SELECT {values} FROM posting WHERE {key[0]} IS NOT NULL"
+    )
     foreign = sqlite3.connect(str(lived.runtime.engine.url.database))
     with closing(foreign), pytest.raises(sqlite3.DatabaseError, match="append only"):
         foreign.execute(statement)
@@ -325,6 +345,9 @@ BAD_ROWS: list[tuple[str, dict[str, Any]]] = [
     ("account", {}),
     ("account", {"account": "wallet:zed", "balance": -1}),
     ("account", {"account": "wallet:zed", "player_id": "zed"}),
+    ("account", {"account": "game:sim:zed", "balance": 2**62 + 1}),
+    ("account", {"account": "game:sim:zed", "balance": -(2**62) - 1}),
+    ("denomination", {}),
     ("transfer", {"idempotency_key": "other"}),
     ("transfer", {"id": "tr_x"}),
     ("transfer", {"id": "tr_x", "idempotency_key": "x", "amount": 0}),

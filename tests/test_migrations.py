@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,11 +13,14 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.exc import DatabaseError
 
-from bridge import db, models
+from bridge import db, models, players, readiness
 from bridge.config import DatabaseSection
+from bridge.money import Currencies
+from tests.harness import bench
 
 TABLES = {
-    "account", "api_key", "attempt", "breaker", "cash_movement", "evidence", "history", "idempotency_key",
+    "account", "api_key", "attempt", "breaker", "cash_movement", "denomination", "evidence", "history",
+        "idempotency_key",
     "job_run", "leg", "operator", "orphan_case", "player", "posting", "transfer",
 }  # fmt: skip
 """Typed out: a table that comes or goes has to be meant."""
@@ -27,6 +31,7 @@ HEAD = db.schema_version()
 
 @contextmanager
 def opened(url: str) -> Iterator[Engine]:
+    """The engine that the bridge itself would use."""
     engine = db.connect(DatabaseSection(url=url))
     try:
         yield engine
@@ -71,10 +76,12 @@ def plain(value: Any) -> Any:
 
 
 def by_text(items: Any) -> list[str]:
+    """Constraints or indexes as sorted text, whatever order the database told them in."""
     return sorted(str(plain(dict(item))) for item in items)
 
 
 def sequences(engine: Engine) -> set[str]:
+    """The sequences of a PostgreSQL database."""
     return set(inspect(engine).get_sequence_names()) if engine.dialect.name == "postgresql" else set()
 
 
@@ -82,26 +89,33 @@ def triggers(engine: Engine) -> dict[str, set[str]]:
     """Table → events that a trigger stands before."""
     sqlite = "SELECT tbl_name, sql FROM sqlite_master WHERE type = 'trigger'"
     postgres = (
-        "SELECT relname, pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid WHERE NOT tgisinternal"
+        "SELECT relname, pg_get_triggerdef(t.oid) FROM pg_trigger t "
+        "JOIN pg_class c ON c.oid = tgrelid WHERE NOT tgisinternal"
     )
     found: dict[str, set[str]] = {}
     with db.reading(engine) as connection:
         rows = connection.execute(text(sqlite if engine.dialect.name == "sqlite" else postgres)).all()
     for table, definition in rows:
         before = definition.upper().split("BEFORE", 1)[1].split(" ON ", 1)[0]
-        found.setdefault(table, set()).update(word for word in ("UPDATE", "DELETE", "TRUNCATE", "INSERT") if word in before)
+        found.setdefault(table, set()).update(
+            word for word in ("UPDATE", "DELETE", "TRUNCATE", "INSERT") if word in before
+        )
     return found
 
 
 @pytest.fixture
 def from_models(database_url: str) -> Iterator[Engine]:
+    """A database made from the models, without any migration."""
     with opened(database_url) as engine:
         models.metadata.create_all(engine)
         yield engine
 
 
-def test_migrating_gives_exactly_the_models(from_models: Engine, migrated_url: str, request: pytest.FixtureRequest) -> None:
-    """I-05 I-20 Columns, types, nullability, defaults, keys, UNIQUE, CHECK, FOREIGN KEY and indexes are those of the models."""
+def test_migrating_gives_exactly_the_models(
+    from_models: Engine, migrated_url: str, request: pytest.FixtureRequest
+) -> None:
+    """I-05 I-20 Columns, types, nullability, defaults, keys, UNIQUE, CHECK, FOREIGN KEY and indexes are those
+    of the models."""
     with opened(migrated_url) as migrated:
         if migrated.dialect.name != from_models.dialect.name:
             # The two fixtures run in every combination; comparing across databases says only which tables there are.
@@ -121,7 +135,8 @@ def test_alembic_sees_no_difference(migrated_url: str) -> None:
 
 
 def test_reflected_constraints_are_really_there(migrated_url: str) -> None:
-    """I-05 I-17 The comparison is not one of two empty things: the constraints that money rests on are found by name."""
+    """I-05 I-17 The comparison is not one of two empty things: the constraints that money rests on are found
+    by name."""
     with opened(migrated_url) as engine:
         seen = inspect(engine)
         checks = {check["name"] for table in TABLES for check in seen.get_check_constraints(table)}
@@ -142,7 +157,8 @@ def test_reflected_constraints_are_really_there(migrated_url: str) -> None:
 
 
 def test_triggers_guard_what_is_append_only(migrated_url: str) -> None:
-    """I-07 Each append-only table has a trigger before UPDATE and DELETE, and before TRUNCATE or REPLACE; no other has."""
+    """I-07 Each append-only table has a trigger before UPDATE and DELETE, and before TRUNCATE or REPLACE; no
+    other has."""
     with opened(migrated_url) as engine:
         # SQLite knows no TRUNCATE, and its INSERT OR REPLACE asks no trigger for DELETE.
         events = {"UPDATE", "DELETE", "TRUNCATE" if engine.dialect.name == "postgresql" else "INSERT"}
@@ -194,12 +210,30 @@ def test_sqlite_connections_are_durable_and_strict(migrated_url: str) -> None:
     """C-35 C-57 Each connection writes ahead, syncs in full, checks foreign keys, and takes the write lock at BEGIN."""
     with opened(migrated_url) as engine, engine.connect() as connection:
         if engine.dialect.name == "sqlite":
-            pragmas = {name: connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous", "foreign_keys")}
+            pragmas = {
+                name: connection.execute(text(f"PRAGMA {name}")).scalar()
+                for name in ("journal_mode", "synchronous", "foreign_keys")
+            }
             assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
             impatient = create_engine(engine.url, connect_args={"timeout": 0.05, "isolation_level": None})
             with pytest.raises(DatabaseError, match="locked"), impatient.connect() as other:
                 other.exec_driver_sql("BEGIN IMMEDIATE")
             impatient.dispose()
         else:
-            settings = {name: connection.execute(text(f"SHOW {name}")).scalar() for name in ("synchronous_commit", "transaction_isolation")}
+            settings = {
+                name: connection.execute(text(f"SHOW {name}")).scalar()
+                for name in ("synchronous_commit", "transaction_isolation")
+            }
             assert settings == {"synchronous_commit": "on", "transaction_isolation": "read committed"}
+
+
+def test_currency_with_other_decimals_is_refused(migrated_url: str) -> None:
+    """I-08 Amounts written with 8 decimals are not read with 6: a bridge does not start on a redenominated currency."""
+    with bench(migrated_url) as desk:
+        declared = replace(desk.runtime, currencies=Currencies({"BTC": 8}))
+        players.register(declared, desk.operator, "ann", ["BTC"])
+        readiness.require(declared)
+        for others, sentence in (({"BTC": 6}, "configured with 6"), ({}, "is not configured")):
+            with pytest.raises(readiness.Redenominated, match=sentence) as refused:
+                readiness.require(replace(desk.runtime, currencies=Currencies(others)))
+            assert "BTC is in the books with 8 decimals" in str(refused.value)

@@ -13,14 +13,12 @@ from flask import Response
 
 from bridge import db, idempotency, problems
 from bridge.api.answers import replies, views
-from bridge.errors import AlreadyFinal, Conflict, InFlight
+from bridge.errors import AlreadyFinal
 from bridge.idempotency import Key, Stored
 from bridge.runtime import Runtime
 from bridge.transfers import cancel as wishing
 from bridge.transfers import stories
 from statemachines import TransferState
-
-OPERATION = "cancel"
 
 CANCELLED, REQUESTED = 200, 202
 
@@ -28,8 +26,7 @@ CANCELLED, REQUESTED = 200, 202
 def cancel(runtime: Runtime, key: Key, transfer_id: str, body: Mapping[str, Any]) -> Response:
     """Answer 200 when the transfer is reversed now, 202 when the wish is stored, 409 when it had ended.
 
-    Raises NotFound (nothing is stored, not even the key), KeyReused, and InFlight when somebody moved the
-    transfer at the same instant.
+    Raises NotFound (nothing is stored, not even the key) and KeyReused.
     """
     stories.one(runtime, key.operator_id, transfer_id)
     stored = _take(runtime, key, transfer_id, body)
@@ -52,8 +49,6 @@ def _wish(runtime: Runtime, key: Key, transfer_id: str, *, wished_before: bool) 
         story = stories.one(runtime, key.operator_id, transfer_id)
         if not (wished_before and story.row["state"] == TransferState.REVERSED):
             return replies.first_answer(runtime, key, refusal.status, problems.render(refusal))
-    except Conflict:
-        raise InFlight(after_seconds=1, transfer_id=transfer_id) from None
     story = stories.one(runtime, key.operator_id, transfer_id)
     body = replies.text(views.transfer(story, runtime.currencies))
     if story.row["state"] == TransferState.REVERSED:

@@ -18,7 +18,6 @@ room = APIBlueprint("health", __name__, abp_tags=[document.HEALTH])
 
 _log = log.get("health")
 
-CLOCKS_APART_AT_MOST = 2 * SECOND
 OVERDUE_AT_MOST = 60 * SECOND
 """The resolver looks every second or so: what is due for a minute shows that no worker is at it."""
 
@@ -29,11 +28,6 @@ VERIFY_JOB = "verify"
 FAILED = "failed"
 
 _TRANSFER, _JOB_RUN = models.metadata.tables["transfer"], models.metadata.tables["job_run"]
-
-_DATABASE_CLOCK = {
-    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
-    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
-}
 
 
 @room.get("/healthz", responses={200: document.success(Health), 500: document.problem(500)})
@@ -80,11 +74,10 @@ def _database(runtime: Runtime) -> str:
 
 
 def _clock(runtime: Runtime) -> str:
-    statement = _DATABASE_CLOCK[runtime.engine.dialect.name]
     with db.reading(runtime.engine) as connection:
-        theirs = int(connection.exec_driver_sql(statement).scalar_one())
-    apart = abs(runtime.clock.now() - theirs)
-    return f"{apart // SECOND} s away from the database's clock" if apart >= CLOCKS_APART_AT_MOST else ""
+        apart = readiness.clocks_apart(runtime, connection)
+    too_far = apart >= readiness.CLOCKS_APART_AT_MOST
+    return f"{apart // SECOND} s away from the database's clock" if too_far else ""
 
 
 def _overdue(runtime: Runtime) -> str:

@@ -17,7 +17,7 @@ from bridge.errors import InFlight
 from bridge.idempotency import Key, Stored
 from bridge.runtime import Runtime
 from bridge.transfers import stories
-from bridge.transfers.begin import OPERATION, Wish, begin
+from bridge.transfers.begin import Wish, begin
 from bridge.transfers.drive import drive
 from bridge.transfers.stories import Story
 from statemachines import TransferState
@@ -30,7 +30,7 @@ def place(runtime: Runtime, key: Key, wish: Wish, preference: Preference) -> Res
 
     Raises InFlight while another request with this key drives it and no `wait` was asked for.
     """
-    assert key.operation == OPERATION
+    assert key.operation == idempotency.TRANSFER
     asked_at, until = runtime.clock.now(), runtime.clock.monotonic() + preference.seconds
     begun = begin(runtime, key.operator_id, key.text, wish, queued=preference.queued)
     stored = begun.stored

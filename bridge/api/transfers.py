@@ -6,6 +6,7 @@ from flask import Response
 from flask_openapi.blueprint import APIBlueprint
 from flask_openapi.models.request_body import RequestBody
 
+from bridge import idempotency
 from bridge.api import cancelling, placing, waiting
 from bridge.api.answers import document, history, replies, views
 from bridge.api.intake.admission import Call, admits
@@ -21,7 +22,7 @@ from bridge.api.intake.wishes import (
 from bridge.idempotency import Key
 from bridge.keys import Scope
 from bridge.transfers import resolve, stories
-from bridge.transfers.begin import OPERATION, Wish
+from bridge.transfers.begin import Wish
 
 room = APIBlueprint(
     "transfers", __name__, url_prefix="/v1/transfers", abp_tags=[document.TRANSFERS], abp_security=document.BEARER
@@ -40,7 +41,7 @@ _SAID = ("Location", "Idempotent-Replayed", "Preference-Applied")
 def begin_transfer(call: Call, header: TransferHeader, body: TransferBody) -> Response:
     """Begin a transfer, or find the one that this key began: 201 when it has ended, 202 while it is pending."""
     preference = waiting.preferred(header.prefer, call.runtime.config.web.wait_seconds)
-    key = Key(call.operator_id, OPERATION, header.idempotency_key)
+    key = Key(call.operator_id, idempotency.TRANSFER, header.idempotency_key)
     wish = Wish(body.player_id, body.provider, body.direction, body.amount, body.currency)
     return placing.place(call.runtime, key, wish, preference)
 
@@ -87,5 +88,5 @@ def show_history(call: Call, path: TransferPath) -> Response:
 @admits(Scope.TRANSFERS)
 def cancel_transfer(call: Call, path: TransferPath, header: KeyHeader, body: CancelBody) -> Response:
     """Wish a transfer cancelled: 200 when it is reversed now, 202 when the wish is stored, 409 when it has ended."""
-    key = Key(call.operator_id, cancelling.OPERATION, header.idempotency_key)
+    key = Key(call.operator_id, idempotency.CANCEL, header.idempotency_key)
     return cancelling.cancel(call.runtime, key, path.transfer_id, body.model_dump())

@@ -42,6 +42,7 @@ def main() -> None:
 
 
 for command in (
+    run.serve,
     run.up,
     run.demo,
     database.migrate,

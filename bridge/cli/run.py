@@ -1,7 +1,8 @@
-"""`up` and `demo`: everything on this machine, as child processes."""
+"""`serve`: the web processes. `up` and `demo`: everything on this machine, as child processes."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -19,6 +20,21 @@ def up(folder: Path, port: int) -> None:
     from bridge.up import run
 
     sys.exit(run(folder, port))
+
+
+@click.command()
+def serve() -> None:
+    """The web processes alone, on the configured host and port; jobs run beside them (`python -m jobs`)."""
+    from bridge import doctor
+
+    config = doctor.configuration()
+    doctor.bridge(config).engine.dispose()
+    web = config.web
+    port = doctor.free_port(web.host, web.port)
+    program = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", web.host, "--port", str(port)]
+    # A worker that dies is replaced; without that the server ends with it.
+    program += ["--blocking-threads", str(web.threads), "--respawn-failed-workers", "wsgi:app"]
+    os.execv(sys.executable, program)  # noqa: S606 - our own interpreter, by list
 
 
 @click.command()

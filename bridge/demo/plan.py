@@ -92,9 +92,16 @@ def plan(seed: int, transfers: int, players: int) -> list[Gambler]:
              for player in range(players)]  # fmt: skip
     places = [(player, step) for player, line in enumerate(lines) for step in range(len(line))]
     chance.shuffle(places)
+    waiting: set[int] = set()  # a player waits for an orphan's whole patience: one each, while there are enough
     for kind in _wanted(transfers):
-        player, step = place = next(each for each in places if _fits(kind, *each, lines[each[0]][each[1]]))
+        unprovable = kind in UNPROVABLE and len(waiting) < players
+        player, step = place = next(
+            (player, step)
+            for player, step in places
+            if _fits(kind, step, lines[player][step]) and not (unprovable and player in waiting)
+        )
         places.remove(place)
+        waiting |= {player} if unprovable else set()
         move = lines[player][step]
         # What is to be withdrawn is won just before, so that it is there and the fault has its stage.
         lines[player][step] = replace(move, fault=kind, play=move.amount if move.direction == "out" else move.play)
@@ -123,7 +130,7 @@ def _wanted(transfers: int) -> Iterator[Kind]:
         yield kind
 
 
-def _fits(kind: Kind, _player: int, step: int, move: Move) -> bool:
+def _fits(kind: Kind, step: int, move: Move) -> bool:
     """An answer about an older transfer needs one; some faults are met in one direction only."""
     return kind.only in ("", move.direction) and (step >= 1 or kind.params.get("variant") != "older")
 

@@ -30,6 +30,10 @@ ROUNDS_AT_MOST = 20
 """Each lost round means that another worker's move was committed; a transfer has far fewer moves."""
 
 
+FAILURES_FORGOTTEN_BELOW = 5
+"""An error of our own that comes back this often is put before people, and then stays on the record."""
+
+
 @dataclass(frozen=True)
 class Claim:
     """The right to drive one transfer: valid while the row still carries this lease epoch."""
@@ -143,7 +147,9 @@ def _one_round(
     if not changed and not schedule and version == seen.version:
         return Outcome(draft.transfer)
     draft.transfer = replace(draft.transfer, version=version)
-    changes = {**_columns(draft, now), **schedule, "version": version}
+    if holding and 0 < seen.failures < FAILURES_FORGOTTEN_BELOW:
+        schedule["failures"] = 0  # it went well again before it became a case
+    changes = {**_columns(draft, now, changed=changed), **schedule, "version": version}
     if not rows.update_transfer(connection, seen, changes, lease_epoch=seen.lease_epoch if holding else None):
         return None
     write(connection, runtime, draft, seen.state, now)
@@ -194,8 +200,10 @@ def effect_of(transfer: Transfer) -> Effect:
     return Effect(leg.reference, leg.provider_reference, leg.side, transfer.player, transfer.amount, transfer.currency)
 
 
-def _columns(draft: Draft, now: int) -> dict[str, Any]:
-    columns: dict[str, Any] = {"state": draft.transfer.state.value, "updated_at": now}
+def _columns(draft: Draft, now: int, *, changed: bool) -> dict[str, Any]:
+    columns: dict[str, Any] = {"state": draft.transfer.state.value}
+    if changed:
+        columns["updated_at"] = now
     if draft.reason is not None:
         code, detail = draft.reason
         columns |= {"reason_code": code or None, "reason_detail": detail or None, "settled_at": now}

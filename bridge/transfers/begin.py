@@ -4,10 +4,11 @@ postings, before the first byte leaves. Insert first, everything else from what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
 from bridge import breaker, db, idempotency, ledger, players, problems
 from bridge.errors import Declined, Invalid, LaneUnresolved, Unavailable
@@ -23,10 +24,10 @@ from bridge.transfers.facts import Leg, Transfer
 from bridge.transfers.write import write
 from statemachines import LegState, TransferState
 
-OPERATION = "transfer"
-"""Under which the keys of transfers are kept."""
-
 FIRST_EPOCH = 1
+
+LANE_WAIT_AT_MOST = 60
+"""Seconds that a client is told to wait for an unresolved transfer of the same player."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def begin(runtime: Runtime, operator_id: int, key_text: str, wish: Wish, *, queu
     free), KeyReused, LaneUnresolved and Unavailable (the same key may try again); a wallet that does not
     hold the amount is a refusal that stays with the key for ever (`stored.status` 422).
     """
-    key = Key(operator_id, OPERATION, key_text)
+    key = Key(operator_id, idempotency.TRANSFER, key_text)
     try:
         return _begin(runtime, key, wish, queued=queued)
     except LaneUnresolved:
@@ -198,34 +199,39 @@ def _columns(transfer: Transfer, key_text: str) -> Mapping[str, object]:
     }
 
 
-def _unresolved(connection: Connection, operator_id: int, player_id: str, provider: str) -> list[tuple[str, str]]:
-    """(id, direction) of what is not proved on a lane."""
+def _unresolved(
+    connection: Connection, operator_id: int, player_id: str, provider: str
+) -> Sequence[Row[Any, Any, Any]]:
+    """(id, direction, wake_at) of what is not proved on a lane."""
     table = rows.transfer_table
-    query = select(table.c.id, table.c.direction).where(
+    query = select(table.c.id, table.c.direction, table.c.wake_at).where(
         table.c.operator_id == operator_id,
         table.c.player_id == player_id,
         table.c.provider == provider,
         table.c.state.in_((TransferState.PENDING.value, TransferState.ORPHANED.value)),
     )
-    return [(row.id, row.direction) for row in connection.execute(query)]
+    return connection.execute(query).all()
 
 
 def _check_lane(connection: Connection, runtime: Runtime, transfer: Transfer) -> None:
     policy = runtime.policy(transfer.provider).lane_policy
     if policy is LanePolicy.ALLOW:
         return
-    for other, direction in _unresolved(connection, transfer.operator_id, transfer.player, transfer.provider):
-        if other == transfer.id or (policy is LanePolicy.OPPOSITE and direction != transfer.direction.value):
+    for other in _unresolved(connection, transfer.operator_id, transfer.player, transfer.provider):
+        opposite = other.direction != transfer.direction.value
+        if other.id == transfer.id or (policy is LanePolicy.OPPOSITE and opposite):
             continue
-        raise LaneUnresolved(transfer_id=other, after_seconds=1)
+        # It is looked at when it wakes at the latest; an orphan may wait for people much longer than that.
+        wait = min(max(1, (other.wake_at - runtime.clock.now()) // SECOND + 1), LANE_WAIT_AT_MOST)
+        raise LaneUnresolved(transfer_id=other.id, after_seconds=wait)
 
 
 def _resolve_lane(runtime: Runtime, operator_id: int, wish: Wish) -> None:
     until = runtime.clock.monotonic()  # one question each, no waiting between questions
     with db.reading(runtime.engine) as connection:
         others = _unresolved(connection, operator_id, wish.player_id, wish.provider)
-    for transfer_id, _direction in others:
-        resolve.refresh(runtime, transfer_id, until)
+    for other in others:
+        resolve.refresh(runtime, other.id, until)
 
 
 def _pin_refusal(runtime: Runtime, key: Key, wish: Wish) -> Begun:

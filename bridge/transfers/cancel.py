@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sqlalchemy import Connection
+
 from bridge import db
-from bridge.errors import AlreadyFinal, Conflict, NotFound
+from bridge.errors import AlreadyFinal, NotFound
 from bridge.runtime import Runtime
 from bridge.transfers import resolve, rows
+from bridge.transfers.advance import ROUNDS_AT_MOST
 from bridge.transfers.draft import Move
 from bridge.transfers.facts import Transfer
 from bridge.transfers.write import record
@@ -32,17 +35,22 @@ def cancel(runtime: Runtime, operator_id: int, transfer_id: str) -> Transfer:
 
 def _wish(runtime: Runtime, operator_id: int, transfer_id: str) -> None:
     with db.writing(runtime.engine) as connection:
-        now = runtime.clock.now()
-        seen = rows.load(connection, transfer_id)
-        if seen is None or seen.operator_id != operator_id:
-            raise NotFound("There is no such transfer.")
-        if seen.state in FINAL:
-            raise AlreadyFinal(f"The transfer is {seen.state.value} already.", transfer_id=transfer_id)
-        if seen.cancel_requested_at is not None:
-            return
-        version = seen.version + 1
-        changes = {"cancel_requested_at": now, "version": version, "updated_at": now}
-        if not rows.update_transfer(connection, seen, changes):
-            raise Conflict("The transfer moved at this very moment; ask again.", transfer_id=transfer_id)
-        wished = Move("transfer", "wish_cancel", seen.state.value, seen.state.value, "cancel requested")
-        record(connection, runtime, replace(seen, version=version), [wished], now)
+        for _ in range(ROUNDS_AT_MOST):
+            seen = rows.load(connection, transfer_id)
+            if seen is None or seen.operator_id != operator_id:
+                raise NotFound("There is no such transfer.")
+            if seen.state in FINAL:
+                raise AlreadyFinal(f"The transfer is {seen.state.value} already.", transfer_id=transfer_id)
+            if seen.cancel_requested_at is not None or _stored(connection, runtime, seen):
+                return
+        raise RuntimeError(f"{transfer_id} changed {ROUNDS_AT_MOST} times under one transaction")
+
+
+def _stored(connection: Connection, runtime: Runtime, seen: Transfer) -> bool:
+    now, version = runtime.clock.now(), seen.version + 1
+    changes = {"cancel_requested_at": now, "version": version, "updated_at": now}
+    if not rows.update_transfer(connection, seen, changes):
+        return False  # it moved at this very moment: read again
+    wished = Move("transfer", "wish_cancel", seen.state.value, seen.state.value, "cancel requested")
+    record(connection, runtime, replace(seen, version=version), [wished], now)
+    return True

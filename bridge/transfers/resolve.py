@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import select, update
 
 from bridge import cases, db, log
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.transfers import rows
-from bridge.transfers.advance import Asking, Claim, Outcome, advance
-from bridge.transfers.draft import Move
+from bridge.transfers.advance import FAILURES_FORGOTTEN_BELOW, Asking, Claim, Outcome, advance
 from bridge.transfers.drive import drive
-from bridge.transfers.write import record
 from statemachines import TransferState
 
 _log = log.get("resolver")
-
-ESCALATE_AFTER_FAILURES = 5
-"""An error of our own that comes back this often is put before people; the row stays scheduled."""
 
 LONGEST_BACKOFF_SECONDS = 3600
 
@@ -58,11 +53,13 @@ def resolve(runtime: Runtime, claim: Claim, *, ask_until: float | None = None, a
     return drive(runtime, advance(runtime, claim.transfer_id, claim, asking=asking), ask_until=ask_until)
 
 
-def resolve_or_set_aside(runtime: Runtime, claim: Claim) -> bool:
+def resolve_or_set_aside(
+    runtime: Runtime, claim: Claim, *, ask_until: float | None = None, asking: Asking = Asking.DUE
+) -> bool:
     """Like :func:`resolve`, but an error of our own is logged and the row waits longer each time;
     false when that happened."""
     try:
-        resolve(runtime, claim)
+        resolve(runtime, claim, ask_until=ask_until, asking=asking)
     except Exception:  # noqa: BLE001 - whatever is wrong with one row, the others are driven on
         _set_aside(runtime, claim)
         _log.exception("transfer set aside", transfer=claim.transfer_id)
@@ -73,32 +70,47 @@ def resolve_or_set_aside(runtime: Runtime, claim: Claim) -> bool:
 def refresh(runtime: Runtime, transfer_id: str, ask_until: float) -> None:
     """Run the resolver on one transfer now and ask the provider, unless a worker is already at it."""
     for claim in claim_due(runtime, 1, transfer_id):
-        resolve(runtime, claim, ask_until=ask_until, asking=Asking.NOW)
+        resolve_or_set_aside(runtime, claim, ask_until=ask_until, asking=Asking.NOW)
 
 
 def _set_aside(runtime: Runtime, claim: Claim) -> None:
     transfer, now = rows.transfer_table, runtime.clock.now()
     mine = (transfer.c.id == claim.transfer_id, transfer.c.lease_epoch == claim.epoch)
     with db.writing(runtime.engine) as connection:
-        failures = connection.execute(
-            update(transfer).where(*mine).values(failures=transfer.c.failures + 1).returning(transfer.c.failures)
-        ).scalar()
-        if failures is None:
+        row = connection.execute(
+            update(transfer)
+            .where(*mine)
+            .values(failures=transfer.c.failures + 1)
+            .returning(transfer.c.failures, transfer.c.version)
+        ).first()
+        if row is None:
             return
-        backoff = min(2**failures, LONGEST_BACKOFF_SECONDS)
-        connection.execute(update(transfer).where(*mine).values(wake_at=now + backoff * SECOND, lease_owner=None))
-        if failures == ESCALATE_AFTER_FAILURES:
-            _escalate(connection, runtime, claim.transfer_id, now)
+        wake_at = now + min(2**row.failures, LONGEST_BACKOFF_SECONDS) * SECOND
+        connection.execute(update(transfer).where(*mine).values(wake_at=wake_at, lease_owner=None))
+    if row.failures >= FAILURES_FORGOTTEN_BELOW:
+        _escalate(runtime, claim, row.version, now)
 
 
-def _escalate(connection: Connection, runtime: Runtime, transfer_id: str, now: int) -> None:
-    """Put an error of our own before people, on the transfer's record."""
-    seen = rows.load(connection, transfer_id)
-    moved = cases.open_for(connection, runtime.ids, transfer_id, "engine_error", now)
-    if seen is not None and moved is not None:
-        record(
-            connection, runtime, seen, [Move("case", moved.trigger, moved.source, moved.target, "engine_error")], now
-        )
+def _escalate(runtime: Runtime, claim: Claim, version: int, now: int) -> None:
+    """Put an error of our own before people; by the id alone, for the row itself may be what is broken."""
+    with db.writing(runtime.engine) as connection:
+        moved = cases.open_for(connection, runtime.ids, claim.transfer_id, "engine_error", now)
+        if moved is None:
+            return
+        entry = {
+            "transfer_id": claim.transfer_id,
+            "version": version,
+            "subject": "case",
+            "trigger": moved.trigger,
+            "source": moved.source,
+            "target": moved.target,
+            "reason": "engine_error",
+            "evidence_id": None,
+            "actor": runtime.worker,
+            "lease_epoch": claim.epoch,
+            "at": now,
+        }
+        rows.insert_history(connection, [entry])
 
 
 def _longest_call(runtime: Runtime) -> float:

@@ -15,24 +15,11 @@ ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Create every table, those first that others point at."""
-    for create in (
-        _breaker,
-        _job_run,
-        _denomination,
-        _operator,
-        _api_key,
-        _idempotency_key,
-        _player,
-        _account,
-        _cash_movement,
-        _transfer,
-        _leg,
-        _orphan_case,
-        _posting,
-        _attempt,
-        _evidence,
-        _history,
-    ):
+    tables = (
+        _breaker, _job_run, _denomination, _operator, _api_key, _idempotency_key, _player, _account,
+        _cash_movement, _transfer, _leg, _orphan_case, _posting, _attempt, _evidence, _history,
+    )  # fmt: skip
+    for create in tables:
         create()
 
 

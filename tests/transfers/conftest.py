@@ -1,0 +1,67 @@
+"""A desk before the simulator, one before a scripted provider; each test gets both databases and books of its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.harness import Bench, Hands, Simulator, bench, simulator
+from tests.transfers.scripted import ScriptedProvider
+
+
+@pytest.fixture(scope="session")
+def running_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    """One simulator a worker: expiry 1 s, no faults of its own accord. Players have names of their own."""
+    with simulator(tmp_path_factory.mktemp("provider"), "--seed", "1") as started:
+        yield started
+
+
+@pytest.fixture
+def sim(running_simulator: Simulator) -> Simulator:
+    """The simulator with nothing scripted any more."""
+    running_simulator.control("DELETE", "/faults")
+    return running_simulator
+
+
+@pytest.fixture
+def desk(migrated_url: str, sim: Simulator) -> Iterator[Bench]:
+    """A bridge before the simulator."""
+    with bench(migrated_url, sim.address) as made:
+        yield made
+
+
+@pytest.fixture
+def player(desk: Bench, sim: Simulator) -> str:
+    """A player with 100.00 in the wallet and 50.00 won at the provider."""
+    name = f"p{uuid.uuid4().hex[:12]}"
+    desk.player(name)
+    sim.play(name, "50.00")
+    return name
+
+
+@pytest.fixture
+def hands() -> Hands:
+    """The clock of `still`."""
+    return Hands()
+
+
+@pytest.fixture
+def scripted(hands: Hands) -> ScriptedProvider:
+    """A provider that does as it is told, on the test's clock, with books of its own."""
+    return ScriptedProvider(hands)
+
+
+@pytest.fixture
+def still(migrated_url: str, hands: Hands, scripted: ScriptedProvider) -> Iterator[Bench]:
+    """A bridge before the scripted provider; no time passes unless the test turns the clock."""
+    with bench(migrated_url, clock=hands, provider=scripted, **REAL_TIMES) as made:
+        yield made
+
+
+REAL_TIMES = {
+    "expiry_seconds": 10, "expiry_margin_seconds": 2, "complete_reserve_seconds": 3, "prepare_seconds": 4,
+    "complete_seconds": 4, "lookup_seconds": 5, "patience_seconds": 900, "engine_lease_slack_seconds": 5,
+    "engine_poll_seconds": (0, 2, 3, 5, 10, 20, 40, 80, 160, 300),
+}  # fmt: skip
