@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Table, insert
 
-from bridge import db, idempotency, ledger, models, players, problems
-from bridge.errors import Declined, Invalid
+from bridge import db, idempotency, ledger, models, players
+from bridge.errors import Declined, Invalid, insufficient_funds
 from bridge.idempotency import Key, Stored
 from bridge.money import MAX_WALLET, AmountRefused, UnknownCurrency
 from bridge.runtime import Runtime
@@ -17,11 +17,6 @@ _movement: Table = models.metadata.tables["cash_movement"]
 DEPOSIT = "deposit"
 WITHDRAWAL = "withdrawal"
 
-TOO_LITTLE = Declined(
-    "The wallet does not hold this amount.",
-    code="insufficient_funds",
-    fields={"amount": "exceeds the wallet's balance"},
-)
 TOO_MUCH = Declined(
     "The wallet would hold more than can be counted safely.",
     code="wallet_full",
@@ -65,9 +60,9 @@ def move(runtime: Runtime, operator_id: int, kind: str, key_text: str, wish: Cas
     try:
         return key, _book(runtime, key, kind, wish)
     except ledger.FloorReached:
-        return key, _pin_refusal(runtime, key, wish, TOO_LITTLE)
+        return key, idempotency.pin(runtime.engine, key, asdict(wish), insufficient_funds(), runtime.clock.now())
     except CeilingReached:
-        return key, _pin_refusal(runtime, key, wish, TOO_MUCH)
+        return key, idempotency.pin(runtime.engine, key, asdict(wish), TOO_MUCH, runtime.clock.now())
 
 
 def _book(runtime: Runtime, key: Key, kind: str, wish: CashWish) -> Cash | Stored:
@@ -109,9 +104,3 @@ def _amount(runtime: Runtime, wish: CashWish) -> int:
         raise Invalid(fields={"currency": str(unknown)}) from None
     except AmountRefused as refused:
         raise Invalid(fields={"amount": str(refused)}) from None
-
-
-def _pin_refusal(runtime: Runtime, key: Key, wish: CashWish, refusal: Declined) -> Stored:
-    with db.writing(runtime.engine) as connection:
-        stored = idempotency.take(connection, key, asdict(wish), None, runtime.clock.now())
-        return stored or idempotency.remember(connection, key, refusal.status, problems.render(refusal))

@@ -30,7 +30,13 @@ def connect(settings: DatabaseSection) -> Engine:
     url = make_url(settings.url)
     if url.get_backend_name() == "sqlite":
         return _sqlite(settings)
-    return create_engine(url.set(drivername="postgresql+psycopg"), pool_size=settings.pool_size, max_overflow=0)
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=settings.pool_size,
+        max_overflow=0,
+        # "Read again, fold again" needs to see what others committed, whatever a role's default says.
+        isolation_level="READ COMMITTED",
+    )
 
 
 def _sqlite(settings: DatabaseSection) -> Engine:

@@ -3,6 +3,7 @@ a command or the jobs open a configured bridge, with one sentence where that can
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -98,7 +99,8 @@ def free_port(host: str, port: int) -> int:
         try:
             probe.bind((host, port))
         except OSError as taken:
-            raise CannotStart(f"{host}:{port} cannot be taken: {taken.strerror}; name another port.") from taken
+            why = "is in use" if taken.errno == errno.EADDRINUSE else f"cannot be taken ({taken.strerror})"
+            raise CannotStart(f"{host}:{port} {why}: name another port with --port or web.port.") from taken
         return int(probe.getsockname()[1])
 
 

@@ -146,3 +146,12 @@ class Unavailable(Refusal):
     """Not now: nothing was stored and nothing moved."""
 
     status, code, retry = 503, "unavailable", Retry.AFTER
+
+
+def insufficient_funds() -> Declined:
+    """The wallet is asked for more than it holds."""
+    return Declined(
+        "The wallet does not hold this amount.",
+        code="insufficient_funds",
+        fields={"amount": "exceeds the wallet's balance"},
+    )

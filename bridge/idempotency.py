@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, Engine, Table, select, update
 
-from bridge import db, models
-from bridge.errors import KeyReused
+from bridge import db, models, problems
+from bridge.errors import Declined, KeyReused
 
 _key: Table = models.metadata.tables["idempotency_key"]
 
@@ -82,6 +82,14 @@ def remember(connection: Connection, key: Key, status: int, response: str) -> St
     )
     row = connection.execute(select(_key).where(*_is(key))).mappings().one()
     return Stored(row["subject_id"], True, row["status"], row["response"])
+
+
+def pin(engine: Engine, key: Key, body: Mapping[str, Any], refusal: Declined, now: int) -> Stored:
+    """Keep a refusal with its key for ever, even if it would be granted later (I-23); what another request
+    with this key got meanwhile counts instead."""
+    with db.writing(engine) as connection:
+        stored = take(connection, key, body, None, now)
+        return stored or remember(connection, key, refusal.status, problems.render(refusal))
 
 
 def mark_answered(connection: Connection, key: Key) -> None:

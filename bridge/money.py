@@ -74,7 +74,7 @@ class Currencies:
         return minor
 
     def parse_exact(self, text: str, currency: str) -> int:
-        """Like :meth:`parse`, but zero and any size are allowed: for balances that others report."""
+        """Like :meth:`parse`, but zero and any size are allowed."""
         exponent = self.exponent(currency)
         match = _PLAIN.fullmatch(text)
         if match is None:

@@ -30,7 +30,7 @@ class Funds:
 
     @property
     def total(self) -> int:
-        """Everything that is owed to the player."""
+        """All of it; what an orphan may have left on both sides counts on both, the house bears one."""
         return self.wallet + self.in_transit + sum(self.at_providers.values()) + sum(self.in_custody.values())
 
 

@@ -163,6 +163,9 @@ class Provider(Protocol):
     def balance(self, player: str, currency: str, window: Window) -> Balance | Reply:
         """Read one balance; a Reply says why there is none."""
 
+    def answers(self, window: Window) -> bool:
+        """Whether it answers a question at all, whatever the answer holds: how an open breaker is probed."""
+
     def balances(self, currency: str, window: Window, after: str | None = None) -> BalancePage | Reply:
         """Read one page of all players' balances after the cursor `after`."""
 

@@ -22,14 +22,23 @@ _DATABASE_CLOCK = {
 }
 
 
+_IS_REPLICA = "SELECT pg_is_in_recovery()"
+
+
+class Replica(db.NotMigrated):
+    """The address leads to a standby."""
+
+
 class Redenominated(db.NotMigrated):
     """The configuration gives a currency other decimals than its stored amounts have."""
 
 
 def require(runtime: Runtime) -> None:
-    """Raise db.NotMigrated or Redenominated, with one sentence, unless the database fits code and configuration."""
+    """Raise NotMigrated, Replica or Redenominated, with one sentence, unless database, code and configuration fit."""
     db.require_migrated(runtime.engine)
     with db.reading(runtime.engine) as connection:
+        if connection.dialect.name == "postgresql" and connection.exec_driver_sql(_IS_REPLICA).scalar_one():
+            raise Replica("The database is a replica: money decisions read and write the primary.")
         stored = connection.execute(select(_denomination.c.currency, _denomination.c.exponent)).all()
     for currency, exponent in stored:
         try:

@@ -1,4 +1,4 @@
-"""The runtime: time, ids, chance, the database and the providers, handed in from the edge.
+"""The runtime: time, ids, the database and the providers, handed in from the edge.
 
 Nothing else in the bridge asks the clock or draws a number, so the real code runs under a test's clock.
 """
@@ -11,8 +11,6 @@ import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from random import Random
-from threading import Lock
 from typing import Protocol
 
 from sqlalchemy import Engine
@@ -39,26 +37,13 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clocks. CLOCK_BOOTTIME also counts the time that a suspended machine slept, which
     CLOCK_MONOTONIC forgets; a worker must not send after a suspension that outlived its lease.
-
-    When somebody sets the wall clock, `now` follows by at most a tenth of the time that really passes, so
-    that no lease, patience or expiry is over because a clock was put right (I-34).
     """
 
     _boot = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._told, self._told_at = time.time_ns() // 1000, time.clock_gettime_ns(self._boot) // 1000
-
     def now(self) -> int:
         """As Clock.now."""
-        with self._lock:
-            wall, steady = time.time_ns() // 1000, time.clock_gettime_ns(self._boot) // 1000
-            passed = steady - self._told_at
-            behind = wall - (self._told + passed)
-            self._told += passed + max(-passed // 10, min(passed // 10, behind))
-            self._told_at = steady
-            return self._told
+        return time.time_ns() // 1000
 
     def monotonic(self) -> float:
         """As Clock.monotonic."""
@@ -96,7 +81,6 @@ class Runtime:
     currencies: Currencies
     clock: Clock = field(default_factory=SystemClock)
     ids: Ids = field(default_factory=Ids)
-    chance: Random = field(default_factory=Random)
     worker: str = field(default_factory=worker_name)
 
     def policy(self, provider: str) -> ProviderSection:

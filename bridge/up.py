@@ -98,7 +98,7 @@ class Stack:
                 try:
                     child.process.wait(seconds)
                 except subprocess.TimeoutExpired:
-                    child.process.kill()
+                    os.killpg(child.process.pid, signal.SIGKILL)  # its workers too: each child leads a session
                     child.process.wait()
                 if child.process.stdout is not None:
                     child.process.stdout.close()

@@ -14,7 +14,6 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from bridge import db, models
-from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from statemachines import MACHINES, TransferState
 
@@ -46,13 +45,16 @@ class Check:
 
 WHOLE = (
     Check("I-01", "Per operator and currency, cached balances and system accounts sum to zero.", """
-        SELECT operator_id, currency, SUM(units) AS difference FROM (
+        -- By parts, for a life's turnover may exceed 64 bits before its other half is added.
+        SELECT operator_id, currency,
+            SUM(units / 1000000) * 1000000 + SUM(units % 1000000) AS difference FROM (
             SELECT operator_id, currency, balance AS units FROM account
             UNION ALL SELECT operator_id, currency, -amount FROM posting
                 WHERE debit NOT LIKE 'wallet:%' AND debit NOT LIKE 'game:%'
             UNION ALL SELECT operator_id, currency, amount FROM posting
                 WHERE credit NOT LIKE 'wallet:%' AND credit NOT LIKE 'game:%') AS sides
-        GROUP BY operator_id, currency HAVING SUM(units) <> 0"""),
+        GROUP BY operator_id, currency
+        HAVING SUM(units / 1000000) * 1000000 + SUM(units % 1000000) <> 0"""),
 )  # fmt: skip
 """Asked once; few rows are grouped."""
 
@@ -184,16 +186,15 @@ PER_TRANSFER = (
     Check("I-17", "Every open transfer has a time at which somebody looks at it.", """
         SELECT id AS transfer_id, state FROM transfer WHERE id > :after AND id <= :upto
             AND wake_at IS NULL AND state IN ('pending', 'orphaned')"""),
-    Check("I-17", "A reversal that rests on our inference is watched until its last look-up.", """
+    Check("I-17", "A reversal that rests on our inference was asked about before its watch ended.", """
         SELECT t.id AS transfer_id, e.answer, e.code FROM transfer t /* its legs */
         JOIN history h ON h.id = (SELECT MAX(last.id) FROM history last WHERE last.transfer_id = t.id
             AND last.subject = 'transfer' AND last."trigger" = 'reverse')
         JOIN evidence e ON e.id = h.evidence_id AND (e.answer = 'cancelled' OR e.code = 'never_completed')
         WHERE t.id > :after AND t.id <= :upto AND t.state = 'reversed' AND t.wake_at IS NULL
-            AND outside.provider_reference IS NOT NULL AND :aftercare > 0 AND NOT EXISTS (
+            AND outside.provider_reference IS NOT NULL AND :aftercare AND NOT EXISTS (
                 SELECT 1 FROM evidence later WHERE later.transfer_id = t.id AND later.ordinal = outside.ordinal
-                    AND later.source = 'lookup' AND later.answer <> 'unknown'
-                    AND later.at >= t.settled_at + :aftercare)"""),
+                    AND later.source = 'lookup' AND later.answer <> 'unknown' AND later.at > t.settled_at)"""),
     Check("I-17", "Every orphan has an open case.", """
         SELECT t.id AS transfer_id, c.state AS case_state FROM transfer t
         LEFT JOIN orphan_case c ON c.transfer_id = t.id
@@ -250,8 +251,8 @@ def _triggers(runtime: Runtime) -> list[Finding]:
 
 def _ask(runtime: Runtime, check: Check, scope: Mapping[str, Any], asked: dict[Check, Finding]) -> None:
     """One statement in a transaction of its own; its rows are added to the check's finding."""
-    last_watch = int(max(runtime.config.engine.aftercare_seconds, default=0) * SECOND)
-    known = {**scope, "edges": _edges(), "aftercare": last_watch}
+    watched = bool(runtime.config.engine.aftercare_seconds)
+    known = {**scope, "edges": _edges(), "aftercare": watched}
     given = {name: value for name, value in known.items() if f":{name}" in check.query}
     statement = text(check.query.replace("/* its legs */", _LEGS))
     if "edges" in given:

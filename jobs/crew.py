@@ -26,9 +26,7 @@ LOOK_AGAIN_SECONDS = 0.2
 """While some threads wait for a provider, the others look this often for what has become due."""
 
 
-def work(
-    runtime: Runtime, states: Collection[TransferState], now: int, limit: int, stop: Event
-) -> dict[str, int]:
+def work(runtime: Runtime, states: Collection[TransferState], now: int, limit: int, stop: Event) -> dict[str, int]:
     """Claim and drive due transfers in `states` until none is due, `limit` were taken, the tick's time is
     used up or `stop` is set; what is in hand is always finished. Counts: claimed, driven, set_aside.
     """

@@ -2,7 +2,7 @@
 
 1. Due transfers are claimed, oldest first, one for each free thread, and driven until they rest.
 2. Each provider with an open breaker whose probe is due, and that no other process has just probed, is
-   asked for its balance list; a whole answer closes the breaker. Money is never used to probe.
+   asked for a row of its balance list; an answer closes the breaker. Money is never used to probe.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from threading import Event
 
 from bridge import breaker, db, log
-from bridge.ports import BalancePage, Window
+from bridge.ports import Window
 from bridge.runtime import Runtime
 from jobs.crew import work
 from statemachines import TransferState
@@ -50,10 +50,8 @@ def _probe(runtime: Runtime, provider: str, now: int) -> bool | None:
         return None
     adapter = runtime.providers[provider]
     end = runtime.clock.monotonic() + adapter.descriptor.lookup_deadline
-    # The list, not one player's balance: it needs nobody who is known there, and any whole page will do.
-    answer = adapter.balances(runtime.policy(provider).currencies[0], Window(not_after=end, deadline=end))
-    if not isinstance(answer, BalancePage):
-        _log.warning("breaker stays open", provider=provider, code=answer.code)
+    if not adapter.answers(Window(not_after=end, deadline=end)):
+        _log.warning("breaker stays open", provider=provider)
         return False
     breaker.close(runtime.engine, provider, runtime.clock.now())
     _log.info("breaker closed", provider=provider)

@@ -21,9 +21,7 @@ room = APIBlueprint(
 _CASH = document.answers({201: views.CashView}, document.MONEY, "Idempotent-Replayed")
 
 
-@room.put(
-    "/<player_id>", responses=document.answers({200: views.PlayerView, 201: views.PlayerView}, document.WRITING)
-)
+@room.put("/<player_id>", responses=document.answers({200: views.PlayerView, 201: views.PlayerView}, document.WRITING))
 @admits(Scope.TRANSFERS)
 def register_player(call: Call, path: PlayerPath, body: PlayerBody) -> Response:
     """Make a player with a wallet in each currency (201); again adds what is missing and removes nothing (200)."""

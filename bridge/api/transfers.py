@@ -34,9 +34,7 @@ _OPTIONAL_OBJECT = RequestBody.model_validate(
 _SAID = ("Location", "Idempotent-Replayed", "Preference-Applied")
 
 
-@room.post(
-    "", responses=document.answers({201: views.TransferView, 202: views.TransferView}, document.MONEY, *_SAID)
-)
+@room.post("", responses=document.answers({201: views.TransferView, 202: views.TransferView}, document.MONEY, *_SAID))
 @admits(Scope.TRANSFERS)
 def begin_transfer(call: Call, header: TransferHeader, body: TransferBody) -> Response:
     """Begin a transfer, or find the one that this key began: 201 when it has ended, 202 while it is pending."""

@@ -69,14 +69,22 @@ def _limits(policy: ProviderSection, promised: Descriptor) -> Iterator[tuple[str
     """What bounds a transfer there, in seconds and decimals."""
     yield "currencies, decimals on the wire", ", ".join(f"{code} {n}" for code, n in promised.places.items())
     yield "longest player id", str(promised.longest_player_id)
-    yield "prepare, complete, look-up deadline", " s, ".join(
-        f"{seconds:g}" for seconds in (promised.money_deadline, promised.complete_deadline, promised.lookup_deadline)
-    ) + " s"
+    yield (
+        "prepare, complete, look-up deadline",
+        " s, ".join(
+            f"{seconds:g}"
+            for seconds in (promised.money_deadline, promised.complete_deadline, promised.lookup_deadline)
+        )
+        + " s",
+    )
     if promised.expiry is not None:
         yield "expiry of what is prepared", f"{promised.expiry:g} s + {promised.expiry_margin:g} s margin"
     yield "patience, then orphaned", f"{policy.patience_seconds:g} s"
     yield "beside an unresolved transfer in", policy.lane_policy.value
-    yield "breaker opens at", (
-        f"{policy.breaker_share:.0%} unknown of at least {policy.breaker_least} answers "
-        f"in {policy.breaker_window_seconds:g} s"
+    yield (
+        "breaker opens at",
+        (
+            f"{policy.breaker_share:.0%} unknown of at least {policy.breaker_least} answers "
+            f"in {policy.breaker_window_seconds:g} s"
+        ),
     )

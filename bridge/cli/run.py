@@ -22,6 +22,10 @@ def up(folder: Path, port: int) -> None:
     sys.exit(run(folder, port))
 
 
+LAST_CALLS_SECONDS = 15
+"""What a request in hand may need beyond its wait: a prepare, a complete and a look-up, each to its deadline."""
+
+
 @click.command()
 def serve() -> None:
     """The web processes alone, on the configured host and port; jobs run beside them (`python -m jobs`)."""
@@ -33,7 +37,9 @@ def serve() -> None:
     port = doctor.free_port(web.host, web.port)
     program = [sys.executable, "-m", "granian", "--interface", "wsgi", "--host", web.host, "--port", str(port)]
     # A worker that dies is replaced; without that the server ends with it.
-    program += ["--blocking-threads", str(web.threads), "--respawn-failed-workers", "wsgi:app"]
+    program += ["--blocking-threads", str(web.threads), "--respawn-failed-workers"]
+    # A worker that misses the signal while it still imports is killed, and does not keep the port.
+    program += ["--workers-kill-timeout", str(int(config.web.wait_seconds) + LAST_CALLS_SECONDS), "wsgi:app"]
     os.execv(sys.executable, program)  # noqa: S606 - our own interpreter, by list
 
 

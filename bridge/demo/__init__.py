@@ -92,9 +92,7 @@ def _show(out: Console, gamblers: list[Gambler], seed: int, place: Path) -> int:
     return _tell(out, outcome)
 
 
-def _watch(
-    out: Console, stack: Stack, casino: Casino, threads: list[Thread], total: int, end: float
-) -> None:
+def _watch(out: Console, stack: Stack, casino: Casino, threads: list[Thread], total: int, end: float) -> None:
     """Show how far it is until every player has finished, a child dies or the time is over."""
     clock, tally = SystemClock(), casino.tally
     began = line_at = clock.monotonic()

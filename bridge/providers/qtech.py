@@ -1,8 +1,7 @@
 """QTech Transfer Wallet v1.51 (protocols.md §1.1), a two-phase protocol, as a page of facts.
 
-Prepare holds a transfer as PENDING; complete or cancel ends it; what is not ended within the expiry
-cancels itself, and a final state never changes. Whatever these tables do not list is UNKNOWN.
-A refusal's body is `{"code": "…", "message": "…"}`; a refusal without such a code decides nothing.
+Prepare holds a transfer as PENDING; complete or cancel ends it; else it cancels itself; a final state never
+changes. A refusal without a code in its JSON body decides nothing; what these tables do not list is UNKNOWN.
 """
 
 from __future__ import annotations
@@ -34,9 +33,8 @@ TYPES = {Side.CREDIT: "CREDIT", Side.DEBIT: "DEBIT"}  # as a leg sees it: CREDIT
 
 @dataclass(frozen=True)
 class Reading:
-    """How the answers to one request are read: a success by the status in its body (and whether that must
-    tell when it was finalized), a refusal by HTTP status and code, with whether it is attempt-sensitive.
-    """
+    """How answers are read: a success by its body's status (and whether it must tell when it was finalized),
+    a refusal by HTTP status and code, with whether it is attempt-sensitive."""
 
     success: int
     statuses: Mapping[str, Answer]
@@ -53,9 +51,8 @@ READINGS = {
             (400, "INVALID_FORMAT"): (Answer.NOT_APPLIED, False),
             (422, "VALIDATION_ERROR"): (Answer.NOT_APPLIED, False),
             (422, "INSUFFICIENT_FUNDS"): (Answer.NOT_APPLIED, True),  # an earlier try may have reserved it
-            # This reference is final, completed or cancelled. It proves a cancel only on a later attempt of a
-            # prepare whose complete was never sent: completing needs the provider's id, which nobody knew
-            # (§1.1, inference a). On a first attempt it is another's reference. The engine knows which.
+            # The reference is final. That proves a cancel only on a later attempt of a prepare that was never
+            # completed (§1.1, inference a); on a first it is another's reference. The engine knows which.
             (409, "STATUS_CONFLICT"): (Answer.CANCELLED, True),
         },
     ),
@@ -187,6 +184,11 @@ class QTech:
             return Balance(player, currency, self._minor(body, currency))
         except Unreadable as nothing:
             return _unknown(exchange, nothing)
+
+    def answers(self, window: Window) -> bool:
+        """Whether a token and one row of the balance list can be had, whatever is in it."""
+        exchange = self._call(self._outbound.read, "GET", BALANCES, window, params={"size": 1})
+        return isinstance(exchange, Exchange) and exchange.status == HTTPStatus.OK and exchange.body[:1] == b"{"
 
     def balances(self, currency: str, window: Window, after: str | None = None) -> BalancePage | Reply:
         """Read one page of all balances; of the link to the next only the cursor is used, not its host."""

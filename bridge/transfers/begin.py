@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
-from bridge import breaker, db, idempotency, ledger, players, problems
-from bridge.errors import Declined, Invalid, LaneUnresolved, Unavailable
+from bridge import breaker, db, idempotency, ledger, players
+from bridge.errors import Invalid, LaneUnresolved, Unavailable, insufficient_funds
 from bridge.evidence import Step
 from bridge.idempotency import Key, Stored
 from bridge.money import AmountRefused, UnknownCurrency
@@ -235,13 +235,5 @@ def _resolve_lane(runtime: Runtime, operator_id: int, wish: Wish) -> None:
 
 
 def _pin_refusal(runtime: Runtime, key: Key, wish: Wish) -> Begun:
-    """Keep "insufficient funds" with the key for ever, even if the balance is later sufficient (I-23)."""
-    refusal = Declined(
-        "The wallet does not hold this amount.",
-        code="insufficient_funds",
-        fields={"amount": "exceeds the wallet's balance"},
-    )
-    with db.writing(runtime.engine) as connection:
-        stored = idempotency.take(connection, key, asdict(wish), None, runtime.clock.now())
-        stored = stored or idempotency.remember(connection, key, refusal.status, problems.render(refusal))
-        return Begun(stored.subject_id, stored=stored)
+    stored = idempotency.pin(runtime.engine, key, asdict(wish), insufficient_funds(), runtime.clock.now())
+    return Begun(stored.subject_id, stored=stored)

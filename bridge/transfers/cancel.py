@@ -11,12 +11,10 @@ from bridge.errors import AlreadyFinal, NotFound
 from bridge.runtime import Runtime
 from bridge.transfers import resolve, rows
 from bridge.transfers.advance import ROUNDS_AT_MOST
+from bridge.transfers.contract import UNRESOLVED
 from bridge.transfers.draft import Move
 from bridge.transfers.facts import Transfer
 from bridge.transfers.write import record
-from statemachines import TransferState
-
-FINAL = (TransferState.CONFIRMED, TransferState.REVERSED)
 
 
 def cancel(runtime: Runtime, operator_id: int, transfer_id: str) -> Transfer:
@@ -39,7 +37,7 @@ def _wish(runtime: Runtime, operator_id: int, transfer_id: str) -> None:
             seen = rows.load(connection, transfer_id)
             if seen is None or seen.operator_id != operator_id:
                 raise NotFound("There is no such transfer.")
-            if seen.state in FINAL:
+            if seen.state not in UNRESOLVED:
                 raise AlreadyFinal(f"The transfer is {seen.state.value} already.", transfer_id=transfer_id)
             if seen.cancel_requested_at is not None or _stored(connection, runtime, seen):
                 return

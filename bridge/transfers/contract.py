@@ -7,6 +7,7 @@ After an unknown answer the engine may *retry* (same id, only where the provider
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import assert_never
 
 from bridge.evidence import Answer, Evidence, Reply, Step
@@ -88,8 +89,8 @@ def next_step(
         return step
     if now < transfer.orphan_at:
         return Rest(min(step.until, transfer.orphan_at))
-    # Before patience is declared spent, the provider is asked once more: an outage, or a clock that
-    # jumped, must not make an orphan of what one look-up can prove.
+    # Before patience is declared spent, the provider is asked once more: an outage of ours, or a clock
+    # that jumped, must not make an orphan of what one look-up can prove.
     return step if leg.may_be_on_the_wire(now) else Ask()
 
 
@@ -102,7 +103,7 @@ def sooner(step: NextStep, leg: Leg, descriptor: Descriptor, now: int) -> NextSt
 
 
 def patience_spent(transfer: Transfer, descriptor: Descriptor, now: int) -> bool:
-    """Whether the time for proof has passed and a last question, where one can be asked, was answered."""
+    """Whether the time for proof has passed and a last question, where one can be asked, brought none."""
     leg = transfer.outside
     if now < transfer.orphan_at or leg.may_be_on_the_wire(now):
         return False
@@ -181,6 +182,7 @@ def _before_complete(transfer: Transfer, leg: Leg, descriptor: Descriptor, sched
         and transfer.cancel_requested_at is None
         and not answered_otherwise
         and len(leg.attempts) < PREPARES_AT_MOST
+        and _still_recognised(leg, descriptor, now)
         and now < before
     ):
         return Send(Step.PREPARE, before)
@@ -219,8 +221,10 @@ def _poll(leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> Nex
         return Rest(now + _longest_wait(schedule))
     since = leg.quiet_since(leg.attempts[-1]) if leg.attempts else 0
     asked = leg.lookups(since)
-    wait = schedule.polls[min(len(asked), len(schedule.polls) - 1)]
-    due = (asked[-1].at if asked else since) + int(wait * SECOND)
+    marks = (since + int(mark * SECOND) for mark in accumulate(schedule.polls))
+    # By the time since the request, not by the number of questions: who asks in between delays nothing.
+    later = (mark for mark in marks if not asked or mark > asked[-1].at)
+    due = next(later, asked[-1].at + _longest_wait(schedule) if asked else now)
     return Ask() if due <= now else Rest(due)
 
 
@@ -247,7 +251,7 @@ def _aftercare(
     marks = [int(mark * SECOND) for mark in schedule.aftercare if int(mark * SECOND) > max(told, default=0)]
     if not marks:
         return Done()
-    unanswered = len(asked) - len(told)
+    unanswered = sum(1 for piece in asked if piece.reply.answer is Answer.UNKNOWN)
     again = asked[-1].at + int(schedule.polls[min(unanswered, len(schedule.polls) - 1)] * SECOND) if asked else 0
     due = max(settled + marks[0], again)
     return Ask() if due <= now else Rest(due)
@@ -257,6 +261,12 @@ def _never_completed(leg: Leg, descriptor: Descriptor) -> bool:
     """Two-phase: no complete was ever committed as sent, or each one provably never left. A reference that
     was final at our very first prepare is somebody else's story, or ours from before a restored backup."""
     return descriptor.phases == TWO_PHASES and not leg.effective(Step.COMPLETE) and not collided(leg)
+
+
+def _still_recognised(leg: Leg, descriptor: Descriptor, now: int) -> bool:
+    """Whether the provider still knows a repeated id for one; past that it might execute it again (§0.9)."""
+    window = descriptor.dedupe_window
+    return window is None or now < leg.attempts[0].sent_at + int(window * SECOND)
 
 
 def _complete_before(leg: Leg, descriptor: Descriptor) -> int:

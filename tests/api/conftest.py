@@ -18,6 +18,7 @@ from bridge import db, keys
 from bridge.app import compose, create_app
 from bridge.config import WebSection
 from bridge.models import metadata
+from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.transfers import resolve
 from tests.harness import OPERATOR, PROVIDER, Simulator, audit, configured, simulator
@@ -107,6 +108,18 @@ class House:
     def write(self, statement: str, **values: Any) -> None:
         with db.writing(self.runtime.engine) as connection:
             connection.execute(text(statement), values)
+
+    def job_ran(self, slot: int = 1, outcome: str | None = "ok", *, started_ago: float = 0) -> None:
+        """A run of the job `verify`, started so many seconds ago; outcome None: it never ended."""
+        now = self.runtime.clock.now()
+        self.write(
+            "INSERT INTO job_run (job, slot, worker, started_at, finished_at, outcome) "
+            "VALUES ('verify', :slot, 'w', :at, :end, :what)",
+            slot=slot,
+            at=now - int(started_ago * SECOND),
+            end=None if outcome is None else now,
+            what=outcome,
+        )
 
     def contents(self) -> dict[str, list[dict[str, Any]]]:
         """Every row of every table but the keys of callers, to compare before and after."""

@@ -29,18 +29,6 @@ class Skewed(SystemClock):
         return super().now() + self._off
 
 
-def job_runs(house: Any, slot: int, outcome: str | None, *, started_ago: float = 0) -> None:
-    """A row of the job `verify`, started so many seconds ago."""
-    house.write(
-        "INSERT INTO job_run (job, slot, worker, started_at, finished_at, outcome) "
-        "VALUES ('verify', :slot, 'w', :at, :end, :what)",
-        slot=slot,
-        at=house.runtime.clock.now() - int(started_ago * SECOND),
-        end=None if outcome is None else house.runtime.clock.now(),
-        what=outcome,
-    )
-
-
 def readiness(runtime: Any) -> tuple[int, list[str]]:
     """The status of /readyz and the checks that are red."""
     answer = create_app(runtime).test_client().get("/readyz")
@@ -49,7 +37,7 @@ def readiness(runtime: Any) -> tuple[int, list[str]]:
 
 def test_a_healthy_process_is_ready(house):
     """Design §8: /healthz and /readyz need no key and tell nothing of a tenant."""
-    job_runs(house, 1, "ok")
+    house.job_ran()
     client = create_app(house.runtime).test_client()
     alive, ready = client.get("/healthz"), client.get("/readyz")
     assert (alive.status_code, alive.json) == (200, {"status": "ok"})
@@ -70,7 +58,7 @@ def test_an_empty_database_is_not_ready(database_url):
 @pytest.mark.parametrize(("seconds", "expected"), [(-3, (503, ["clock"])), (3, (503, ["clock"])), (1, (200, []))])
 def test_a_clock_that_is_off_is_told(house, seconds, expected):
     """I-34: two seconds between our clock and the database's are too many."""
-    job_runs(house, 1, "ok")
+    house.job_ran()
     assert readiness(replace(house.runtime, clock=Skewed(seconds))) == expected
 
 
@@ -78,15 +66,15 @@ def test_a_scheduler_that_is_silent_is_told(house):
     """I-31: without a job process nothing is resolved, so nothing should be sent here."""
     assert readiness(house.runtime) == (503, ["scheduler"])
     every = house.runtime.config.engine.verify_every_seconds
-    job_runs(house, 1, "ok", started_ago=4 * every)
+    house.job_ran(started_ago=4 * every)
     assert readiness(house.runtime) == (503, ["scheduler"])
-    job_runs(house, 2, None)
+    house.job_ran(2, None)
     assert readiness(house.runtime) == (200, [])
 
 
 def test_overdue_work_is_told(house):
     """I-31: a transfer that is due for a minute shows that no worker is at it."""
-    job_runs(house, 1, "ok")
+    house.job_ran()
     house.transfer("k-1", Prefer="respond-async")
     assert readiness(house.runtime) == (200, [])
     house.write("UPDATE transfer SET wake_at = wake_at - :minute", minute=61 * SECOND)
@@ -97,11 +85,11 @@ def test_overdue_work_is_told(house):
 
 def test_a_failed_verification_is_told(house):
     """Design §8: while the last finished verification found something, the process is not ready."""
-    job_runs(house, 1, "failed: I-03 (1 row)")
+    house.job_ran(1, "failed: I-03 (1 row)")
     assert readiness(house.runtime) == (503, ["verify"])
-    job_runs(house, 2, None)
+    house.job_ran(2, None)
     assert readiness(house.runtime) == (503, ["verify"])
-    job_runs(house, 3, "ok")
+    house.job_ran(3, "ok")
     assert readiness(house.runtime) == (200, [])
 
 

@@ -132,7 +132,8 @@ def test_enough_requests_are_sent():
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 def test_health_is_as_documented(documented, path):
     """Design §8: the health routes need no key and answer what the document says."""
-    _house, _counted, schema = documented
+    house, _counted, schema = documented
+    house.job_ran()
 
     @given(case=schema[path]["GET"].as_strategy())
     @settings(max_examples=1, deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -139,7 +139,7 @@ def test_again_in_the_same_folder_goes_on(up):
     port = up.until("bridge").split()[0].rsplit(":", 1)[1]
     busy = Up(up.place, "--port", port, "--folder", "other")
     assert busy.process.wait(60) == 2
-    assert busy.lines[-1] == f"127.0.0.1:{port} is in use: name another port with --port."
+    assert busy.lines[-1] == f"127.0.0.1:{port} is in use: name another port with --port or web.port."
     locked = Up(up.place, "--port", "0")
     assert locked.process.wait(60) == 2
     assert "is in use by another simulator." in locked.lines[-1]
@@ -174,4 +174,4 @@ def test_a_busy_port_is_one_sentence(tmp_path):
         running = Up(tmp_path, "--port", str(port))
 
         assert running.process.wait(60) == 2
-    assert running.lines[-1] == f"127.0.0.1:{port} is in use: name another port with --port."
+    assert running.lines[-1] == f"127.0.0.1:{port} is in use: name another port with --port or web.port."

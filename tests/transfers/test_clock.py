@@ -1,65 +1,57 @@
-"""The machine's clock as the bridge sees it: steady while somebody sets it, and never backwards."""
+"""A process whose clock is off leaves other processes' leases alone."""
 
 from __future__ import annotations
 
+from threading import Event
+from typing import Any
+
 import pytest
 
-from bridge import runtime
+from bridge import db, readiness
+from bridge.ports import SECOND
 from bridge.runtime import SystemClock
-
-SECOND = 1_000_000
-DAY = 86_400 * SECOND
-
-
-class Machine:
-    """A wall clock and a steady one, in microseconds, that a test moves."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.wall, self.steady = 1_800_000_000 * SECOND, 5_000 * SECOND
-        monkeypatch.setattr(runtime.time, "time_ns", lambda: self.wall * 1000)
-        monkeypatch.setattr(runtime.time, "clock_gettime_ns", lambda _clock: self.steady * 1000)
-
-    def turn(self, seconds: float) -> None:
-        self.wall += round(seconds * SECOND)
-        self.steady += round(seconds * SECOND)
+from jobs.__main__ import run
+from jobs.schedule import SCHEDULE
+from tests.harness import bench
 
 
-def test_undisturbed_it_is_the_wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """I-34 While nobody sets the clock, now() is the wall clock, to the microsecond."""
-    machine = Machine(monkeypatch)
-    clock = SystemClock()
-    for seconds in (0, 0.000001, 0.3, 7, 3600, 86_400 * 30):
-        machine.turn(seconds)
-        assert clock.now() == machine.wall
+class SetClock(SystemClock):
+    """This machine's clock as somebody set it, so many seconds away from the right time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def now(self) -> int:
+        return super().now() + round(self.seconds * SECOND)
 
 
-@pytest.mark.parametrize("jump", [DAY, -DAY, 3600 * SECOND, -1 * SECOND, 30 * DAY])
-def test_a_set_clock_is_followed_slowly(monkeypatch: pytest.MonkeyPatch, jump: int) -> None:
-    """I-34 C-31 Whoever sets the clock ends no lease: now() goes forward by 0.9 to 1.1 of the time that
-    passes, until it is right."""
-    machine = Machine(monkeypatch)
-    clock = SystemClock()
-    told = clock.now()
-    machine.wall += jump
-    assert clock.now() == told, "no time has passed"
-    for seconds in (0.5, 1, 10, 60):
-        machine.turn(seconds)
-        passed = clock.now() - told
-        told += passed
-        assert 0.9 * seconds * SECOND - 1 <= passed <= 1.1 * seconds * SECOND + 1
-    for _ in range(400):
-        machine.turn(86_400)
-        clock.now()
-    assert clock.now() == machine.wall, "in the end it is the wall clock again"
+@pytest.mark.parametrize(("seconds", "runs"), [(0, True), (86_400, False), (-86_400, False), (5, False), (-5, False)])
+def test_jobs_rest_while_the_clock_is_off(migrated_url: str, seconds: float, runs: bool) -> None:
+    """I-34 I-30 A worker whose clock is off from the database's takes no lease: no tick of any job does anything."""
+    clock = SetClock(0)
+    with bench(migrated_url, clock=clock) as desk:
+        transfer_id = str(desk.begin("out", queued=True).transfer_id)
+        with db.reading(desk.runtime.engine) as connection:
+            assert readiness.clocks_apart(desk.runtime, connection) < 2 * SECOND
+        clock.seconds = seconds
+        for job in SCHEDULE:
+            run(desk.runtime, job, Event())
+        assert (desk.row(transfer_id)["lease_epoch"] > 1) is runs
+        clock.seconds = 0
+        for job in SCHEDULE:
+            run(desk.runtime, job, Event())
+        assert desk.row(transfer_id)["lease_epoch"] > 1
+        desk.audit()
 
 
-def test_now_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """I-34 However often the clock is set forth and back, now() only goes forward."""
-    machine = Machine(monkeypatch)
-    clock = SystemClock()
-    told = [clock.now()]
-    for number in range(200):
-        machine.wall += (DAY, -DAY, -3 * SECOND, 5)[number % 4]
-        machine.turn((0, 0.001, 2, 40)[number % 4])
-        told.append(clock.now())
-    assert told == sorted(told)
+def test_a_job_that_raises_runs_again(migrated_url: str, monkeypatch: Any) -> None:
+    """C-19 An error in one tick ends that tick, not the job."""
+    with bench(migrated_url) as desk:
+        transfer_id = str(desk.begin("out", queued=True).transfer_id)
+        job = next(job for job in SCHEDULE if job.name == "resolve")
+        with monkeypatch.context() as broken:
+            broken.setattr(readiness, "clocks_apart", lambda *_: 1 // 0)
+            run(desk.runtime, job, Event())
+        assert desk.row(transfer_id)["lease_epoch"] == 1
+        run(desk.runtime, job, Event())
+        assert desk.row(transfer_id)["lease_epoch"] > 1

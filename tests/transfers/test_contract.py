@@ -77,11 +77,11 @@ STEPS: list[tuple[str, Transfer, float, Any]] = [
     ("asked once, next question due", transfer(both, [*unsure, looked("unknown", 5)], **known), 7, Ask()),
     ("asked twice", transfer(both, [*unsure, looked("unknown", 5), looked("unknown", 7)], **known), 7, Rest(at(10))),
     ("asked for hours", transfer(both, [*unsure, *(looked("unknown", 5 + n) for n in range(30))], **known), 35,
-     Rest(at(54))),
+     Rest(at(45))),
     ("still pending there, time left", transfer(both, [*unsure, looked("in_progress", 5.5)], **known), 5.5,
      Send(COMPLETE, at(7))),
     ("still pending there, no time left", transfer(both, [*unsure, looked("in_progress", 7.5)], **known), 7.5,
-     Rest(at(9.5))),
+     Rest(at(10))),
     ("still pending, cancel wished", transfer(both, [*unsure, looked("in_progress", 5.5)], **known, **wish), 5.5,
      Send(VOID, at(7))),
     ("complete conflicted", transfer(both, [reserved, called(2, COMPLETE, "unknown", 5, code="STATUS_CONFLICT")],
@@ -139,8 +139,10 @@ def test_queued_while_the_breaker_is_open() -> None:
     ("descriptor", "seen", "second", "step"),
     [
         (STUBBORN, transfer(one, [reserved], **held, **wish), 1, Rest(at(13))),
-        (STUBBORN, transfer(both, [*unsure, looked("in_progress", 5.5)], **known, **wish), 5.5, Rest(at(7.5))),
+        (STUBBORN, transfer(both, [*unsure, looked("in_progress", 5.5)], **known, **wish), 5.5, Rest(at(7))),
         (EXECUTES_AGAIN, transfer(one, [lost]), 4, Rest(at(16))),
+        (replace(TWO_PHASE, dedupe_window=3), transfer(one, [lost]), 4, Rest(at(16))),  # it may execute again
+        (replace(TWO_PHASE, dedupe_window=4.5), transfer(one, [lost]), 4, Send(PREPARE, at(7))),
         (DEAF, transfer(both, unsure, **known), 5, Rest(at(25))),
         (TWO_PHASE, transfer(both, unsure), 5, Rest(at(25))),  # their id was never learnt
         (FORGETFUL, transfer(one, [lost]), 4, Send(PREPARE, at(7))),
@@ -297,6 +299,19 @@ def test_orphan_that_cannot_be_asked_is_not_woken_every_second(descriptor: Descr
     for second in (100, 1000, 10**6):
         step = contract.next_step(seen, descriptor, SCHEDULE, fold.find(seen, descriptor), at(second), 0)
         assert step == Rest(at(second + 20))
+
+
+def test_questions_in_between_delay_nothing() -> None:
+    """I-31 C-18 The look-ups follow the time since the request: somebody who asks each second pushes none of
+    them away."""
+    curious = [looked("unknown", 5 + n) for n in range(100)]
+    for second in (9, 14, 24, 44, 64, 84):
+        seen = transfer(both, [*unsure, *(e for e in curious if e.at < at(second))], **known)
+        step = contract.next_step(seen, TWO_PHASE, SCHEDULE, fold.find(seen, TWO_PHASE), at(second), 0)
+        assert isinstance(step, Rest)
+        assert at(second) < step.until <= at(second + 21)
+    outage = transfer(both, [*unsure, looked("unknown", 5)], **known)
+    assert contract.next_step(outage, TWO_PHASE, SCHEDULE, fold.find(outage, TWO_PHASE), at(500), 0) == Ask()
 
 
 def test_somebody_wants_to_know_now() -> None:

@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from sqlalchemy import event
 
 from bridge.errors import AlreadyFinal, Conflict
+from bridge.ports import SECOND
 from bridge.transfers import resolve
 from bridge.transfers.advance import Fact, Order, Outcome, advance
 from bridge.transfers.cancel import cancel
@@ -57,6 +58,7 @@ class Histories(RuleBasedStateMachine):
         self.paused: list[Order] = []
         self.late: list[tuple[Order, Fact]] = []
         self.ids: list[str] = []
+        self.latest = self.hands.wall
         self.desk.player("bob", "30.00")
 
     # --- what may happen ------------------------------------------------------------------------------------
@@ -122,6 +124,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.clock_may_be_set)
     @rule(days=st.sampled_from([-1, 1]))
     def somebody_sets_the_clock(self, days: int) -> None:
+        self.latest = max(self.latest, self.hands.wall)
         self.hands.set_wall(days * 86400)
 
     def carry_on(self, outcome: Outcome, fate: str, worker: int = 0) -> None:
@@ -166,7 +169,8 @@ class Histories(RuleBasedStateMachine):
         for order, fact in self.late:
             advance(self.desk.runtime, order.claim.transfer_id, order.claim, fact)
         if self.clock_may_be_set:
-            self.hands.set_wall(3 * 86400)  # what a clock that was set back has put off comes due
+            # What a clock that was set back has put off comes due when it is right again.
+            self.hands.wall = max(self.hands.wall, self.latest) + 86_400 * SECOND
         for _ in range(60):
             self.hands.turn(60)
             self.desk.resolve_due()

@@ -67,6 +67,11 @@ _NARROWER = (
     (BadRequest, "json_broken", "The body is not one JSON object in UTF-8."),
     (BadRequest, "json_too_deep", "The body is nested too deeply."),
     (BadRequest, "json_duplicate_name", "A name stands twice in one object."),
+    (
+        Declined,
+        "wallet_full",
+        "The deposit would take the wallet above what is counted exactly; this answer stays with its key.",
+    ),
     (Declined, "insufficient_funds", "The wallet does not hold the amount; this answer stays with its key."),
     (Unavailable, "provider_unavailable", "The provider answers too little at present: no money is sent in."),
 )
