@@ -175,8 +175,9 @@ def test_one_provider_one_breaker(desk: Bench, provider: ScriptedProvider) -> No
         assert breaker.open_until(connection, "another", now) == 0
 
 
-def test_closes_by_a_balance_read_and_by_nothing_else(desk: Bench, provider: ScriptedProvider, hands: Hands) -> None:
-    """C-12 The job reads the balance list: unanswered it stays open, answered it closes, and no money was tried."""
+def test_closes_by_a_question_and_by_nothing_else(desk: Bench, provider: ScriptedProvider, hands: Hands) -> None:
+    """C-12 The job asks a question that moves nothing: unanswered it stays open, answered it closes, and no
+    money was tried."""
     unknown_answers(desk, provider, 4)
     money = len(provider.requests)
     provider.broken = True
@@ -185,7 +186,7 @@ def test_closes_by_a_balance_read_and_by_nothing_else(desk: Bench, provider: Scr
         hands.turn(10)
         job.run_once(desk.runtime, hands.now(), 10, Event())
         assert is_open(desk) is broken
-    assert provider.calls.count("balances") == 2
+    assert provider.calls.count("answers") == 2
     assert [name for name, _ in provider.requests[money:] if name in ("prepare", "complete", "void")] == []
 
 

@@ -233,7 +233,9 @@ def _watch(leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> Ne
     asked = leg.lookups()
     since = asked[-1].at if asked else max((leg.quiet_since(attempt) for attempt in leg.attempts), default=now)
     due = since + _longest_wait(schedule)
-    return Ask() if due <= now and _askable(leg, descriptor) else Rest(max(due, now + SECOND))
+    if due > now:
+        return Rest(due)
+    return Ask() if _askable(leg, descriptor) else Rest(now + _longest_wait(schedule))
 
 
 def _aftercare(

@@ -104,9 +104,12 @@ class ScriptedProvider:
         self.calls.append("balance")
         return self._nothing() if self.broken else Balance(player, currency, self.owned(player))
 
+    def answers(self, window: Window) -> bool:  # noqa: ARG002
+        self.calls.append("answers")
+        return not self.broken
+
     def balances(self, currency: str, window: Window, after: str | None = None) -> BalancePage | Reply:  # noqa: ARG002
-        self.calls.append("balances")
-        return self._nothing() if self.broken else BalancePage((), None)
+        return BalancePage((), None)
 
     # --- the truth ----------------------------------------------------------------------------------------
 
