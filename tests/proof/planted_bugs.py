@@ -48,20 +48,26 @@ def _try(patch: Path) -> Verdict:
     with TemporaryDirectory(prefix="planted-") as folder:
         copy = Path(folder) / "copy"
         _copy(copy)
-        applied = subprocess.run(
-            ["git", "apply", "--whitespace=nowarn", str(patch)],
-            cwd=copy, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        applied = _run(copy, "git", "apply", "--whitespace=nowarn", str(patch))
         if applied.returncode != 0:
             return Verdict(patch.stem, story, "", f"does not apply: {applied.stderr.strip()}")
-        run = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider", *tests],
-            cwd=copy, capture_output=True, text=True, check=False, timeout=SECONDS_AT_MOST,
-        )  # fmt: skip
-    red = re.search(r"^(?:FAILED|ERROR) (\S+)", run.stdout, re.MULTILINE)
-    if run.returncode == 1 and red is not None and red[0].startswith("FAILED"):
-        return Verdict(patch.stem, story, red[1])
-    return Verdict(patch.stem, story, "", f"pytest ended with {run.returncode}: {run.stdout[-300:]}")
+        run = _pytest(copy, *tests)
+        red = re.search(r"^FAILED (.+?)(?: - .*)?$", run.stdout, re.MULTILINE)
+        if run.returncode != 1 or red is None:
+            return Verdict(patch.stem, story, "", f"pytest ended with {run.returncode}: {run.stdout[-300:]}")
+        _run(copy, "git", "apply", "--reverse", "--whitespace=nowarn", str(patch))
+        if _pytest(copy, red[1]).returncode != 0:
+            return Verdict(patch.stem, story, "", f"{red[1]} is red without the bug too")
+    return Verdict(patch.stem, story, red[1])
+
+
+def _pytest(folder: Path, *tests: str) -> subprocess.CompletedProcess[str]:
+    options = ("-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider")
+    return _run(folder, sys.executable, "-m", "pytest", *options, *tests)
+
+
+def _run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=SECONDS_AT_MOST)
 
 
 def _head(patch: Path) -> tuple[str, list[str]]:

@@ -416,6 +416,48 @@ def test_two_resolvers_decide_at_the_same_instant(still: Bench, scripted: Script
     still.audit()
 
 
+@BOTH_WAYS
+@pytest.mark.parametrize("end", ["applied", "cancelled"])
+def test_another_decides_while_one_is_reading(
+    still: Bench, scripted: ScriptedProvider, direction: str, end: str
+) -> None:
+    """I-10 I-14 C-28 C-30 Between our reading of the transfer and of its legs another worker ends it: one transition,
+    and our evidence is stored too."""
+    scripted.script = ["ok", LOST]
+    transfer_id = still.run(direction, ask=-1)
+    seen = Outcome(still.get(transfer_id))
+    still.runtime.clock.sleep(30)
+    now, engine = still.runtime.clock.now(), still.runtime.engine
+    if end == "cancelled":
+        advance(still.runtime, transfer_id, None, Fact(told(seen, end), Source.LOOKUP, now))
+    fact = Fact(told(seen, end), Source.LOOKUP, now)
+    other = threading.Thread(target=advance, args=(still.runtime, transfer_id, None, fact))
+
+    def between(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if "FROM leg" in statement and not other.ident:
+            other.start()
+            other.join(0.5)  # where our reading holds the row, the other one waits for us instead
+
+    event.listen(engine, "before_cursor_execute", between)
+    try:
+        advance(still.runtime, transfer_id, None, fact)
+    finally:
+        event.remove(engine, "before_cursor_execute", between)
+        other.join(20)
+    assert other.ident
+    assert still.row(transfer_id)["state"] == ("confirmed" if end == "applied" else "reversed")
+    assert len(still.rows("SELECT id FROM evidence WHERE source = 'lookup'")) == (2 if end == "applied" else 3)
+    assert (
+        len(
+            still.rows(
+                "SELECT id FROM history WHERE subject = 'transfer' AND source = 'pending' AND target <> 'pending'"
+            )
+        )
+        == 1
+    )
+    still.audit()
+
+
 def test_each_due_transfer_is_claimed_once(still: Bench, scripted: ScriptedProvider, hands: Hands) -> None:
     """I-30 C-38 C-46 Eight claim at one instant: every due transfer goes to exactly one of them, none twice,
     none not due."""
