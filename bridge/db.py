@@ -68,8 +68,11 @@ def writing(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """One snapshot-free transaction that only reads; it never blocks a writer."""
-    with engine.connect().execution_options(**{_READ_ONLY: True}) as connection, connection.begin():
+    """One transaction that only reads, from one snapshot; it never blocks a writer."""
+    options: dict[str, Any] = {_READ_ONLY: True}
+    if engine.dialect.name == "postgresql":
+        options["isolation_level"] = "REPEATABLE READ"
+    with engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
 
 

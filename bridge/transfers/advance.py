@@ -96,7 +96,7 @@ def advance(
     with db.writing(runtime.engine) as connection:
         stored = False
         for _ in range(ROUNDS_AT_MOST):
-            seen = rows.load(connection, transfer_id)
+            seen = rows.load(connection, transfer_id, to_move=True)
             if seen is None:
                 raise UnknownTransfer(transfer_id)
             if fact is not None and not stored:

@@ -34,7 +34,7 @@ def cancel(runtime: Runtime, operator_id: int, transfer_id: str) -> Transfer:
 def _wish(runtime: Runtime, operator_id: int, transfer_id: str) -> None:
     with db.writing(runtime.engine) as connection:
         for _ in range(ROUNDS_AT_MOST):
-            seen = rows.load(connection, transfer_id)
+            seen = rows.load(connection, transfer_id, to_move=True)
             if seen is None or seen.operator_id != operator_id:
                 raise NotFound("There is no such transfer.")
             if seen.state not in UNRESOLVED:

@@ -33,6 +33,7 @@ def _of_transfer(table: Table, *columns: str) -> Select[Any]:
 
 # Built once: on the hot path, building a statement costs more than running it.
 _TRANSFER = select(transfer_table).where(transfer_table.c.id == bindparam("transfer"))
+_TRANSFER_TO_MOVE = _TRANSFER.with_for_update()
 _LEGS = _of_transfer(leg_table, "ordinal")
 _ATTEMPTS = _of_transfer(attempt_table, "ordinal", "attempt")
 _EVIDENCE = _of_transfer(evidence_table, "id")
@@ -43,10 +44,14 @@ _UPDATE_LEG = update(leg_table).where(
 )
 
 
-def load(connection: Connection, transfer_id: str) -> Transfer | None:
-    """The transfer as a value, or None."""
+def load(connection: Connection, transfer_id: str, *, to_move: bool = False) -> Transfer | None:
+    """The transfer as a value, or None.
+
+    `to_move` locks its row first (PostgreSQL; SQLite's writer is alone anyway): under READ COMMITTED a
+    transfer read before another worker's commit and its legs read after it would be no transfer at all.
+    """
     which = {"transfer": transfer_id}
-    row = connection.execute(_TRANSFER, which).mappings().first()
+    row = connection.execute(_TRANSFER_TO_MOVE if to_move else _TRANSFER, which).mappings().first()
     if row is None:
         return None
     legs = connection.execute(_LEGS, which).mappings()
