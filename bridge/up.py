@@ -192,13 +192,26 @@ class Stack:
                 raise doctor.CannotStart(f"{late.name} did not start: {late.last_words()}.")
 
 
+def interrupt_once() -> None:
+    """SIGTERM and Ctrl-C raise KeyboardInterrupt once; after it they are ignored, for a second one would
+    leave the children that are not stopped yet behind."""
+
+    def interrupt(*_signal: object) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, interrupt)
+
+
 def run(folder: Path, port: int) -> int:
     """Start everything, say how to use it, and stop everything on Ctrl-C, SIGTERM or a child's death.
 
     The exit code: 0 after a stop, 1 when a child ended by itself. Raises doctor.CannotStart.
     """
     out = Console(highlight=False, soft_wrap=True, markup=False)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_once()
     try:
         out.print("starting simulator, web and jobs …")
         with Stack(folder, port) as stack:

@@ -235,7 +235,8 @@ def test_a_reversal_that_is_no_longer_watched_is_named(migrated_url, tmp_path):
 
         change(made, "UPDATE transfer SET wake_at = NULL WHERE id = :id", id=transfer)
 
-        assert found(made) == {"I-17": ["A reversal that rests on our inference is watched until its last look-up."]}
+        rule = "A reversal that rests on our inference was asked about before its watch ended."
+        assert found(made) == {"I-17": [rule]}
 
 
 def test_a_case_left_open_on_an_ended_transfer_is_named(filled):

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import secrets
-import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from bridge.demo.casino import Casino
 from bridge.demo.plan import CURRENCIES, Gambler, kinds_of, plan
 from bridge.doctor import CannotStart
 from bridge.runtime import SystemClock
-from bridge.up import OPERATOR, PROVIDER, Stack, Tables
+from bridge.up import OPERATOR, PROVIDER, Stack, Tables, interrupt_once
 from bridge.verify import verify
 
 ALL_SECONDS = 165.0
@@ -52,7 +51,7 @@ def run(seed: int | None, transfers: int, players: int, folder: Path | None) -> 
     out = Console(highlight=False, soft_wrap=True, markup=False)
     chosen = secrets.randbelow(1 << 32) if seed is None else seed
     gamblers = plan(chosen, transfers, players)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupt_once()
     with _folder(folder) as place:
         out.print(f"seed {chosen}: {transfers} transfers of {players} players, files in {place}")
         try:

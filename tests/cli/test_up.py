@@ -156,6 +156,17 @@ def test_again_in_the_same_folder_goes_on(up):
         again.end()
 
 
+def test_a_second_signal_leaves_nobody_behind(up):
+    """Issue, point 10: whoever asks again while it stops does not leave children running."""
+    children = up.children()
+    up.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    up.process.send_signal(signal.SIGINT)
+
+    assert up.end() == 0
+    assert [pid for pid in children.values() if not gone(pid)] == []
+
+
 def test_a_child_that_dies_is_reported(up):
     """Issue, point 10: when a child ends by itself, `up` says which, ends the others and gives exit code 1."""
     children = up.children()
