@@ -31,7 +31,7 @@ CLAIMS = {
     "I-31": "While the database and one worker live, everything due is found, however long the outage was.",
     "I-32": "A row that always fails delays no other, is never dropped, and is put before people.",
     "I-33": "No pool connection is checked out while a request is on the wire.",
-    "I-34": "Jumps of the wall clock and odd provider dates change no state beyond earlier or later polling.",
+    "I-34": "Wall-clock jumps and odd provider dates never part our end from the provider's (docs/decisions.md).",
     "C-01": "The answer is lost after the provider committed: confirmed once, later.",
     "C-02": "SIGKILL at any commit or call: one effect, or none.",
     "C-03": "No library retries, redirects or re-sends a money request.",
