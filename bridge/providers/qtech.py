@@ -187,7 +187,7 @@ class QTech:
 
     def answers(self, window: Window) -> bool:
         """Whether a token and one row of the balance list can be had, whatever is in it."""
-        exchange = self._call(self._outbound.read, "GET", BALANCES, window, params={"size": 1})
+        exchange = self._call(self._outbound.read, "GET", BALANCES, window, params={"size": "1"})
         return isinstance(exchange, Exchange) and exchange.status == HTTPStatus.OK and exchange.body[:1] == b"{"
 
     def balances(self, currency: str, window: Window, after: str | None = None) -> BalancePage | Reply:

@@ -209,6 +209,24 @@ ROW = '{"playerId": "p-1", "amount": 25.10, "currency": "EUR", "lastUpdatedDateT
 PAGE = f'{{"items": [{ROW}]}}'
 
 
+@pytest.mark.parametrize(
+    ("wire", "answers"),
+    [
+        (http(200, PAGE), True),
+        (http(200, PAGE.replace("25.10", "0.123")), True),
+        (http(200, '{"items": []}'), True),
+        (HTML, False),
+        (http(503), False),
+        (hang_up, False),
+    ],
+)
+def test_a_probe_asks_only_whether_it_answers(server, qtech, clock, wire, answers):
+    """C-14: a player with a fraction of a cent does not keep the breaker open; a maintenance page does."""
+    server.answers = [wire]
+    assert qtech.answers(window(clock)) is answers
+    assert server.received[-1].query == {"size": ["1"]}
+
+
 def test_balances_page_by_page(server, qtech, clock):
     """§1.1: the next page is asked of our own address; of the link only the cursor counts (C-69's rule)."""
     with ScriptedServer() as stranger:
