@@ -1,7 +1,7 @@
 """Evidence: the words in which every outside answer is told, and the rules of what a word may mean.
 
 An adapter answers each request with exactly one :class:`Answer`; anything it does not list is UNKNOWN
-(design §5). Only `bridge.transfers.fold` decides what is proof.
+(design §5). Only `bridge.transfers.core.fold` decides what is proof.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class TransferState(StrEnum):
 
 @dataclass(frozen=True)
 class TransferFacts:
-    """What is proved about a transfer's two sides; each fact is decided in `bridge.transfers.fold`."""
+    """What is proved about a transfer's two sides; each fact is decided in `bridge.transfers.core.fold`."""
 
     arrival_proved: bool = False  # the destination leg is applied, by matching proof
     return_proved: bool = False  # the source never moved, or has the amount back, by proof

@@ -29,8 +29,8 @@ from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.transfers import resolve
 from bridge.transfers.begin import Begun, Wish, begin
+from bridge.transfers.core.facts import Transfer
 from bridge.transfers.drive import drive
-from bridge.transfers.facts import Transfer
 from bridge.transfers.rows import load
 
 ROOT = Path(__file__).resolve().parents[1]

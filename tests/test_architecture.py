@@ -46,10 +46,10 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.transfers.advance",),
     ("bridge.transfers.write",),
     ("bridge.transfers.rows",),
-    ("bridge.transfers.draft",),
-    ("bridge.transfers.contract",),
-    ("bridge.transfers.fold",),
-    ("bridge.transfers.facts",),
+    ("bridge.transfers.core.draft",),
+    ("bridge.transfers.core.contract",),
+    ("bridge.transfers.core.fold",),
+    ("bridge.transfers.core", "bridge.transfers.core.facts"),
     # services, bottom
     ("bridge.players",),
     ("bridge.breaker", "bridge.cases", "bridge.idempotency", "bridge.ledger"),
@@ -74,22 +74,22 @@ LAYERS: list[tuple[str, ...]] = [
 APART = ("bridge.simulator.*",)
 
 # Tighter than its line: of ours it sees this and nothing else.
-PURE_CORE = ("bridge.transfers.fold", "bridge.transfers.facts", "bridge.positions", "bridge.evidence",
+PURE_CORE = ("bridge.transfers.core.fold", "bridge.transfers.core.facts", "bridge.positions", "bridge.evidence",
              "bridge.ports", "statemachines")  # fmt: skip
 MAY_SEE: dict[str, tuple[str, ...]] = {
     "wsgi": ("bridge.app", "bridge.doctor"),
-    "bridge.transfers.draft": ("bridge.transfers.contract", *PURE_CORE),
-    "bridge.transfers.contract": PURE_CORE,
-    "bridge.transfers.fold": PURE_CORE,
-    "bridge.transfers.facts": PURE_CORE,
+    "bridge.transfers.core.draft": ("bridge.transfers.core.contract", *PURE_CORE),
+    "bridge.transfers.core.contract": PURE_CORE,
+    "bridge.transfers.core.fold": PURE_CORE,
+    "bridge.transfers.core.facts": PURE_CORE,
     "bridge.providers.*": ("bridge.providers.*", "bridge.outbound", "bridge.runtime", "bridge.config",
                            "bridge.ports", "bridge.evidence", "bridge.money", "bridge.errors", "bridge.log"),
 }  # fmt: skip
 NEVER_SEE: dict[str, tuple[str, ...]] = {"jobs.*": ("bridge.api.*", "bridge.cli.*", "bridge.__main__")}
 
 # Functions of values: no row, no clock, no chance. Of the standard library they see this and nothing else.
-VALUES_ONLY = ("statemachines.*", "bridge.transfers.draft", "bridge.transfers.contract",
-               "bridge.transfers.fold", "bridge.transfers.facts", "bridge.positions", "bridge.evidence",
+VALUES_ONLY = ("statemachines.*", "bridge.transfers.core.draft", "bridge.transfers.core.contract",
+               "bridge.transfers.core.fold", "bridge.transfers.core.facts", "bridge.positions", "bridge.evidence",
                "bridge.ports")  # fmt: skip
 VALUE_MODULES = {"__future__", "collections", "dataclasses", "enum", "functools", "itertools", "typing"}
 
@@ -486,11 +486,11 @@ VIOLATIONS = {
         {"bridge/providers/one.py": "import bridge.models", "bridge/models.py": "X = 1"},
         "bridge.providers.one may not see bridge.models"),
     "the pure core importing rows": (
-        {"bridge/transfers/fold.py": "import bridge.db", "bridge/db.py": "X = 1"},
-        "bridge.transfers.fold may not see bridge.db"),
+        {"bridge/transfers/core/fold.py": "import bridge.db", "bridge/db.py": "X = 1"},
+        "bridge.transfers.core.fold may not see bridge.db"),
     "the pure core importing a clock": (
-        {"bridge/transfers/contract.py": "import time"},
-        "bridge.transfers.contract is made of values: it may not import time"),
+        {"bridge/transfers/core/contract.py": "import time"},
+        "bridge.transfers.core.contract is made of values: it may not import time"),
     "the simulator importing ours": (
         {"bridge/simulator/qtech.py": "import bridge.money", "bridge/money.py": "X = 1"},
         "bridge.simulator.qtech imports bridge.money, but bridge.simulator.* stands apart"),
@@ -571,8 +571,8 @@ def test_a_tree_that_keeps_the_rules_has_no_fault(tmp_path):
         "bridge/api/pages.py": "async def f(a, _b, c=lambda x: x):\n    return (lambda: a + c)()",
         "bridge/ledger.py": "import time\nfrom sqlalchemy import select",
         "bridge/transfers/drive.py": "import bridge.transfers.advance",
-        "bridge/transfers/advance.py": "from bridge.transfers.fold import X",
-        "bridge/transfers/fold.py": "from statemachines import X",
+        "bridge/transfers/advance.py": "from bridge.transfers.core.fold import X",
+        "bridge/transfers/core/fold.py": "from statemachines import X",
         "bridge/simulator/server.py": "from bridge.simulator import books\nimport http.server",
         "bridge/simulator/books.py": "X = 1",
         "jobs/__main__.py": "import apscheduler.schedulers.blocking\nfrom jobs import resolve",

@@ -27,7 +27,7 @@ def providers(context: click.Context) -> None:
 @providers.command("list")
 def listed() -> None:
     """Each provider with its timeout contract in words and its limits."""
-    from bridge.transfers.contract import describe
+    from bridge.transfers.core.contract import describe
 
     runtime = opened(migrated=False)
     if not runtime.providers:

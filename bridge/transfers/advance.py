@@ -18,9 +18,10 @@ from bridge import breaker, db, log
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import SECOND, Descriptor, Effect, Window
 from bridge.runtime import Runtime
-from bridge.transfers import contract, rows
-from bridge.transfers.draft import NOT_STORED, Draft, send, settle
-from bridge.transfers.facts import Transfer
+from bridge.transfers import rows
+from bridge.transfers.core import contract
+from bridge.transfers.core.draft import NOT_STORED, Draft, send, settle
+from bridge.transfers.core.facts import Transfer
 from bridge.transfers.write import write
 from statemachines import TransferState
 

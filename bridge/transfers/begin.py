@@ -17,10 +17,11 @@ from bridge.idempotency import Key, Stored
 from bridge.money import AmountRefused, UnknownCurrency
 from bridge.ports import SECOND, WALLET, Direction, LanePolicy, Side
 from bridge.runtime import Runtime
-from bridge.transfers import contract, resolve, rows
+from bridge.transfers import resolve, rows
 from bridge.transfers.advance import Claim, Outcome, order_for, rest
-from bridge.transfers.draft import Draft, Move, apply_wallet
-from bridge.transfers.facts import Leg, Transfer
+from bridge.transfers.core import contract
+from bridge.transfers.core.draft import Draft, Move, apply_wallet
+from bridge.transfers.core.facts import Leg, Transfer
 from bridge.transfers.write import write
 from statemachines import LegState, TransferState
 

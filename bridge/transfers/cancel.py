@@ -11,9 +11,9 @@ from bridge.errors import AlreadyFinal, NotFound
 from bridge.runtime import Runtime
 from bridge.transfers import resolve, rows
 from bridge.transfers.advance import ROUNDS_AT_MOST
-from bridge.transfers.contract import UNRESOLVED
-from bridge.transfers.draft import Move
-from bridge.transfers.facts import Transfer
+from bridge.transfers.core.contract import UNRESOLVED
+from bridge.transfers.core.draft import Move
+from bridge.transfers.core.facts import Transfer
 from bridge.transfers.write import record
 
 

@@ -11,7 +11,7 @@ from bridge import models
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import Direction, Side
 from bridge.runtime import Runtime
-from bridge.transfers.facts import Attempt, Leg, Transfer
+from bridge.transfers.core.facts import Attempt, Leg, Transfer
 from statemachines import LegState, TransferState
 
 transfer_table: Table = models.metadata.tables["transfer"]

@@ -12,7 +12,7 @@ from bridge import db, models
 from bridge.errors import NotFound
 from bridge.runtime import Runtime
 from bridge.transfers import rows
-from bridge.transfers.facts import Leg
+from bridge.transfers.core.facts import Leg
 
 _case: Table = models.metadata.tables["orphan_case"]
 

@@ -10,9 +10,10 @@ from sqlalchemy import Connection
 from bridge import cases, ledger
 from bridge.evidence import Evidence
 from bridge.runtime import Runtime
-from bridge.transfers import fold, rows
-from bridge.transfers.draft import Draft, Move
-from bridge.transfers.facts import Transfer
+from bridge.transfers import rows
+from bridge.transfers.core import fold
+from bridge.transfers.core.draft import Draft, Move
+from bridge.transfers.core.facts import Transfer
 from statemachines import TransferState
 
 

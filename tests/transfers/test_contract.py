@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from bridge.evidence import Answer, Evidence, Source, Step
 from bridge.ports import SECOND, Cancel, Descriptor, LookupKey, SameId
-from bridge.transfers import contract, fold
-from bridge.transfers.contract import Ask, Done, Rest, Send
-from bridge.transfers.draft import Draft, send, settle
-from bridge.transfers.facts import Transfer
-from bridge.transfers.fold import Finding, Verdict
+from bridge.transfers.core import contract, fold
+from bridge.transfers.core.contract import Ask, Done, Rest, Send
+from bridge.transfers.core.draft import Draft, send, settle
+from bridge.transfers.core.facts import Transfer
+from bridge.transfers.core.fold import Finding, Verdict
 from statemachines import LegState, TransferState
 from tests.transfers.values import (
     COMPLETE,

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.positions import Position
-from bridge.transfers import fold
-from bridge.transfers.draft import Draft, settle
-from bridge.transfers.facts import Attempt, Transfer
-from bridge.transfers.fold import Verdict, find
+from bridge.transfers.core import fold
+from bridge.transfers.core.draft import Draft, settle
+from bridge.transfers.core.facts import Attempt, Transfer
+from bridge.transfers.core.fold import Verdict, find
 from statemachines import LegState, TransferFacts, TransferState
 from tests.transfers.values import (
     COMPLETE,

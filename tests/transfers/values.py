@@ -8,9 +8,9 @@ from typing import Any
 
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import SECOND, Absence, Cancel, Descriptor, Direction, LookupKey, Reference, SameId, Side
-from bridge.transfers.contract import Schedule
-from bridge.transfers.draft import Draft, settle
-from bridge.transfers.facts import WALLET, Attempt, Leg, Transfer
+from bridge.transfers.core.contract import Schedule
+from bridge.transfers.core.draft import Draft, settle
+from bridge.transfers.core.facts import WALLET, Attempt, Leg, Transfer
 from statemachines import LegState, TransferState
 
 T0 = 1_800_000_000 * SECOND

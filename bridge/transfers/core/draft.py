@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import WALLET, Descriptor, Direction, Side
-from bridge.transfers import contract, fold
-from bridge.transfers.facts import Attempt, Leg, Transfer
+from bridge.transfers.core import contract, fold
+from bridge.transfers.core.facts import Attempt, Leg, Transfer
 from statemachines import LegFacts, LegState, TransferState, leg_machine, transfer_machine
 
 NOT_STORED = 0

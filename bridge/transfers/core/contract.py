@@ -12,8 +12,8 @@ from typing import assert_never
 
 from bridge.evidence import Answer, Evidence, Reply, Step
 from bridge.ports import SECOND, Cancel, Descriptor, LookupKey, SameId
-from bridge.transfers.facts import Leg, Transfer
-from bridge.transfers.fold import Finding, Verdict, collided, reservation
+from bridge.transfers.core.facts import Leg, Transfer
+from bridge.transfers.core.fold import Finding, Verdict, collided, reservation
 from statemachines import LegState, TransferState
 
 PREPARES_AT_MOST = 2  # one retry can still be completed inside the expiry; a third could not

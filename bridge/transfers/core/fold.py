@@ -13,7 +13,7 @@ from enum import StrEnum
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import SECOND, Descriptor, Direction
 from bridge.positions import Position
-from bridge.transfers.facts import Leg, Transfer
+from bridge.transfers.core.facts import Leg, Transfer
 from statemachines import LegState, TransferFacts, TransferState
 
 
