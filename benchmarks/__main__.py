@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from bridge import cashier, db, keys, players
 from bridge.app import compose
-from bridge.config import Config, DatabaseSection, ProviderSection
+from bridge.config import Config, DatabaseSection, QTechSection
 from bridge.runtime import Runtime
 from bridge.transfers.begin import Wish, begin
 from bridge.transfers.drive import drive
@@ -60,7 +60,7 @@ def through_the_bridge(folder: Path, address: str) -> Callable[[], None]:
     """The product, as the API calls it."""
     url = f"sqlite:///{folder / 'bridge.db'}"
     db.migrate(url)
-    provider = ProviderSection.model_validate(
+    provider = QTechSection.model_validate(
         {"operator": "bench", "protocol": "qtech", "base_url": address, "username": USERNAME,
          "password": PASSWORD, "currencies": ["EUR"]}
     )  # fmt: skip

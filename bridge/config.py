@@ -7,6 +7,7 @@ Environment: `BRIDGE_DATABASE__URL=…`, `BRIDGE_PROVIDERS__ACME__PASSWORD=…` 
 from __future__ import annotations
 
 import os
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -27,6 +28,7 @@ CONFIG_VARIABLE = "BRIDGE_CONFIG"
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Wait = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9]{2,9}$")]
+Network = IPv4Network | IPv6Network
 ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 
 
@@ -51,6 +53,9 @@ class WebSection(Section):
 
     host: str = Field("127.0.0.1", description="Address that `up` and `doctor` use.")
     port: int = Field(8080, ge=0, le=65535, description="Port of the API; 0 lets the system choose one.")
+    proxy_hops: int = Field(
+        0, ge=0, le=5, description="Proxies before the bridge: the caller is so many `X-Forwarded-For` from the right."
+    )
     threads: int = Field(32, ge=1, description="Threads per web process: two to four times the slow calls allowed.")
     wait_seconds: float = Field(
         15, ge=0, le=60, description="How long a transfer request waits for the end unless `Prefer: wait=N` says less."
@@ -86,32 +91,77 @@ class EngineSection(Section):
 
 
 class ProviderSection(Section):
-    """One game provider: what only the operator knows of it."""
+    """What only the operator knows of a game provider, whatever protocol it speaks."""
 
     operator: str = Field(
         min_length=1,
         description="The operator whose account at the provider this is: nobody else's players may use it.",
     )
-    protocol: Literal["qtech"] = Field(description="The wire protocol it speaks.")
+    protocol: str
     base_url: str = Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$", description="Where it answers.")
-    username: str = Field(min_length=1, description="Name for its token call.")
-    password: SecretStr | None = Field(None, description="Password for its token call.")
-    password_file: Path | None = Field(None, description="A file that holds the password, instead of it.")
     currencies: tuple[CurrencyCode, ...] = Field(min_length=1, description="Currencies that may move.")
     patience_seconds: Seconds = Field(900, description="After this an unproved transfer is orphaned; polling goes on.")
     lane_policy: LanePolicy = Field(
         LanePolicy.BLOCK, description="What a new transfer in may do beside an unresolved one of the same player."
     )
-    expiry_seconds: Seconds = Field(10, description="After this the provider cancels what was prepared only.")
-    expiry_margin_seconds: Seconds = Field(2, description="Added to the expiry before anything is concluded from it.")
-    complete_reserve_seconds: Seconds = Field(3, description="A complete is not sent with less than this left.")
-    prepare_seconds: Seconds = Field(4, description="Total deadline of a prepare, token included.")
-    complete_seconds: Seconds = Field(4, description="Total deadline of a complete or a cancel.")
+    exposure_caps: dict[CurrencyCode, str] = Field(
+        default_factory=dict,
+        description='Most value of transfers in that may be unresolved at once, per currency: `{EUR = "5000.00"}`.',
+    )
     lookup_seconds: Seconds = Field(5, description="Total deadline of a look-up or a balance read.")
     breaker_window_seconds: Seconds = Field(60, description="The breaker counts unknown answers over this time.")
     breaker_least: int = Field(10, ge=2, description="It never opens on fewer answers than this.")
     breaker_share: float = Field(0.5, gt=0, le=1, description="It opens when this share of them is unknown.")
     breaker_probe_seconds: Seconds = Field(10, description="An open breaker reads a balance this often.")
+
+    @property
+    def account(self) -> str:
+        """What tells two accounts at one address apart."""
+        return self.operator
+
+    @property
+    def longest_call_seconds(self) -> float:
+        """The longest deadline of one request."""
+        return self.lookup_seconds
+
+    def read_secrets(self) -> None:
+        """Read every secret once; raises OSError or ValueError."""
+
+    @model_validator(mode="after")
+    def _caps_name_its_currencies(self) -> Self:
+        """A cap on a currency that does not move there is a typing error."""
+        for currency in self.exposure_caps:
+            if currency not in self.currencies:
+                raise ValueError(f"exposure_caps: {currency} is not one of its currencies")
+        return self
+
+
+class QTechSection(ProviderSection):
+    """A game provider that speaks QTech's transfer wallet (two phases)."""
+
+    protocol: Literal["qtech"] = Field(description="The wire protocol it speaks.")
+    username: str = Field(min_length=1, description="Name for its token call.")
+    password: SecretStr | None = Field(None, description="Password for its token call.")
+    password_file: Path | None = Field(None, description="A file that holds the password, instead of it.")
+    expiry_seconds: Seconds = Field(10, description="After this the provider cancels what was prepared only.")
+    expiry_margin_seconds: Seconds = Field(2, description="Added to the expiry before anything is concluded from it.")
+    complete_reserve_seconds: Seconds = Field(3, description="A complete is not sent with less than this left.")
+    prepare_seconds: Seconds = Field(4, description="Total deadline of a prepare, token included.")
+    complete_seconds: Seconds = Field(4, description="Total deadline of a complete or a cancel.")
+
+    @property
+    def account(self) -> str:
+        """Its user name there."""
+        return self.username
+
+    @property
+    def longest_call_seconds(self) -> float:
+        """The longest deadline of one request."""
+        return max(self.prepare_seconds, self.complete_seconds, self.lookup_seconds)
+
+    def read_secrets(self) -> None:
+        """Read the password once; raises OSError or ValueError."""
+        self.secret()
 
     @model_validator(mode="after")
     def _safe_together(self) -> Self:
@@ -138,6 +188,71 @@ class ProviderSection(Section):
         return self.password_file.read_text(encoding="utf-8").strip()
 
 
+class GenericSection(ProviderSection):
+    """A game provider that follows our own contract, docs/provider-contract.md (one phase)."""
+
+    protocol: Literal["generic"] = Field(description="The wire protocol it speaks.")
+    request_secret: SecretStr | None = Field(None, description="`whsec_…`, with which our requests are signed.")
+    request_secret_file: Path | None = Field(None, description="A file that holds it, instead of it.")
+    callback_secrets: tuple[SecretStr, ...] = Field(
+        (), max_length=4, description="`whsec_…`, each accepted under a callback; two while one replaces the other."
+    )
+    callback_secrets_file: Path | None = Field(None, description="A file that holds them, one a line, instead of them.")
+    callback_networks: tuple[Network, ...] = Field(
+        (), description="Addresses from which callbacks are taken, such as `203.0.113.0/24`; none: from nowhere."
+    )
+    transfer_seconds: Seconds = Field(10, description="Total deadline of a transfer or a cancel.")
+    partial: bool = Field(False, description="Whether it may move less than the whole, as agreed with it.")
+    absent_after_seconds: Seconds = Field(
+        120, description="When `not_found` counts as absent, after the last request; the contract says 60."
+    )
+    absent_times: int = Field(2, ge=2, description="How often `not_found` must be seen for that.")
+    absent_apart_seconds: Seconds = Field(20, description="How far apart those answers must be.")
+    final_after_seconds: Seconds = Field(10, description="When a look-up's refusal counts, after the last request.")
+    final_times: int = Field(2, ge=1, description="How often it must be seen for that.")
+    settle_seconds: Wait = Field(10, description="After a kick, until the balance is read.")
+
+    @property
+    def longest_call_seconds(self) -> float:
+        """The longest deadline of one request."""
+        return max(self.transfer_seconds, self.lookup_seconds)
+
+    def read_secrets(self) -> None:
+        """Read the secrets once; raises OSError or ValueError."""
+        self.signing_secret()
+        self.accepted_secrets()
+
+    @model_validator(mode="after")
+    def _safe_together(self) -> Self:
+        """Refuse what the contract could not keep, and secrets that are none."""
+        if (self.request_secret is None) == (self.request_secret_file is None):
+            raise ValueError("give either request_secret or request_secret_file")
+        if self.callback_secrets and self.callback_secrets_file is not None:
+            raise ValueError("give either callback_secrets or callback_secrets_file")
+        if self.patience_seconds <= self.transfer_seconds + self.absent_after_seconds:
+            raise ValueError(
+                "patience_seconds must be longer than transfer_seconds plus absent_after_seconds: "
+                "else every lost request becomes an orphan"
+            )
+        return self
+
+    def signing_secret(self) -> str:
+        """The secret of our requests, `whsec_…`."""
+        if self.request_secret is not None:
+            return self.request_secret.get_secret_value()
+        assert self.request_secret_file is not None
+        return self.request_secret_file.read_text(encoding="utf-8").strip()
+
+    def accepted_secrets(self) -> tuple[str, ...]:
+        """The secrets of the provider's callbacks; none: every callback is refused."""
+        if self.callback_secrets_file is None:
+            return tuple(secret.get_secret_value() for secret in self.callback_secrets)
+        return tuple(self.callback_secrets_file.read_text(encoding="utf-8").split())
+
+
+AnyProvider = Annotated[QTechSection | GenericSection, Field(discriminator="protocol")]
+
+
 class Config(BaseSettings):
     """Everything that can be set."""
 
@@ -155,7 +270,7 @@ class Config(BaseSettings):
     currencies: dict[CurrencyCode, Annotated[int, Field(ge=0, le=9)]] = Field(
         default_factory=dict, description="Decimals of currencies beside ISO 4217, for instance BTC = 8."
     )
-    providers: dict[ProviderName, ProviderSection] = Field(
+    providers: dict[ProviderName, AnyProvider] = Field(
         default_factory=dict, description="The game providers, by the name used in the API."
     )
 
@@ -165,7 +280,7 @@ class Config(BaseSettings):
         known = sorted(set(self.currencies) & set(ISO_4217_EXPONENTS))
         if known:
             raise ValueError(f"currencies.{known[0]}: its decimals are fixed by ISO 4217")
-        accounts = [(each.base_url.rstrip("/"), each.username) for each in self.providers.values()]
+        accounts = [(each.base_url.rstrip("/"), each.account) for each in self.providers.values()]
         shared = next((account for account in accounts if accounts.count(account) > 1), None)
         if shared is not None:
             raise ValueError(f"providers: {shared[1]} at {shared[0]} is named twice: its players would share balances")

@@ -209,7 +209,7 @@ def _times(runtime: Runtime) -> Iterator[Remark]:
     for name, policy in config.providers.items():
         if wait >= policy.patience_seconds:
             yield Remark("note", name, "web.wait_seconds reaches patience_seconds: requests wait for an orphan")
-        lease = runtime.lease_seconds(max(policy.prepare_seconds, policy.complete_seconds, policy.lookup_seconds))
+        lease = runtime.lease_seconds(policy.longest_call_seconds)
         if lease >= policy.patience_seconds:
             yield Remark("note", name, f"a lease of {lease:g} s outlives patience_seconds: a lost worker orphans")
     if not config.providers:
@@ -222,9 +222,9 @@ def _provider(runtime: Runtime, name: str) -> Iterator[Remark]:
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         yield Remark("note", name, f"{policy.base_url} is not encrypted: a password and money travel in the clear")
     try:
-        policy.secret()
+        policy.read_secrets()
     except (OSError, ValueError) as wrong:
-        yield Remark("bad", name, f"its password cannot be read: {one_line(wrong)}")
+        yield Remark("bad", name, f"its secret cannot be read: {one_line(wrong)}")
     door = Outbound(policy.base_url, clock=runtime.clock, pool=1)
     end = runtime.clock.monotonic() + REACH_SECONDS
     exchange = door.send("GET", "", window=Window(not_after=end, deadline=end), headers={})

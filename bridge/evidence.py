@@ -28,13 +28,17 @@ class Source(StrEnum):
 
     CALL = "call"  # the answer to a money request
     LOOKUP = "lookup"  # the answer to a question about an earlier request
+    CALLBACK = "callback"  # a signed message of the provider, from the inbox
     WALLET = "wallet"  # the embedded wallet, in the same transaction
     CONTRACT = "contract"  # a rule of the descriptor whose conditions are met (expiry, never sent)
+    PERSON = "person"  # a decision that two people have made
+    ASIDE = "aside"  # a balance read or a kick on the way to another try: proves nothing
 
 
 class Step(StrEnum):
     """The kinds of money request that a leg can have on the wire."""
 
+    TRANSFER = "transfer"  # the one request of a one-phase provider
     PREPARE = "prepare"
     COMPLETE = "complete"
     VOID = "void"
@@ -44,7 +48,8 @@ class Step(StrEnum):
 class Reply:
     """An adapter's translation of one answer; amounts in minor units, `balance` after the effect.
 
-    A field that the provider did not tell is None; `digest` is the SHA-256 of the raw message.
+    A field that the provider did not tell is None; `digest` is the SHA-256 of the raw message. `sequence`
+    is the provider's own count of the changes of this transfer: of two statements the higher is the later.
     """
 
     answer: Answer
@@ -60,11 +65,15 @@ class Reply:
     balance: int | None = None
     attempt_sensitive: bool = False
     digest: str = ""
+    sequence: int | None = None
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """One stored reply about one leg: who was asked, at which attempt, and when (microseconds, UTC)."""
+    """One stored reply about one leg: who was asked, at which attempt, and when (microseconds, UTC).
+
+    `watermark`: for a decision of people, the id of the last evidence that they had seen.
+    """
 
     id: int
     ordinal: int
@@ -73,3 +82,4 @@ class Evidence:
     at: int
     step: Step | None = None
     attempt: int = 0
+    watermark: int | None = None

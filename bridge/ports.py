@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from bridge.evidence import Reply, Step
 
@@ -105,9 +105,14 @@ class Descriptor:
     reference: Reference
     longest_player_id: int
     places: Mapping[str, int]  # decimals on the wire per currency; another currency is refused
-    money_deadline: float  # total deadline of a prepare
+    money_deadline: float  # total deadline of a prepare, or of a one-phase transfer
     complete_deadline: float  # total deadline of a complete or a void
     lookup_deadline: float  # total deadline of a look-up or a balance read
+    partial: bool = False  # may apply less than the whole, and say so
+    pushes: bool = False  # may send callbacks
+    insufficient: frozenset[str] = frozenset()  # codes of a refusal because the balance is too small
+    in_game: frozenset[str] = frozenset()  # codes of a refusal because the player is in a game
+    settle_delay: float = 0  # after a kick, until the balance stands still
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,14 @@ class Balance:
     as_of: str | None = None
 
 
+class Malformed(ValueError):
+    """A signed message lacks something, or holds what it must not: `field`, and what is wrong with it."""
+
+    def __init__(self, field: str, why: str) -> None:
+        self.field, self.why = field, why
+        super().__init__(f"{field} {why}")
+
+
 class Provider(Protocol):
     """An adapter: translates each request and each answer, never raises for a provider's trouble,
     never retries, keeps no transfer state."""
@@ -162,6 +175,12 @@ class Provider(Protocol):
 
     def balance(self, player: str, currency: str, window: Window) -> Balance | Reply:
         """Read one balance; a Reply says why there is none."""
+
+    def kick(self, player: str, window: Window) -> Reply:
+        """End the player's game, so that the balance stands still; code `kicked` when nobody plays now."""
+
+    def heard(self, kind: str, content: Mapping[str, Any], digest: str) -> Reply | Balance | None:
+        """Translate a signed callback of this kind; None for a kind that says nothing to us. Raises Malformed."""
 
     def answers(self, window: Window) -> bool:
         """Whether it answers a question at all, whatever the answer holds: how an open breaker is probed."""

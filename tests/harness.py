@@ -24,7 +24,7 @@ from sqlalchemy import text
 
 from bridge import cashier, db, keys, ledger, players
 from bridge.app import compose
-from bridge.config import Config, DatabaseSection, EngineSection, ProviderSection
+from bridge.config import Config, DatabaseSection, EngineSection, QTechSection
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.transfers import resolve
@@ -170,7 +170,7 @@ def configured(url: str, base_url: str = "http://127.0.0.1:9", **settings: Any) 
     """A configuration with one provider; `engine_…` settings go to the engine, the rest to the provider."""
     engine = {**ENGINE_TIMES, **{name[7:]: settings.pop(name) for name in list(settings) if name.startswith("engine_")}}
     provider = {**SHORT_TIMES, "currencies": (EUR,), **settings}
-    section = ProviderSection(
+    section = QTechSection(
         operator=OPERATOR, protocol="qtech", base_url=base_url, username="demo", password="demo", **provider
     )
     return Config(

@@ -59,7 +59,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.runtime",),
     # storage; a migration is history and does not know today's models, only alembic's env.py does
     ("bridge.migrations.env",),
-    ("bridge.models",),
+    ("bridge.models.*",),
     ("bridge.db", "bridge.migrations.*"),
     # vocabulary
     ("bridge.config",),
@@ -94,7 +94,7 @@ VALUES_ONLY = ("statemachines.*", "bridge.transfers.core.draft", "bridge.transfe
 VALUE_MODULES = {"__future__", "collections", "dataclasses", "enum", "functools", "itertools", "typing"}
 
 WEB = ("wsgi", "bridge.app", "bridge.api.*")
-ROWS = ("bridge.db", "bridge.migrations.*", "bridge.models", "bridge.runtime", "bridge.ledger",
+ROWS = ("bridge.db", "bridge.migrations.*", "bridge.models.*", "bridge.runtime", "bridge.ledger",
         "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness")  # fmt: skip
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bridge.config import Config, EngineSection, ProviderSection
+from bridge.config import Config, EngineSection, QTechSection
 from bridge.money import ISO_4217_EXPONENTS, MAX_MINOR_UNITS, AmountRefused, Currencies, UnknownCurrency
 
 MONEY = Currencies({"BTC": 8, "USDT": 6, "ETH": 9})
@@ -143,7 +143,7 @@ def test_iso_currency_is_not_redefined(code: str) -> None:
 
 def test_no_provider_is_called_wallet() -> None:
     """I-03 The holder `wallet` is the operator's side of every transfer, so no provider has this name."""
-    section = ProviderSection(
+    section = QTechSection(
         operator="op", protocol="qtech", base_url="http://127.0.0.1:9", username="u", password="p", currencies=("EUR",)
     )
     with pytest.raises(ValidationError, match="taken"):

@@ -17,11 +17,12 @@ from typing import Any
 from urllib.parse import quote, unquote_plus
 
 from bridge import ports
-from bridge.config import ProviderSection
+from bridge.config import QTechSection
 from bridge.evidence import Answer, Reply, Step
 from bridge.money import ISO_4217_EXPONENTS, Currencies, UnknownCurrency
 from bridge.outbound import Exchange, Outbound
 from bridge.ports import Balance, BalancePage, Effect, Side, Window
+from bridge.providers.reading import LONGEST_TEXT, Unreadable, document, text, unknown
 from bridge.runtime import Clock
 
 LOGIN = "/v1/auth/token"
@@ -73,11 +74,9 @@ ACCEPT = {"Accept": "application/json"}
 PAGE_SIZE = "500"
 IDLE_MARGIN = 5.0  # seconds before its idle end from which a token is not used any more
 MOST_MINOR_UNITS = 10**18  # a 64-bit column holds it
-MOST_CHARACTERS = 28  # of a number on the wire: decimal arithmetic is exact below 29 digits
-LONGEST_TEXT = 300
 
 
-def descriptor(settings: ProviderSection, currencies: Currencies) -> ports.Descriptor:
+def descriptor(settings: QTechSection, currencies: Currencies) -> ports.Descriptor:
     """What QTech promises, with the times that the operator has set; raises UnknownCurrency."""
     return ports.Descriptor(
         protocol="qtech",
@@ -104,15 +103,8 @@ def descriptor(settings: ProviderSection, currencies: Currencies) -> ports.Descr
         money_deadline=settings.prepare_seconds,
         complete_deadline=settings.complete_seconds,
         lookup_deadline=settings.lookup_seconds,
+        insufficient=frozenset({"INSUFFICIENT_FUNDS"}),
     )
-
-
-class Unreadable(Exception):
-    """An answer that says nothing: why, as a code, and what is wrong with it, never what was sent."""
-
-    def __init__(self, code: str, detail: str = "") -> None:
-        self.code, self.detail = code, detail
-        super().__init__(code)
 
 
 @dataclass
@@ -128,7 +120,7 @@ class QTech:
     """One account at QTech. Keeps an access token and no transfer; safe to share between threads."""
 
     def __init__(
-        self, name: str, settings: ProviderSection, outbound: Outbound, currencies: Currencies, clock: Clock
+        self, name: str, settings: QTechSection, outbound: Outbound, currencies: Currencies, clock: Clock
     ) -> None:
         self.name = name
         self.descriptor = descriptor(settings, currencies)
@@ -179,11 +171,18 @@ class QTech:
             return exchange
         try:
             body = _success(exchange, 200)
-            if _text(body, "currency") != currency:
+            if text(body, "currency") != currency:
                 raise Unreadable("MALFORMED", "currency")
             return Balance(player, currency, self._minor(body, currency))
         except Unreadable as nothing:
-            return _unknown(exchange, nothing)
+            return unknown(exchange, nothing)
+
+    def kick(self, player: str, window: Window) -> Reply:  # noqa: ARG002 - the manual knows no kick
+        """Nothing: the protocol has no such call, and refuses nobody for being in a game."""
+        return Reply(Answer.UNKNOWN, code="NO_KICK")
+
+    def heard(self, kind: str, content: Mapping[str, Any], digest: str) -> None:
+        """Nothing: it calls nobody back."""
 
     def answers(self, window: Window) -> bool:
         """Whether a token and one row of the balance list can be had, whatever is in it."""
@@ -203,7 +202,7 @@ class QTech:
                 raise Unreadable("MALFORMED", "no list, or a next page that is this page")
             return BalancePage(tuple(self._listed(row, currency) for row in rows), cursor)
         except Unreadable as nothing:
-            return _unknown(exchange, nothing)
+            return unknown(exchange, nothing)
 
     def _prepare_body(self, effect: Effect) -> str:
         """The prepare as JSON text. The amount's digits are made from integers and set in as they are, an
@@ -224,7 +223,7 @@ class QTech:
         """The one thing that an answer about a transfer says: by its status, by its code, or nothing."""
         try:
             body = _success(exchange, reading.success)
-            status = _text(body, "status")
+            status = text(body, "status")
             if status not in reading.statuses:
                 raise Unreadable("MALFORMED", "status")
             told = self._transfer(body, reading.finalized)
@@ -232,25 +231,25 @@ class QTech:
         except Unreadable as nothing:
             refusal = reading.refusals.get((exchange.status or 0, nothing.code))
             answer, sensitive = refusal or (Answer.UNKNOWN, False)
-            return replace(_unknown(exchange, nothing), answer=answer, attempt_sensitive=sensitive)
+            return replace(unknown(exchange, nothing), answer=answer, attempt_sensitive=sensitive)
 
     def _transfer(self, body: Mapping[str, Any], need_final: bool) -> Reply:
         """What a transfer's body tells; a body that lacks anything tells nothing."""
-        currency, kind = _text(body, "currency"), _text(body, "type")
+        currency, kind = text(body, "currency"), text(body, "type")
         side = next((side.value for side, name in TYPES.items() if name == kind), None)
         amount = self._minor(body, currency)
         if side is None or amount <= 0:
             raise Unreadable("MALFORMED", "type" if side is None else "amount")
-        initiated, final = _text(body, "initiated"), body.get("finalized") is not None or need_final
+        initiated, final = text(body, "initiated"), body.get("finalized") is not None or need_final
         return Reply(
             Answer.UNKNOWN,
             amount=amount,
             currency=currency,
-            player=_text(body, "playerId"),
+            player=text(body, "playerId"),
             side=side,
-            reference=_text(body, "referenceId"),
-            provider_reference=_text(body, "id"),
-            provider_time=_text(body, "finalized") if final else initiated,
+            reference=text(body, "referenceId"),
+            provider_reference=text(body, "id"),
+            provider_time=text(body, "finalized") if final else initiated,
         )
 
     def _minor(self, body: Mapping[str, Any], currency: str) -> int:
@@ -265,7 +264,7 @@ class QTech:
         return minor
 
     def _listed(self, row: Any, currency: str) -> Balance:
-        player, as_of = _text(row, "playerId"), _text(row, "lastUpdatedDateTime")
+        player, as_of = text(row, "playerId"), text(row, "lastUpdatedDateTime")
         if row.get("currency", currency) != currency:
             raise Unreadable("MALFORMED", "currency")
         return Balance(player, currency, self._minor(row, currency), as_of)
@@ -318,7 +317,7 @@ class QTech:
             if not isinstance(life, Decimal) or not 0 < life < Decimal(10) ** 12:
                 raise Unreadable("MALFORMED", "expires_in")
         except Unreadable as nothing:
-            return replace(_unknown(exchange, nothing), code=f"TOKEN_{nothing.code}")
+            return replace(unknown(exchange, nothing), code=f"TOKEN_{nothing.code}")
         seconds = float(life) / 1000
         idle = max(seconds - IDLE_MARGIN, seconds / 2)
         self._token = Token(text, idle, began + idle)
@@ -329,19 +328,15 @@ def _of(collection: str, name: str) -> str:
     return f"{collection}/{quote(name, safe='')}"
 
 
-def _unknown(exchange: Exchange, nothing: Unreadable) -> Reply:
-    return Reply(Answer.UNKNOWN, code=nothing.code, detail=nothing.detail, digest=exchange.digest)
-
-
 def _success(exchange: Exchange, status: int) -> dict[str, Any]:
     """The body of a whole answer with this HTTP status; raises Unreadable with the code of what it is."""
     if exchange.failure:
         raise Unreadable(exchange.failure)
     if exchange.status == status:
-        return _document(exchange)
+        return document(exchange)
     unnamed = Unreadable(f"HTTP_{exchange.status}")
     try:
-        body = _document(exchange)
+        body = document(exchange)
     except Unreadable:
         raise unnamed from None
     code, message = body.get("code"), body.get("message")
@@ -351,50 +346,12 @@ def _success(exchange: Exchange, status: int) -> dict[str, Any]:
     raise Unreadable(code, said if said.isprintable() else "")
 
 
-def _document(exchange: Exchange) -> dict[str, Any]:
-    """The body as a JSON object, strictly: UTF-8 without BOM, names once, plain numbers as exact decimals."""
-    kind = exchange.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json" or exchange.headers.get("content-encoding", "identity") != "identity":
-        raise Unreadable("MALFORMED", "content type")
-    try:
-        body = _STRICT.decode(exchange.body.decode("utf-8"))
-    except (ValueError, RecursionError) as wrong:
-        raise Unreadable("MALFORMED", "not strict JSON") from wrong
-    if not isinstance(body, dict):
-        raise Unreadable("MALFORMED", "not an object")
-    return body
-
-
-def _number(text: str) -> Decimal:
-    if len(text) > MOST_CHARACTERS or not _EXACT.fullmatch(text):
-        raise ValueError("not a number that arithmetic keeps exact")
-    return Decimal(text)
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(members := dict(pairs)) != len(pairs):
-        raise ValueError("a name twice")
-    return members
-
-
-_EXACT = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")  # no NaN, no Infinity, no huge exponent
-_STRICT = json.JSONDecoder(parse_int=_number, parse_float=_number, parse_constant=_number, object_pairs_hook=_members)
-
-
-def _text(body: Any, name: str) -> str:
-    """The member `name`: a text that can be stored and shown."""
-    value = body.get(name) if isinstance(body, dict) else None
-    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT or not value.isprintable():
-        raise Unreadable("MALFORMED", name)
-    return value
-
-
 def _next_cursor(body: Mapping[str, Any]) -> str | None:
     """The cursor in `links[0].href`; no link: this was the last page."""
     links = body.get("links") or []
     if links == []:
         return None
-    cursor = re.search(r"[?&]cursor=([^&#]+)", _text(links[0] if isinstance(links, list) else None, "href"))
+    cursor = re.search(r"[?&]cursor=([^&#]+)", text(links[0] if isinstance(links, list) else None, "href"))
     if cursor is None:
         raise Unreadable("MALFORMED", "links")
     return unquote_plus(cursor[1])

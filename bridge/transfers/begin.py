@@ -136,13 +136,14 @@ def _intended(
 ) -> Transfer:
     """The transfer with both legs planned: money leaves the source first and reaches the destination last."""
     inward = direction is Direction.IN
-    inside = Leg(1 if inward else 2, WALLET, Side.DEBIT if inward else Side.CREDIT, LegState.PLANNED)
+    inside = Leg(1 if inward else 2, WALLET, Side.DEBIT if inward else Side.CREDIT, LegState.PLANNED, amount)
     ordinal = 2 if inward else 1
     outside = Leg(
         ordinal,
         wish.provider,
         Side.CREDIT if inward else Side.DEBIT,
         LegState.PLANNED,
+        amount,
         # Derived and stored before it is sent: the same transfer and leg, the same reference, for ever.
         reference=f"{transfer_id.removeprefix('tr_')}{ordinal}",
     )

@@ -160,6 +160,7 @@ def _leg(row: RowMapping, attempts: Sequence[RowMapping], evidence: Sequence[Row
         holder=row["holder"],
         side=Side(row["side"]),
         state=LegState(row["state"]),
+        amount=row["amount"],
         step=Step(row["step"]) if row["step"] else None,
         undoes=row["undoes"],
         reference=row["reference"],
@@ -197,4 +198,5 @@ def _leg_columns(leg: Leg) -> dict[str, Any]:
         "reference": leg.reference,
         "provider_reference": leg.provider_reference,
         "unknown_since": leg.unknown_since,
+        "amount": leg.amount,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bridge.config import ProviderSection
+from bridge.config import QTechSection
 from bridge.evidence import Answer, Reply, Step
 from bridge.money import Currencies
 from bridge.outbound import Outbound
@@ -56,7 +56,7 @@ class Later(SystemClock):
 
 def account(url: str, clock: Later) -> QTech:
     """An adapter for an account at `url`."""
-    settings = ProviderSection(base_url=url, **SETTINGS)
+    settings = QTechSection(base_url=url, **SETTINGS)
     return QTech("acme", settings, Outbound(url, clock=clock), CURRENCIES, clock)
 
 

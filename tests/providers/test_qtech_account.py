@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from bridge.config import ProviderSection
+from bridge.config import QTechSection
 from bridge.evidence import Answer, Reply
 from bridge.outbound import Outbound
 from bridge.ports import Balance, BalancePage, Cancel, LookupKey, Reference, SameId
@@ -91,7 +91,7 @@ def test_a_silent_login_ends_with_the_window(server, qtech, clock):
 def test_an_unreadable_password_file_sends_nothing(server, clock):
     """C-12: a secret that cannot be read is trouble before the first byte."""
     values = {**SETTINGS, "password": None, "password_file": "/nonexistent/password"}
-    settings = ProviderSection(base_url=server.url, **values)
+    settings = QTechSection(base_url=server.url, **values)
     lost = QTech("acme", settings, Outbound(server.url, clock=clock), CURRENCIES, clock)
     assert said(call(lost, clock, "prepare")) == (Answer.NOT_SENT, False, "TOKEN_NO_PASSWORD")
     assert server.received == []
@@ -293,7 +293,7 @@ def test_built_from_its_configuration(server, clock):
     """Design §8: base address and credentials are configuration; a path in the address comes first."""
     server.routes["/base/v1/auth/token"] = TOKEN
     server.answers = [http(200, COMPLETED)]
-    settings = ProviderSection(base_url=f"{server.url}/base", **SETTINGS)
+    settings = QTechSection(base_url=f"{server.url}/base", **SETTINGS)
     provider = build("acme", settings, CURRENCIES, clock)
     assert provider.name == "acme"
     assert provider.look_up(EFFECT, window(clock)).answer is Answer.APPLIED

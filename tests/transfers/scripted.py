@@ -104,6 +104,13 @@ class ScriptedProvider:
         self.calls.append("balance")
         return self._nothing() if self.broken else Balance(player, currency, self.owned(player))
 
+    def kick(self, player: str, window: Window) -> Reply:  # noqa: ARG002
+        self.calls.append("kick")
+        return Reply(Answer.UNKNOWN, code="kicked")
+
+    def heard(self, kind: str, content: Any, digest: str) -> None:  # noqa: ARG002
+        return None
+
     def answers(self, window: Window) -> bool:  # noqa: ARG002
         self.calls.append("answers")
         return not self.broken

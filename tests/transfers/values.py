@@ -87,10 +87,10 @@ def transfer(
     """A transfer of 10.00 EUR whose outside leg has these attempts and this evidence."""
     inward, tried = direction == "in", tuple(attempts)
     wallet_state = LegState.APPLIED if inward else LegState.PLANNED
-    inside = Leg(1 if inward else 2, WALLET, Side.DEBIT if inward else Side.CREDIT, wallet_state)
+    inside = Leg(1 if inward else 2, WALLET, Side.DEBIT if inward else Side.CREDIT, wallet_state, 1000)
     leg_state = LegState(leg) if leg else (LegState.SENT if tried else LegState.PLANNED)
     outside = Leg(
-        2 if inward else 1, "two", Side.CREDIT if inward else Side.DEBIT, leg_state,
+        2 if inward else 1, "two", Side.CREDIT if inward else Side.DEBIT, leg_state, 1000,
             step=tried[-1].step if tried else None,
         reference=REFERENCE, provider_reference=their_id, attempts=tried, evidence=numbered(evidence,
             2 if inward else 1),

@@ -22,10 +22,11 @@ UNIQUE_KEYS = {
 def upgrade() -> None:
     """Guard each table by triggers."""
     for table, keys in UNIQUE_KEYS.items():
-        _refuse_change(table, keys)
+        refuse_change(table, keys)
 
 
-def _refuse_change(table: str, keys: tuple[str, ...]) -> None:
+def refuse_change(table: str, keys: tuple[str, ...]) -> None:
+    """Guard one table; `keys` are its unique keys."""
     if op.get_bind().dialect.name == "sqlite":
         for verb in ("update", "delete"):
             op.execute(

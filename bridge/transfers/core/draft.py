@@ -153,7 +153,9 @@ def _give_back(draft: Draft, now: int) -> None:
     if inside.state is LegState.PLANNED:
         draft.move_leg(inside, "refuse", LegFacts(refused_proved=True), "the source kept the amount")
         return
-    undo = Leg(len(draft.transfer.legs) + 1, WALLET, Side.CREDIT, LegState.PLANNED, undoes=inside.ordinal)
+    undo = Leg(
+        len(draft.transfer.legs) + 1, WALLET, Side.CREDIT, LegState.PLANNED, inside.amount, undoes=inside.ordinal
+    )
     draft.new_legs.add(undo.ordinal)
     draft.put(undo)
     apply_wallet(draft, undo, now)

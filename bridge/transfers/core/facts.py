@@ -27,6 +27,7 @@ class Leg:
     holder: str
     side: Side
     state: LegState
+    amount: int
     step: Step | None = None
     undoes: int | None = None
     reference: str | None = None

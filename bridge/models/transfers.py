@@ -1,99 +1,14 @@
-"""The tables. Instants are microseconds UTC, amounts minor units; states are text checked against the
-machines. What must never change (postings, evidence, attempts, history, cash) is guarded by triggers.
-
-`wake_at` is schedule and lease in one: the instant at which somebody else may take the row.
-"""
+"""Transfers: the row, its legs and requests, every piece of evidence, every move, and the case of an orphan."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Column,
-    ForeignKeyConstraint,
-    Index,
-    Integer,
-    MetaData,
-    UniqueConstraint,
-)
+from sqlalchemy import BigInteger, CheckConstraint, Column, ForeignKeyConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from bridge.evidence import Answer, Source, Step
+from bridge.models.base import RowId, one_of
 from bridge.ports import Direction, Side
 from statemachines import CaseState, LegState, TransferState
-
-metadata: MetaData = SQLModel.metadata
-metadata.naming_convention = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-
-APPEND_ONLY = ("posting", "evidence", "attempt", "history", "cash_movement")
-"""Tables in which a row, once written, stays as it is: UPDATE and DELETE are refused by triggers."""
-
-RowId = BigInteger().with_variant(Integer, "sqlite")
-
-
-def one_of(column: str, words: type[StrEnum], *, optional: bool = False) -> CheckConstraint:
-    """A CHECK that `column` holds a word of the enum, so that no typing error becomes a state."""
-    listed = ", ".join(f"'{word.value}'" for word in words)
-    condition = f"{column} IN ({listed})"
-    return CheckConstraint(f"{column} IS NULL OR {condition}" if optional else condition, name=column)
-
-
-class Operator(SQLModel, table=True):
-    """A tenant: every other row names one."""
-
-    id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True, autoincrement=True))
-    name: str = Field(unique=True)
-    created_at: int = Field(sa_type=BigInteger)
-
-
-class ApiKey(SQLModel, table=True):
-    """A bearer key, kept as the SHA-256 of its 256 random bits; shown once, when it is made."""
-
-    __tablename__ = "api_key"
-    id: str = Field(primary_key=True)
-    operator_id: int = Field(foreign_key="operator.id", sa_type=RowId)
-    label: str
-    digest: str = Field(unique=True)
-    scopes: str
-    created_at: int = Field(sa_type=BigInteger)
-    revoked_at: int | None = Field(default=None, sa_type=BigInteger)
-
-
-class Player(SQLModel, table=True):
-    """A player of an operator, under the operator's own opaque id."""
-
-    operator_id: int = Field(foreign_key="operator.id", primary_key=True, sa_type=RowId)
-    player_id: str = Field(primary_key=True)
-    created_at: int = Field(sa_type=BigInteger)
-
-
-class Account(SQLModel, table=True):
-    """The cached balance of a player's account; `version` counts its postings without a gap (I-06).
-
-    `wallet:` accounts have a floor of zero; `game:` accounts may go below until results are posted.
-    """
-
-    __table_args__ = (
-        CheckConstraint("balance >= 0 OR account NOT LIKE 'wallet:%'", name="floor"),
-        # Beyond it SQLite would turn the integer into a float without a word (I-08).
-        CheckConstraint(f"balance BETWEEN {-(2**62)} AND {2**62}", name="integer"),
-        ForeignKeyConstraint(["operator_id", "player_id"], ["player.operator_id", "player.player_id"]),
-        Index(None, "operator_id", "player_id"),
-    )
-    operator_id: int = Field(primary_key=True, sa_type=RowId)
-    account: str = Field(primary_key=True)
-    currency: str = Field(primary_key=True)
-    player_id: str
-    balance: int = Field(default=0, sa_type=BigInteger)
-    version: int = Field(default=0, sa_type=BigInteger)
 
 
 class Transfer(SQLModel, table=True):
@@ -103,6 +18,9 @@ class Transfer(SQLModel, table=True):
         CheckConstraint("amount > 0", name="amount"),
         one_of("state", TransferState),
         one_of("direction", Direction),
+        # Of the whole so much arrived (a partial end; NULL: all of it), and so much of that the house bears.
+        CheckConstraint("arrived IS NULL OR (arrived >= 0 AND arrived <= amount)", name="arrived"),
+        CheckConstraint("written_off IS NULL OR (written_off > 0 AND written_off <= amount)", name="written_off"),
         # I-17 below the code: what is open always has a time at which somebody looks at it.
         CheckConstraint("wake_at IS NOT NULL OR state IN ('confirmed', 'reversed')", name="awake"),
         UniqueConstraint("operator_id", "idempotency_key"),
@@ -110,6 +28,15 @@ class Transfer(SQLModel, table=True):
         Index(None, "wake_at"),
         Index(None, "operator_id", "player_id", "provider", "state"),
         Index(None, "operator_id", "id"),
+        # What is unresolved per provider and currency: the few rows that an exposure cap adds up.
+        Index(
+            "ix_transfer_unresolved",
+            "provider",
+            "currency",
+            "direction",
+            sqlite_where=text("state IN ('pending', 'orphaned')"),
+            postgresql_where=text("state IN ('pending', 'orphaned')"),
+        ),
     )
     id: str = Field(primary_key=True)
     operator_id: int = Field(foreign_key="operator.id", sa_type=RowId)
@@ -132,6 +59,11 @@ class Transfer(SQLModel, table=True):
     lease_owner: str | None = None
     lease_epoch: int = Field(sa_type=BigInteger)
     failures: int = 0
+    sweep: bool | None = None  # the amount asked for was "max"
+    dust: int | None = Field(default=None, sa_type=BigInteger)  # what a sweep had to leave behind
+    arrived: int | None = Field(default=None, sa_type=BigInteger)  # NULL: all of it, where it arrived
+    written_off: int | None = Field(default=None, sa_type=BigInteger)  # of what arrived, borne by the house
+    rewound_at: int | None = Field(default=None, sa_type=BigInteger)  # a restored backup forgot what came after
 
 
 class Leg(SQLModel, table=True):
@@ -141,6 +73,7 @@ class Leg(SQLModel, table=True):
         one_of("state", LegState),
         one_of("side", Side),
         one_of("step", Step, optional=True),
+        CheckConstraint("amount > 0", name="amount"),
         UniqueConstraint("holder", "reference"),
     )
     transfer_id: str = Field(foreign_key="transfer.id", primary_key=True)
@@ -153,6 +86,7 @@ class Leg(SQLModel, table=True):
     reference: str | None = None
     provider_reference: str | None = None
     unknown_since: int | None = Field(default=None, sa_type=BigInteger)
+    amount: int = Field(sa_type=BigInteger)
 
 
 class Attempt(SQLModel, table=True):
@@ -183,6 +117,7 @@ class EvidenceRow(SQLModel, table=True):
         ForeignKeyConstraint(["transfer_id", "ordinal"], ["leg.transfer_id", "leg.ordinal"]),
         Index(None, "transfer_id"),
         Index(None, "provider", "source", "at"),
+        Index(None, "inbox_id", unique=True),  # one message is evidence once
     )
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True, autoincrement=True))
     transfer_id: str
@@ -207,6 +142,9 @@ class EvidenceRow(SQLModel, table=True):
     at: int = Field(sa_type=BigInteger)
     worker: str
     lease_epoch: int = Field(sa_type=BigInteger)
+    sequence: int | None = Field(default=None, sa_type=BigInteger)
+    watermark: int | None = Field(default=None, sa_type=RowId)
+    inbox_id: int | None = Field(default=None, foreign_key="inbox.id", sa_type=RowId)
 
 
 class History(SQLModel, table=True):
@@ -225,26 +163,6 @@ class History(SQLModel, table=True):
     actor: str
     lease_epoch: int = Field(sa_type=BigInteger)
     at: int = Field(sa_type=BigInteger)
-
-
-class CashMovement(SQLModel, table=True):
-    """Money entering or leaving the casino through the cashier (embedded wallet only)."""
-
-    __tablename__ = "cash_movement"
-    __table_args__ = (
-        CheckConstraint("amount > 0", name="amount"),
-        CheckConstraint("kind IN ('deposit', 'withdrawal')", name="kind"),
-        UniqueConstraint("operator_id", "kind", "idempotency_key"),
-        ForeignKeyConstraint(["operator_id", "player_id"], ["player.operator_id", "player.player_id"]),
-    )
-    id: str = Field(primary_key=True)
-    operator_id: int = Field(foreign_key="operator.id", sa_type=RowId)
-    player_id: str
-    kind: str
-    amount: int = Field(sa_type=BigInteger)
-    currency: str
-    idempotency_key: str
-    created_at: int = Field(sa_type=BigInteger)
 
 
 class Posting(SQLModel, table=True):
@@ -290,45 +208,23 @@ class Case(SQLModel, table=True):
     version: int = Field(sa_type=BigInteger)
 
 
-class IdempotencyKey(SQLModel, table=True):
-    """A key, the body it was first used with, and the answer that it will get for ever."""
+class DecisionRow(SQLModel, table=True):
+    """What two people decided about one orphan, and what they had seen of it when they did."""
 
-    __tablename__ = "idempotency_key"
-    operator_id: int = Field(foreign_key="operator.id", primary_key=True, sa_type=RowId)
-    operation: str = Field(primary_key=True)
-    key: str = Field(primary_key=True)
-    body: str  # the client's own fields, canonical JSON: the fingerprint that can name what differs
-    subject_id: str | None = None
-    answered: bool = False  # an answer left once; until then a repetition is told that it is in flight
-    status: int | None = None
-    response: str | None = None
-    created_at: int = Field(sa_type=BigInteger)
-
-
-class Denomination(SQLModel, table=True):
-    """The decimals of a currency, written when its first wallet was opened: what every stored integer means."""
-
-    currency: str = Field(primary_key=True)
-    exponent: int
-
-
-class Breaker(SQLModel, table=True):
-    """A provider whose answers became too often unknown; no row means closed."""
-
-    provider: str = Field(primary_key=True)
-    open: bool
-    counted_from: int = Field(sa_type=BigInteger)
-    probe_at: int = Field(sa_type=BigInteger)
-    version: int = Field(sa_type=BigInteger)
-
-
-class JobRun(SQLModel, table=True):
-    """One firing of a job: the unique (job, slot) lets exactly one process have it."""
-
-    __tablename__ = "job_run"
-    job: str = Field(primary_key=True)
-    slot: int = Field(primary_key=True, sa_type=BigInteger)
-    worker: str
-    started_at: int = Field(sa_type=BigInteger)
-    finished_at: int | None = Field(default=None, sa_type=BigInteger)
-    outcome: str | None = None
+    __tablename__ = "decision"
+    __table_args__ = (
+        CheckConstraint("kind IN ('confirm', 'reverse', 'split', 'write_off', 'claw_back')", name="kind"),
+        CheckConstraint("maker <> checker", name="four_eyes"),
+        CheckConstraint("arrived >= 0 AND returned >= 0", name="parts"),
+        UniqueConstraint("transfer_id", "watermark"),
+    )
+    id: str = Field(primary_key=True)
+    transfer_id: str = Field(foreign_key="transfer.id")
+    kind: str
+    arrived: int = Field(sa_type=BigInteger)
+    returned: int = Field(sa_type=BigInteger)
+    maker: str
+    checker: str
+    reason: str
+    watermark: int = Field(sa_type=RowId)  # the last evidence that they had seen; 0 if there was none
+    decided_at: int = Field(sa_type=BigInteger)
