@@ -1,5 +1,5 @@
-"""Cases: the file that people open for an orphan. This part opens and settles them; proposing and
-approving an end comes with the decisions of people."""
+"""Cases: the file that people open for an orphan: opened with it, settled by proof, or closed by what two
+people decide."""
 
 from __future__ import annotations
 
@@ -44,6 +44,13 @@ def settle(connection: Connection, transfer_id: str, now: int) -> CaseMove | Non
     if state_of(connection, transfer_id) in (None, CaseState.CLOSED):
         return None
     return _move(connection, transfer_id, "settle", CaseFacts(proved=True), {"closed_at": now})
+
+
+def decide(connection: Connection, transfer_id: str, now: int) -> list[CaseMove]:
+    """Close a transfer's case by what one person proposed and another approved."""
+    proposed = _move(connection, transfer_id, "propose", CaseFacts(has_proposal=True), {})
+    facts = CaseFacts(has_proposal=True, second_person=True)
+    return [proposed, _move(connection, transfer_id, "approve", facts, {"closed_at": now})]
 
 
 def _move(

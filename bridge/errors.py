@@ -10,6 +10,7 @@
     ├── Conflict            409
     │   ├── InFlight        409  the same key is being worked on right now
     │   ├── AlreadyFinal    409  a cancel came after the end
+    │   ├── Stale           409  it changed since it was looked at
     │   └── LaneUnresolved  409  an earlier transfer of this player is not proved yet
     ├── UnsupportedMedia    415
     ├── Invalid             422  a field does not hold what it must
@@ -116,6 +117,12 @@ class LaneUnresolved(Conflict):
     """An earlier transfer of this player at this provider is not proved yet."""
 
     code, retry = "lane_unresolved", Retry.AFTER
+
+
+class Stale(Conflict):
+    """The transfer changed since it was looked at: look again, then decide."""
+
+    code = "stale"
 
 
 class UnsupportedMedia(Refusal):

@@ -8,7 +8,7 @@ late evidence simply selects another row of POSITIONS. Only player accounts have
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
@@ -88,14 +88,18 @@ def accounts_of(direction: Direction, provider: str, player_id: str) -> tuple[st
 
 
 def take_position(
-    connection: Connection, cause: Cause, accounts: tuple[str, ...], amount: int, position: Position
+    connection: Connection, cause: Cause, accounts: tuple[str, ...], parts: Sequence[tuple[int, Position]]
 ) -> None:
-    """Post what brings the transfer from what it has posted so far to `position`; nothing if it is there.
+    """Post what brings the transfer from what it has posted so far to where its parts (amount in minor units,
+    row of POSITIONS) belong; nothing if they are there.
 
     Raises FloorReached when that would take a wallet below zero; the transaction must then be given up.
     """
     assert cause.transfer_id is not None
-    target = dict(zip(accounts, (sign * amount for sign in POSITIONS[position]), strict=True))
+    target = dict.fromkeys(accounts, 0)
+    for amount, position in parts:
+        for account, sign in zip(accounts, POSITIONS[position], strict=True):
+            target[account] += sign * amount
     posted = posted_by(connection, cause.transfer_id)
     missing = {account: target.get(account, 0) - posted.get(account, 0) for account in {*target, *posted}}
     for debit, credit, part in _pairs(missing):
@@ -157,6 +161,14 @@ def cached_balance(connection: Connection, operator_id: int, account: str, curre
         _account.c.operator_id == operator_id, _account.c.account == account, _account.c.currency == currency
     )
     return int(connection.execute(query).scalar() or 0)
+
+
+def lock_wallet(connection: Connection, operator_id: int, player_id: str, currency: str) -> int:
+    """What a player's wallet holds, in minor units, and nobody changes it before this transaction ends."""
+    query = select(_account.c.balance).where(
+        _account.c.operator_id == operator_id, _account.c.account == wallet(player_id), _account.c.currency == currency
+    )
+    return int(connection.execute(query.with_for_update()).scalar() or 0)
 
 
 def player_sums(

@@ -14,6 +14,7 @@ class Position(StrEnum):
     ARRIVED = "arrived"  # confirmed
     CUSTODY = "custody"  # orphaned: place unproved, or moved and not arrived
     HOUSE = "house"  # orphaned: the wallet has it, and the game has or may have it too; the house bears one
+    WRITTEN_OFF = "written_off"  # confirmed by people: both keep it, the loss stays on the house
 
 
 #                     source transit custody destination house
@@ -23,4 +24,5 @@ POSITIONS: Mapping[Position, tuple[int, int, int, int, int]] = {
     Position.ARRIVED: (-1,     0,      0,      +1,         0),
     Position.CUSTODY: (-1,     0,      +1,     0,          0),
     Position.HOUSE:   (0,      0,      0,      +1,         -1),
+    Position.WRITTEN_OFF: (0,  0,      0,      +1,         -1),
 }  # fmt: skip

@@ -98,41 +98,53 @@ PER_PLAYER = (
 )  # fmt: skip
 """Asked of the players of one operator, in batches."""
 
-_LEGS = """ JOIN leg inside ON inside.transfer_id = t.id AND inside.holder = 'wallet' AND inside.undoes IS NULL
-    JOIN leg outside ON outside.transfer_id = t.id AND outside.holder <> 'wallet' AND outside.undoes IS NULL"""
+_LEGS = """ JOIN leg inside ON inside.transfer_id = t.id AND inside.ordinal = (SELECT MIN(l.ordinal) FROM leg l
+        WHERE l.transfer_id = t.id AND l.holder = 'wallet' AND l.undoes IS NULL)
+    JOIN leg outside ON outside.transfer_id = t.id AND outside.ordinal = (SELECT MAX(l.ordinal) FROM leg l
+        WHERE l.transfer_id = t.id AND l.holder <> 'wallet' AND l.undoes IS NULL)"""
 
 PER_TRANSFER = (
     Check("I-03", "A transfer's postings are the row of design §7 that its state and facts select.", """
-        WITH stand AS (
-            SELECT t.id, t.provider, t.amount, t.currency,
-                'wallet:' || t.player_id AS wallet, 'game:' || t.provider || ':' || t.player_id AS game, t.direction,
-                CASE
-                    WHEN t.state = 'confirmed' THEN 'arrived'
-                    WHEN t.state = 'reversed' THEN 'nothing'
-                    WHEN t.state = 'pending' AND CASE t.direction WHEN 'in' THEN inside.state ELSE outside.state END
-                        = 'applied' THEN 'transit'
-                    WHEN t.state = 'pending' THEN 'nothing'
-                    WHEN t.direction = 'in' AND EXISTS (
-                        SELECT 1 FROM leg undo WHERE undo.transfer_id = t.id AND undo.undoes = inside.ordinal
-                            AND undo.state = 'applied') THEN 'house'
-                    WHEN t.direction = 'out' AND inside.state = 'applied' THEN 'house'
-                    ELSE 'custody'
-                END AS place
-            FROM transfer t /* its legs */ WHERE t.id > :after AND t.id <= :upto),
+        WITH legs AS (
+            SELECT transfer_id, SUM(CASE WHEN holder <> 'wallet' OR state <> 'applied' THEN 0
+                WHEN side = 'credit' THEN amount ELSE -amount END) AS wallet_net FROM leg
+            WHERE transfer_id > :after AND transfer_id <= :upto GROUP BY transfer_id),
+        facts AS (
+            SELECT t.*, 'wallet:' || t.player_id AS wallet, 'game:' || t.provider || ':' || t.player_id AS game,
+                COALESCE(t.arrived, t.amount) AS got, COALESCE(t.written_off, 0) AS lost,
+                legs.wallet_net + CASE t.direction WHEN 'in' THEN t.amount ELSE 0 END AS given,
+                CASE t.direction WHEN 'in' THEN inside.state ELSE outside.state END AS source_state
+            FROM transfer t /* its legs */ JOIN legs ON legs.transfer_id = t.id
+            WHERE t.id > :after AND t.id <= :upto),
+        stand AS (
+            SELECT id, currency, provider, CASE direction WHEN 'in' THEN wallet ELSE game END AS source,
+                CASE direction WHEN 'in' THEN game ELSE wallet END AS destination,
+                CASE state WHEN 'confirmed' THEN lost - got WHEN 'orphaned' THEN given - amount
+                    WHEN 'pending' THEN CASE source_state WHEN 'applied' THEN -amount ELSE 0 END ELSE 0 END AS s,
+                CASE WHEN state = 'pending' AND source_state = 'applied' THEN amount ELSE 0 END AS transit,
+                CASE state WHEN 'orphaned' THEN amount - given ELSE 0 END AS custody,
+                CASE state WHEN 'confirmed' THEN got WHEN 'orphaned' THEN given ELSE 0 END AS d,
+                CASE state WHEN 'confirmed' THEN -lost WHEN 'orphaned' THEN -given ELSE 0 END AS house
+            FROM facts),
         sides AS (
             SELECT transfer_id, debit AS account, currency, -amount AS units FROM posting
             WHERE transfer_id > :after AND transfer_id <= :upto
             UNION ALL SELECT transfer_id, credit, currency, amount FROM posting
             WHERE transfer_id > :after AND transfer_id <= :upto
-            UNION ALL SELECT id, CASE direction WHEN 'in' THEN wallet ELSE game END, currency, amount FROM stand
-            WHERE place IN ('transit', 'arrived', 'custody')
-            UNION ALL SELECT id, 'transit', currency, -amount FROM stand WHERE place = 'transit'
-            UNION ALL SELECT id, 'custody:' || provider, currency, -amount FROM stand WHERE place = 'custody'
-            UNION ALL SELECT id, CASE direction WHEN 'in' THEN game ELSE wallet END, currency, -amount FROM stand
-            WHERE place IN ('arrived', 'house')
-            UNION ALL SELECT id, 'house:' || provider, currency, amount FROM stand WHERE place = 'house')
+            UNION ALL SELECT id, source, currency, -s FROM stand
+            UNION ALL SELECT id, 'transit', currency, -transit FROM stand
+            UNION ALL SELECT id, 'custody:' || provider, currency, -custody FROM stand
+            UNION ALL SELECT id, destination, currency, -d FROM stand
+            UNION ALL SELECT id, 'house:' || provider, currency, -house FROM stand)
         SELECT transfer_id, account, currency, SUM(units) AS difference FROM sides
         GROUP BY transfer_id, account, currency HAVING SUM(units) <> 0"""),
+    Check("I-03", "What a transfer has posted to the wallet is what its wallet legs say.", """
+        SELECT t.id AS transfer_id, SUM(units) AS difference FROM (
+            SELECT transfer_id, CASE WHEN credit LIKE 'wallet:%' THEN amount WHEN debit LIKE 'wallet:%' THEN -amount
+                ELSE 0 END AS units FROM posting WHERE transfer_id > :after AND transfer_id <= :upto
+            UNION ALL SELECT transfer_id, CASE side WHEN 'credit' THEN -amount ELSE amount END FROM leg
+            WHERE transfer_id > :after AND transfer_id <= :upto AND holder = 'wallet' AND state = 'applied') AS sides
+        JOIN transfer t ON t.id = sides.transfer_id GROUP BY t.id HAVING SUM(units) <> 0"""),
     Check("I-04", "Nothing of a transfer that has ended or is orphaned is in transit.", """
         SELECT t.id AS transfer_id, t.state, SUM(CASE WHEN p.credit = 'transit' THEN p.amount ELSE -p.amount END)
             AS in_transit
@@ -153,7 +165,7 @@ PER_TRANSFER = (
         WHERE CASE WHEN subject LIKE 'leg %' THEN 'leg' ELSE subject END || ' ' || moved_by || ' '
                 || COALESCE(source, '') || ' ' || target NOT IN :edges
             OR (subject = 'transfer' AND COALESCE(source, '') <> COALESCE(previous, ''))
-            OR (subject LIKE 'leg %' AND source <> COALESCE(previous, 'planned'))
+            OR (subject LIKE 'leg %' AND COALESCE(source, 'planned') <> COALESCE(previous, 'planned'))
             OR (subject = 'case' AND previous IS NOT NULL AND source <> previous)"""),
     Check("I-10", "The state of a transfer, a leg, a case is where its history ends.", """
         WITH latest AS (
@@ -174,12 +186,20 @@ PER_TRANSFER = (
         FROM transfer t /* its legs */
         LEFT JOIN history h ON h.id = (SELECT MAX(last.id) FROM history last WHERE last.transfer_id = t.id
             AND last.subject = 'transfer' AND last."trigger" IN ('confirm', 'reverse'))
-        LEFT JOIN evidence e ON e.id = h.evidence_id AND e.transfer_id = t.id AND e.ordinal = outside.ordinal
+        LEFT JOIN evidence e ON e.id = h.evidence_id AND e.transfer_id = t.id
+        LEFT JOIN leg back ON back.transfer_id = t.id AND back.ordinal = e.ordinal AND back.undoes IS NOT NULL
+            AND back.holder <> 'wallet'
+        LEFT JOIN decision d ON d.transfer_id = t.id AND d.watermark = e.watermark AND d.kind = e.code
         WHERE t.id > :after AND t.id <= :upto AND t.state IN ('confirmed', 'reversed') AND NOT COALESCE(
-            (t.state = 'confirmed' AND e.answer = 'applied' AND e.source IN ('call', 'lookup')
-                AND e.amount = t.amount AND e.currency = t.currency AND e.player = t.player_id
+            (e.source = 'person' AND d.id IS NOT NULL)
+            OR (back.ordinal IS NOT NULL AND e.answer = 'applied' AND e.amount = t.amount
+                AND e.currency = t.currency AND e.player = t.player_id AND e.reference = back.reference)
+            OR (e.ordinal = outside.ordinal AND t.state = 'confirmed' AND e.answer = 'applied'
+                AND e.source IN ('call', 'lookup', 'callback')
+                AND e.amount = COALESCE(t.arrived, t.amount) AND e.currency = t.currency AND e.player = t.player_id
                 AND e.reference = outside.reference AND e.side = outside.side)
-            OR (t.state = 'reversed' AND e.answer IN ('not_applied', 'cancelled', 'not_found')
+            OR (e.ordinal = outside.ordinal AND t.state = 'reversed'
+                AND e.answer IN ('not_applied', 'cancelled', 'not_found')
                 AND COALESCE(e.amount, t.amount) = t.amount AND COALESCE(e.currency, t.currency) = t.currency
                 AND COALESCE(e.player, t.player_id) = t.player_id
                 AND COALESCE(e.reference, outside.reference) = outside.reference), FALSE)"""),
@@ -297,4 +317,4 @@ def _edges() -> list[str]:
     """Every legal row of history, as `machine trigger from to`."""
     edges = [f"{m.name} {e.trigger} {e.source.value} {e.target.value}" for m in MACHINES for e in m.edges]
     wishes = [f"transfer wish_cancel {state.value} {state.value}" for state in TransferState]
-    return [*edges, *wishes, "transfer begin  pending", "case open  open"]
+    return [*edges, *wishes, "transfer begin  pending", "leg plan  planned", "case open  open"]

@@ -30,11 +30,13 @@ STANDS: dict[tuple[str, str], dict[str, int]] = {
     ("in", "arrived"): {WALLET: -700, GAME: +700},
     ("in", "custody"): {WALLET: -700, CUSTODY: +700},
     ("in", "house"): {GAME: +700, HOUSE: -700},
+    ("in", "written_off"): {GAME: +700, HOUSE: -700},
     ("out", "nothing"): {},
     ("out", "transit"): {GAME: -700, TRANSIT: +700},
     ("out", "arrived"): {GAME: -700, WALLET: +700},
     ("out", "custody"): {GAME: -700, CUSTODY: +700},
     ("out", "house"): {WALLET: +700, HOUSE: -700},
+    ("out", "written_off"): {WALLET: +700, HOUSE: -700},
 }
 
 GROWS = ("posting", "evidence", "attempt", "history", "cash_movement")
@@ -65,7 +67,7 @@ def take(desk: Bench, transfer_id: str, direction: str, version: int, position: 
     with db.writing(desk.runtime.engine) as connection:
         cause = Cause(desk.operator, PLAYER, EUR, version, version, transfer_id=transfer_id)
         accounts = ledger.accounts_of(Direction(direction), PROVIDER, PLAYER)
-        ledger.take_position(connection, cause, accounts, 700, Position(position))
+        ledger.take_position(connection, cause, accounts, [(700, Position(position))])
 
 
 def posted(desk: Bench, transfer_id: str, version: int | None = None) -> dict[str, int]:

@@ -14,13 +14,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from bridge import breaker, db, log
+from bridge import breaker, db, inbox, ledger, log
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import SECOND, Descriptor, Effect, Window
 from bridge.runtime import Runtime
 from bridge.transfers import rows
-from bridge.transfers.core import contract
-from bridge.transfers.core.draft import NOT_STORED, Draft, send, settle
+from bridge.transfers.core import contract, steps
+from bridge.transfers.core.draft import NOT_STORED, Draft, send, settle, try_again
 from bridge.transfers.core.facts import Transfer
 from bridge.transfers.write import write
 from statemachines import TransferState
@@ -45,25 +45,42 @@ class Claim:
 
 @dataclass(frozen=True)
 class Fact:
-    """One answer from outside, observed at `at` (microseconds, UTC)."""
+    """One answer from outside, observed at `at` (microseconds, UTC).
+
+    `ordinal`: the leg that it is about, 0 for the one that is driven. `message`: the inbox's number of a
+    callback, which is evidence once. `watermark`: what the people who decided had seen.
+    """
 
     reply: Reply
     source: Source
     at: int
     step: Step | None = None
     attempt: int = 0
+    ordinal: int = 0
+    message: int | None = None
+    watermark: int | None = None
+
+
+class Question(StrEnum):
+    """What is asked of a provider beside its money requests."""
+
+    LOOK_UP = "look_up"
+    KICK = "kick"
+    BALANCE = "balance"
 
 
 @dataclass(frozen=True)
 class Order:
-    """One request to put on the wire, already committed; `step` None is a look-up."""
+    """One request to put on the wire, already committed: a money `step`, or a question."""
 
     claim: Claim
     provider: str
+    ordinal: int
     effect: Effect
     window: Window
     step: Step | None = None
     attempt: int = 0
+    question: Question = Question.LOOK_UP
 
 
 @dataclass(frozen=True)
@@ -95,21 +112,34 @@ def advance(
     Raises UnknownTransfer; an error of the database means that nothing was written.
     """
     with db.writing(runtime.engine) as connection:
-        stored = False
-        for _ in range(ROUNDS_AT_MOST):
-            seen = rows.load(connection, transfer_id, to_move=True)
-            if seen is None:
-                raise UnknownTransfer(transfer_id)
-            if fact is not None and not stored:
-                seen = _store_fact(connection, runtime, seen, claim, fact)
-                stored = True
-            outcome = _one_round(connection, runtime, seen, claim, fact, asking)
-            if outcome is not None:
-                break
-        else:
-            raise RuntimeError(f"{transfer_id} changed {ROUNDS_AT_MOST} times under one transaction")
-    tell(seen.state, outcome.transfer)
+        before, outcome = within(connection, runtime, transfer_id, claim, fact, asking)
+    tell(before, outcome.transfer)
     return outcome
+
+
+def within(
+    connection: Connection,
+    runtime: Runtime,
+    transfer_id: str,
+    claim: Claim | None,
+    fact: Fact | None,
+    asking: Asking = Asking.DUE,
+) -> tuple[TransferState, Outcome]:
+    """As :func:`advance`, in the caller's transaction; also the state that the transfer had before."""
+    stored = False
+    for _ in range(ROUNDS_AT_MOST):
+        seen = rows.load(connection, transfer_id, to_move=True)
+        if seen is None:
+            raise UnknownTransfer(transfer_id)
+        if fact is not None and not stored:
+            told = _store_fact(connection, runtime, seen, claim, fact)
+            if told is None:
+                return seen.state, Outcome(seen)
+            seen, stored = told, True
+        outcome = _one_round(connection, runtime, seen, claim, fact, asking)
+        if outcome is not None:
+            return seen.state, outcome
+    raise RuntimeError(f"{transfer_id} changed {ROUNDS_AT_MOST} times under one transaction")
 
 
 def tell(before: TransferState | None, transfer: Transfer) -> None:
@@ -131,16 +161,19 @@ def _one_round(
     descriptor = runtime.providers[seen.provider].descriptor
     holding = claim is not None and claim.epoch == seen.lease_epoch
     draft = Draft(seen)
-    settle(draft, descriptor, now, may_conclude=holding)
+    settle(draft, descriptor, now, may_conclude=holding, wallet_holds=_wallet_holds(connection, seen))
     queued_until = breaker.open_until(connection, seen.provider, now) if _is_planned(draft.transfer) else 0
     step = contract.next_step(draft.transfer, descriptor, schedule_of(runtime), draft.finding, now, queued_until)
     if asking is Asking.NOW and draft.transfer.state in contract.UNRESOLVED:
-        step = contract.sooner(step, draft.transfer.outside, descriptor, now)
+        step = contract.sooner(step, draft.transfer.driven, descriptor, now)
+    if holding and isinstance(step, steps.TryAgain):
+        try_again(draft, step)
+        step = steps.Send(contract.first_step(descriptor))
     order, schedule = None, rest(step, now)
-    if holding and (isinstance(step, contract.Send) or (isinstance(step, contract.Ask) and asking is not Asking.NO)):
+    if holding and isinstance(step, steps.OnTheWire) and (isinstance(step, steps.Send) or asking is not Asking.NO):
         assert claim is not None
         order, schedule = order_for(runtime, draft, claim, step, now)
-    changed = bool(draft.moves or draft.changed_legs or draft.found)
+    changed = bool(draft.moves or draft.changed_legs or draft.found or draft.reason)
     if not holding:
         # Whoever holds the lease keeps it; where nobody does, the resolver plans anew from what changed.
         schedule = {"wake_at": now} if changed and seen.lease_owner is None else {}
@@ -157,20 +190,34 @@ def _one_round(
     return Outcome(draft.transfer, order)
 
 
-def _store_fact(connection: Connection, runtime: Runtime, seen: Transfer, claim: Claim | None, fact: Fact) -> Transfer:
-    """Store what was answered, whatever becomes of the move; the transfer as seen, with it."""
-    leg = seen.outside
-    piece = Evidence(NOT_STORED, leg.ordinal, fact.source, fact.reply, fact.at, fact.step, fact.attempt)
+def _store_fact(
+    connection: Connection, runtime: Runtime, seen: Transfer, claim: Claim | None, fact: Fact
+) -> Transfer | None:
+    """Store what was told, whatever becomes of the move; the transfer as seen, with it. None for a callback
+    that has been evidence before."""
+    if fact.message is not None and not inbox.settle(connection, fact.message, seen.id, runtime.clock.now()):
+        return None
+    leg = seen.leg(fact.ordinal) if fact.ordinal else seen.driven
+    piece = Evidence(NOT_STORED, leg.ordinal, fact.source, fact.reply, fact.at, fact.step, fact.attempt, fact.watermark)
     epoch = claim.epoch if claim is not None else 0
-    number = rows.insert_evidence(connection, seen, leg, piece, worker=runtime.worker, lease_epoch=epoch)
+    number = rows.insert_evidence(
+        connection, seen, leg, piece, worker=runtime.worker, lease_epoch=epoch, message=fact.message
+    )
     if fact.source is Source.CALL and fact.reply.answer is Answer.UNKNOWN:
         breaker.note_unknown(connection, seen.provider, runtime.policy(seen.provider), fact.at)
     informed = replace(leg, evidence=(*leg.evidence, replace(piece, id=number)))
     return replace(seen, legs=tuple(informed if each.ordinal == leg.ordinal else each for each in seen.legs))
 
 
+def _wallet_holds(connection: Connection, seen: Transfer) -> int | None:
+    """What may be taken from the wallet at most, locked until the end; asked only where it was given something."""
+    if seen.given <= 0 or seen.state not in (TransferState.CONFIRMED, TransferState.ORPHANED):
+        return None
+    return ledger.lock_wallet(connection, seen.operator_id, seen.player, seen.currency)
+
+
 def order_for(
-    runtime: Runtime, draft: Draft, claim: Claim, step: contract.Send | contract.Ask, now: int
+    runtime: Runtime, draft: Draft, claim: Claim, step: steps.OnTheWire, now: int
 ) -> tuple[Order, dict[str, Any]]:
     """Commit the request and the lease under which it may leave; the window on the monotonic clock ends
     before the lease does, so that a worker paused past it finds the gate shut."""
@@ -179,30 +226,37 @@ def order_for(
     lease_end = now + int(runtime.lease_seconds(seconds) * SECOND)
     not_after, deadline = mono + runtime.config.engine.lease_slack_seconds, mono + seconds
     attempt = 0
-    if isinstance(step, contract.Send):
+    if isinstance(step, steps.Send):
         if step.before is not None:
             not_after = min(not_after, mono + (step.before - now) / SECOND)
         attempt = send(draft, step.step, now, lease_end).number
     order = Order(
         claim=claim,
         provider=draft.transfer.provider,
+        ordinal=draft.transfer.driven.ordinal,
         effect=effect_of(draft.transfer),
         window=Window(not_after=min(not_after, deadline), deadline=deadline),
-        step=step.step if isinstance(step, contract.Send) else None,
+        step=step.step if isinstance(step, steps.Send) else None,
         attempt=attempt,
+        question=_QUESTIONS.get(type(step), Question.LOOK_UP),
     )
     return order, {"wake_at": lease_end, "lease_owner": runtime.worker}
 
 
 def effect_of(transfer: Transfer) -> Effect:
-    """The outside effect of a transfer, exactly as committed."""
-    leg = transfer.outside
+    """The outside effect of the driven leg, exactly as committed."""
+    leg = transfer.driven
     assert leg.reference is not None
-    return Effect(leg.reference, leg.provider_reference, leg.side, transfer.player, transfer.amount, transfer.currency)
+    return Effect(leg.reference, leg.provider_reference, leg.side, transfer.player, leg.amount, transfer.currency)
+
+
+_QUESTIONS = {steps.Kick: Question.KICK, steps.Measure: Question.BALANCE}
 
 
 def _columns(draft: Draft, now: int, *, changed: bool) -> dict[str, Any]:
-    columns: dict[str, Any] = {"state": draft.transfer.state.value}
+    transfer = draft.transfer
+    columns: dict[str, Any] = {"state": transfer.state.value, "amount": transfer.amount, "dust": transfer.dust}
+    columns |= {"arrived": transfer.arrived, "written_off": transfer.written_off}
     if changed:
         columns["updated_at"] = now
     if draft.reason is not None:
@@ -211,29 +265,30 @@ def _columns(draft: Draft, now: int, *, changed: bool) -> dict[str, Any]:
     return columns
 
 
-def rest(step: contract.NextStep, now: int) -> dict[str, Any]:
+def rest(step: steps.NextStep, now: int) -> dict[str, Any]:
     """The row's next wake-up when nobody keeps driving it; no lease is left behind."""
     match step:
-        case contract.Rest(until):
+        case steps.Rest(until):
             wake_at: int | None = until
-        case contract.Done():
+        case steps.Done():
             wake_at = None
         case _:
             wake_at = now
     return {"wake_at": wake_at, "lease_owner": None}
 
 
-def schedule_of(runtime: Runtime) -> contract.Schedule:
+def schedule_of(runtime: Runtime) -> steps.Schedule:
     """The operator's times."""
     engine = runtime.config.engine
-    return contract.Schedule(engine.poll_seconds, engine.aftercare_seconds)
+    return steps.Schedule(engine.poll_seconds, engine.aftercare_seconds)
 
 
-def _deadline(descriptor: Descriptor, step: contract.Send | contract.Ask) -> float:
-    if isinstance(step, contract.Ask):
+def _deadline(descriptor: Descriptor, step: steps.OnTheWire) -> float:
+    if not isinstance(step, steps.Send):
         return descriptor.lookup_deadline
-    return descriptor.money_deadline if step.step is Step.PREPARE else descriptor.complete_deadline
+    first = step.step in (Step.PREPARE, Step.TRANSFER)
+    return descriptor.money_deadline if first else descriptor.complete_deadline
 
 
 def _is_planned(transfer: Transfer) -> bool:
-    return not transfer.outside.attempts
+    return not transfer.driven.attempts

@@ -12,15 +12,14 @@ from sqlalchemy import Connection, Row, insert, select
 
 from bridge import breaker, db, idempotency, ledger, players
 from bridge.errors import Invalid, LaneUnresolved, Unavailable, insufficient_funds
-from bridge.evidence import Step
 from bridge.idempotency import Key, Stored
 from bridge.money import AmountRefused, UnknownCurrency
 from bridge.ports import SECOND, WALLET, Direction, LanePolicy, Side
 from bridge.runtime import Runtime
 from bridge.transfers import resolve, rows
 from bridge.transfers.advance import Claim, Outcome, order_for, rest
-from bridge.transfers.core import contract
-from bridge.transfers.core.draft import Draft, Move, apply_wallet
+from bridge.transfers.core import contract, steps
+from bridge.transfers.core.draft import Draft, Move, apply_wallet, reference
 from bridge.transfers.core.facts import Leg, Transfer
 from bridge.transfers.write import write
 from statemachines import LegState, TransferState
@@ -144,8 +143,7 @@ def _intended(
         Side.CREDIT if inward else Side.DEBIT,
         LegState.PLANNED,
         amount,
-        # Derived and stored before it is sent: the same transfer and leg, the same reference, for ever.
-        reference=f"{transfer_id.removeprefix('tr_')}{ordinal}",
+        reference=reference(transfer_id, ordinal),
     )
     patience = int(runtime.policy(wish.provider).patience_seconds * SECOND)
     return Transfer(
@@ -173,10 +171,11 @@ def _commit(
     draft.moves.append(Move("transfer", "begin", None, TransferState.PENDING.value, transfer.direction.value))
     if transfer.direction is Direction.IN:
         apply_wallet(draft, transfer.inside, now)
-    order, schedule = None, rest(contract.Rest(now), now)
+    order, schedule = None, rest(steps.Rest(now), now)
     if not queued:
         claim = Claim(transfer.id, FIRST_EPOCH)
-        order, schedule = order_for(runtime, draft, claim, contract.Send(Step.PREPARE), now)
+        first = contract.first_step(runtime.providers[transfer.provider].descriptor)
+        order, schedule = order_for(runtime, draft, claim, steps.Send(first), now)
     connection.execute(insert(rows.transfer_table).values(**_columns(transfer, key_text), **schedule))
     write(connection, runtime, draft, None, now)
     return Outcome(replace(draft.transfer, version=transfer.version), order)

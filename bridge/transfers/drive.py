@@ -8,7 +8,8 @@ from __future__ import annotations
 from bridge import log
 from bridge.evidence import Source
 from bridge.runtime import Runtime
-from bridge.transfers.advance import Asking, Fact, Order, Outcome, advance
+from bridge.transfers.advance import Asking, Fact, Order, Outcome, Question, advance
+from bridge.transfers.measure import measure
 
 _log = log.get("transfers")
 
@@ -31,19 +32,21 @@ def drive(runtime: Runtime, outcome: Outcome, *, ask_until: float | None = None)
 def perform(runtime: Runtime, order: Order) -> Fact:
     """One request, one answer; never raises for a provider's trouble."""
     provider = runtime.providers[order.provider]
-    if order.step is None:
-        reply = provider.look_up(order.effect, order.window)
-        source = Source.LOOKUP
+    if order.step is not None:
+        source, reply = Source.CALL, provider.money(order.step, order.effect, order.window)
+    elif order.question is Question.KICK:
+        source, reply = Source.ASIDE, provider.kick(order.effect.player, order.window)
+    elif order.question is Question.BALANCE:
+        source, reply = Source.ASIDE, measure(runtime, order.provider, order.effect, order.window)
     else:
-        reply = provider.money(order.step, order.effect, order.window)
-        source = Source.CALL
+        source, reply = Source.LOOKUP, provider.look_up(order.effect, order.window)
     _log.info(
         "provider answered",
         transfer=order.claim.transfer_id,
         provider=order.provider,
-        step=order.step or "look_up",
+        step=order.step or order.question,
         attempt=order.attempt,
         answer=reply.answer,
         code=reply.code,
     )
-    return Fact(reply, source, runtime.clock.now(), order.step, order.attempt)
+    return Fact(reply, source, runtime.clock.now(), order.step, order.attempt, order.ordinal)

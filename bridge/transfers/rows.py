@@ -9,7 +9,7 @@ from sqlalchemy import Connection, RowMapping, Select, Table, bindparam, insert,
 
 from bridge import models
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
-from bridge.ports import Direction, Side
+from bridge.ports import WALLET, Direction, Side
 from bridge.runtime import Runtime
 from bridge.transfers.core.facts import Attempt, Leg, Transfer
 from statemachines import LegState, TransferState
@@ -22,7 +22,7 @@ history_table: Table = models.metadata.tables["history"]
 
 _REPLY_FIELDS = (
     "code", "detail", "amount", "currency", "player", "side", "reference", "provider_reference",
-    "provider_time", "balance", "attempt_sensitive", "digest",
+    "provider_time", "balance", "attempt_sensitive", "digest", "sequence",
 )  # fmt: skip
 
 
@@ -61,19 +61,28 @@ def load(connection: Connection, transfer_id: str, *, to_move: bool = False) -> 
 
 
 def insert_evidence(
-    connection: Connection, transfer: Transfer, leg: Leg, piece: Evidence, *, worker: str, lease_epoch: int
+    connection: Connection,
+    transfer: Transfer,
+    leg: Leg,
+    piece: Evidence,
+    *,
+    worker: str,
+    lease_epoch: int,
+    message: int | None = None,
 ) -> int:
-    """Store one piece of evidence for ever; the id of its row."""
+    """Store one piece of evidence for ever; the id of its row. `message`: the callback's number in the inbox."""
     reply = piece.reply
     values: dict[str, Any] = {name: getattr(reply, name) for name in _REPLY_FIELDS}
     values |= {
         "transfer_id": transfer.id,
         "ordinal": leg.ordinal,
-        "provider": transfer.provider if leg.ordinal == transfer.outside.ordinal else None,
+        "provider": None if leg.holder == WALLET else leg.holder,
         "source": piece.source.value,
         "step": piece.step.value if piece.step else None,
         "attempt": piece.attempt,
         "answer": reply.answer.value,
+        "watermark": piece.watermark,
+        "inbox_id": message,
         "at": piece.at,
         "worker": worker,
         "lease_epoch": lease_epoch,
@@ -96,7 +105,7 @@ def insert_attempt(connection: Connection, runtime: Runtime, transfer: Transfer,
     """A money request of the outside leg, before it may leave."""
     row = {
         "transfer_id": transfer.id,
-        "ordinal": transfer.outside.ordinal,
+        "ordinal": transfer.driven.ordinal,
         "attempt": attempt.number,
         "step": attempt.step.value,
         "sent_at": attempt.sent_at,
@@ -150,6 +159,11 @@ def _transfer(row: RowMapping, legs: tuple[Leg, ...]) -> Transfer:
         reason_code=row["reason_code"],
         failures=row["failures"],
         lease_owner=row["lease_owner"],
+        sweep=bool(row["sweep"]),
+        dust=row["dust"],
+        arrived=row["arrived"],
+        written_off=row["written_off"],
+        rewound_at=row["rewound_at"],
     )
 
 
@@ -184,6 +198,7 @@ def _evidence(row: RowMapping) -> Evidence:
         at=row["at"],
         step=Step(row["step"]) if row["step"] else None,
         attempt=row["attempt"],
+        watermark=row["watermark"],
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection
 
 from bridge import cases, ledger
-from bridge.evidence import Evidence
+from bridge.evidence import Evidence, Source
 from bridge.runtime import Runtime
 from bridge.transfers import rows
 from bridge.transfers.core import fold
@@ -48,7 +48,7 @@ def _post(connection: Connection, transfer: Transfer, now: int) -> None:
         transfer.operator_id, transfer.player, transfer.currency, transfer.version, now, transfer_id=transfer.id
     )
     accounts = ledger.accounts_of(transfer.direction, transfer.provider, transfer.player)
-    ledger.take_position(connection, cause, accounts, transfer.amount, fold.position(transfer))
+    ledger.take_position(connection, cause, accounts, fold.position(transfer))
 
 
 def _move_case(
@@ -60,8 +60,12 @@ def _move_case(
         return []
     reason = draft.reason[0] if draft.reason is not None else ""
     moved = None
+    proof = draft.finding.proof
     if transfer.state is TransferState.ORPHANED:
         moved = cases.open_for(connection, runtime.ids, transfer.id, reason, now)
+    elif before is TransferState.ORPHANED and proof is not None and proof.source is Source.PERSON:
+        decided = cases.decide(connection, transfer.id, now)
+        return [Move("case", each.trigger, each.source, each.target, reason, proof) for each in decided]
     elif before is TransferState.ORPHANED or (before is not None and transfer.failures):
         # A failure of our own may have opened a case too; the end that is proved now closes either.
         moved = cases.settle(connection, transfer.id, now)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from bridge.models import Transfer
+from bridge.models.transfers import Transfer
 from tests.api import bad_inputs
 from tests.harness import PROVIDER
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from bridge.evidence import Answer, Evidence, Source, Step
 from bridge.ports import SECOND, Cancel, Descriptor, LookupKey, SameId
 from bridge.transfers.core import contract, fold
-from bridge.transfers.core.contract import Ask, Done, Rest, Send
 from bridge.transfers.core.draft import Draft, send, settle
 from bridge.transfers.core.facts import Transfer
-from bridge.transfers.core.fold import Finding, Verdict
+from bridge.transfers.core.proof import Finding, Verdict
+from bridge.transfers.core.steps import Ask, Done, Rest, Send
 from statemachines import LegState, TransferState
 from tests.transfers.values import (
     COMPLETE,
@@ -444,6 +444,6 @@ def test_contract_in_words() -> None:
     words = contract.describe(TWO_PHASE)
     assert words["not found"] == "proves nothing"
     assert words["cancel wished"] == "void at the provider"
-    assert contract.describe(FORGETFUL)["not found"] == "proves absence after 60 s, seen 3 times"
+    assert contract.describe(FORGETFUL)["not found"] == "proves absence 60 s after the last request, seen 3 times"
     assert contract.describe(EXECUTES_AGAIN)["prepare unanswered"] == "hold until it has died"
     assert contract.describe(STUBBORN)["cancel wished"] == "hold"

@@ -12,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
+from bridge.ports import Side
 from bridge.positions import Position
 from bridge.transfers.core import fold
 from bridge.transfers.core.draft import Draft, settle
 from bridge.transfers.core.facts import Attempt, Transfer
-from bridge.transfers.core.fold import Verdict, find
+from bridge.transfers.core.fold import find
+from bridge.transfers.core.proof import Finding, Verdict, reservation
 from statemachines import LegState, TransferFacts, TransferState
 from tests.transfers.values import (
     COMPLETE,
@@ -207,7 +209,7 @@ def test_no_sequence_of_non_definitive_observations_moves_money(shape: str, dire
             ]
             facts = fold.facts_of(seen, finding, patience_spent=False)
             assert fold.trigger_for(seen.state, facts) is None
-            assert fold.position(seen) is start
+            assert fold.position(seen) == start
             count += 1
     assert count > (5_000 if direction == "in" else 300)
 
@@ -344,7 +346,7 @@ def test_after_a_contradiction_nothing_moves_by_itself(shape: str, direction: st
                 after = draft.transfer
                 assert draft.moves == []
             assert after.state is TransferState.ORPHANED
-            assert fold.position(after) is fold.position(seen)
+            assert fold.position(after) == fold.position(seen)
 
 
 @pytest.mark.parametrize("direction", ["in", "out"])
@@ -366,7 +368,7 @@ def test_orphaned_again_leaves_the_wallet_alone(direction: str) -> None:
                 seen = arrive(seen, piece, now=at(60)).transfer
                 given = (direction == "in") == (ending == "reversed")  # whether the wallet has the amount
                 if seen.state is TransferState.ORPHANED:
-                    assert fold.position(seen) is (Position.HOUSE if given else Position.CUSTODY)
+                    assert fold.position(seen) == ((1000, Position.HOUSE if given else Position.CUSTODY),)
             assert seen.state is TransferState.ORPHANED
 
 
@@ -412,7 +414,7 @@ def test_never_reversed_while_a_request_may_be_on_the_wire(
     settle(draft, TWO_PHASE, at(now), may_conclude=holding)
     if seen.outside.may_be_on_the_wire(at(now)):
         assert draft.transfer.state is not TransferState.REVERSED
-        assert not draft.transfer.given_back
+        assert not inward or draft.transfer.given == 0
     if draft.transfer.state in (TransferState.CONFIRMED, TransferState.REVERSED):
         assert draft.finding.proof is not None
 
@@ -467,7 +469,7 @@ def test_not_found_then_found() -> None:
         seen = arrive(seen, piece, by=FORGETFUL).transfer
     assert seen.state is TransferState.REVERSED
     seen = arrive(seen, looked("applied", 600), by=FORGETFUL).transfer
-    assert (seen.state, fold.position(seen)) == (TransferState.ORPHANED, Position.HOUSE)
+    assert (seen.state, fold.position(seen)) == (TransferState.ORPHANED, ((1000, Position.HOUSE),))
 
 
 # --- states and positions ---------------------------------------------------------------------------------
@@ -502,8 +504,9 @@ def test_position(direction: str, state: str, inside: str, outside: str, back: b
     seen = transfer([attempt(1, PREPARE)], direction=direction, state=state, leg=outside)
     legs = [replace(leg, state=LegState(inside)) if leg.holder == "wallet" else leg for leg in seen.legs]
     if back:
-        legs.append(replace(seen.inside, ordinal=3, undoes=seen.inside.ordinal, state=LegState.APPLIED))
-    assert fold.position(replace(seen, legs=tuple(legs))).value == place
+        undo = replace(seen.inside, ordinal=3, undoes=seen.inside.ordinal, side=Side.CREDIT, state=LegState.APPLIED)
+        legs.append(undo)
+    assert [(units, row.value) for units, row in fold.position(replace(seen, legs=tuple(legs)))] == [(1000, place)]
 
 
 # state × facts → trigger, typed out; columns: nothing, patience, arrival, return, contradiction.
@@ -533,7 +536,7 @@ def test_a_final_state_never_turns_by_itself(state: str, verdict: Verdict) -> No
     """I-11 I-16 The opposite proof after the end is a contradiction: a final transfer is orphaned, never
     turned around."""
     seen: Transfer = transfer([attempt(1, PREPARE)], state=state)
-    facts = fold.facts_of(seen, fold.Finding(verdict), patience_spent=False)
+    facts = fold.facts_of(seen, Finding(verdict), patience_spent=False)
     assert facts.contradiction
     assert fold.trigger_for(seen.state, facts) == "orphan"
 
@@ -541,13 +544,13 @@ def test_a_final_state_never_turns_by_itself(state: str, verdict: Verdict) -> No
 def test_reservation_with_another_amount_is_none() -> None:
     """C-09 I-12 A prepared half that is not exactly what was intended is never completed."""
     right, wrong = called(1, PREPARE, "reserved"), called(1, PREPARE, "reserved", amount=999)
-    assert fold.reservation(transfer(tried("prepare"), [right])) is not None
+    assert reservation(transfer(tried("prepare"), [right])) is not None
     for other in (
         wrong,
         called(1, PREPARE, "reserved", reference="other"),
         called(1, PREPARE, "reserved", provider_reference=None),
     ):
-        assert fold.reservation(transfer(tried("prepare"), [other])) is None
+        assert reservation(transfer(tried("prepare"), [other])) is None
     draft = arrive(transfer(tried("prepare")), wrong)
     assert draft.transfer.outside.state is LegState.SENT
     assert draft.transfer.outside.provider_reference is None

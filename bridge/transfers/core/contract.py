@@ -1,76 +1,44 @@
-"""The timeout contract: descriptor + leg → the next step. Functions of values: no row, no clock, no session.
+"""The timeout contract: descriptor + transfer → the next step. Functions of values: no row, no clock, no session.
 
 After an unknown answer the engine may *retry* (same id, only where the provider replays), *look up*,
-*complete again*, *void*, or *hold*. What silence itself proves is said by :func:`conclude` alone.
+*complete again*, *void*, or *hold*; which of them is said per shape, in :mod:`one_phase` and :mod:`two_phase`.
+What silence itself proves is said by :func:`conclude` alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import accumulate
 from typing import assert_never
 
-from bridge.evidence import Answer, Evidence, Reply, Step
-from bridge.ports import SECOND, Cancel, Descriptor, LookupKey, SameId
+from bridge.evidence import Answer, Evidence, Reply, Source, Step
+from bridge.ports import SECOND, Cancel, Descriptor, SameId
+from bridge.transfers.core import one_phase, sweep, two_phase
 from bridge.transfers.core.facts import Leg, Transfer
-from bridge.transfers.core.fold import Finding, Verdict, collided, reservation
+from bridge.transfers.core.proof import TWO_PHASES, Finding, Verdict
+from bridge.transfers.core.steps import Ask, Done, NextStep, Rest, Schedule, Send, askable
 from statemachines import LegState, TransferState
 
-PREPARES_AT_MOST = 2  # one retry can still be completed inside the expiry; a third could not
-TWO_PHASES = 2
 UNRESOLVED = (TransferState.PENDING, TransferState.ORPHANED)
-COMPLETES_AT_MOST = 3  # each is idempotent at the provider; more would only be noise before the expiry
 
 
-@dataclass(frozen=True)
-class Send:
-    """Commit a money request as sent and put it on the wire; `before` bounds when its bytes may leave."""
-
-    step: Step
-    before: int | None = None
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Look the effect up."""
-
-
-@dataclass(frozen=True)
-class Rest:
-    """Nothing to do before `until`."""
-
-    until: int
-
-
-@dataclass(frozen=True)
-class Done:
-    """Nothing to do any more, unless somebody brings new evidence."""
-
-
-NextStep = Send | Ask | Rest | Done
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The operator's times, in seconds: waits between look-ups, and the watch after a reversal."""
-
-    polls: tuple[float, ...]
-    aftercare: tuple[float, ...]
+def first_step(descriptor: Descriptor) -> Step:
+    """The request with which a leg begins."""
+    return Step.PREPARE if descriptor.phases == TWO_PHASES else Step.TRANSFER
 
 
 def conclude(transfer: Transfer, descriptor: Descriptor, now: int) -> Reply | None:
     """What the contract itself proves: that the outside leg can have had no effect. Only the holder of the
     lease may store it, for it fences every other worker out of sending."""
-    leg = transfer.outside
+    leg = transfer.driven
+    if transfer.rewound_at is not None:
+        return None  # a restored backup has forgotten what came after it: our silence says nothing
     if leg.state is LegState.PLANNED:
-        if transfer.cancel_requested_at is not None or now >= transfer.orphan_at:
-            return _proved("never_sent", "no request was ever sent")
-        return None
+        given_up = transfer.cancels(leg) or (leg.undoes is None and now >= transfer.orphan_at)
+        return _proved("never_sent", "no request was ever sent") if given_up else None
     if leg.state not in (LegState.SENT, LegState.RESERVED) or leg.may_be_on_the_wire(now):
         return None
     if not any(leg.effective(step) for step in Step):
         return _proved("never_left", "no byte of any request left: " + _last_detail(leg))
-    if _never_completed(leg, descriptor) and now >= _dies_at(leg, descriptor):
+    if two_phase.never_completed(leg, descriptor, now):
         return _proved("never_completed", "prepared at most, never completed, and past the provider's own expiry")
     return None
 
@@ -78,12 +46,13 @@ def conclude(transfer: Transfer, descriptor: Descriptor, now: int) -> Reply | No
 def next_step(
     transfer: Transfer, descriptor: Descriptor, schedule: Schedule, finding: Finding, now: int, queued_until: int
 ) -> NextStep:
-    """What to do about the outside leg now. `queued_until`: before it, nothing new may be sent (breaker)."""
-    leg = transfer.outside
+    """What to do about the driven leg now. `queued_until`: before it, nothing new may be sent (breaker)."""
+    leg = transfer.driven
     if transfer.state in (TransferState.CONFIRMED, TransferState.REVERSED):
-        return _aftercare(transfer, leg, descriptor, schedule, finding, now)
+        return _aftercare(transfer, transfer.outside, descriptor, schedule, finding, now)
     if finding.verdict is not Verdict.OPEN:
-        return _watch(leg, descriptor, schedule, now)
+        again = sweep.next_try(transfer, descriptor, schedule, finding, now)
+        return again or _watch(leg, descriptor, schedule, now)
     step = _drive(transfer, leg, descriptor, schedule, now, queued_until)
     if transfer.state is not TransferState.PENDING or not isinstance(step, Rest):
         return step
@@ -99,22 +68,25 @@ def sooner(step: NextStep, leg: Leg, descriptor: Descriptor, now: int) -> NextSt
     once a second, unless the answer to a money request is still awaited."""
     fresh = any(now - SECOND < piece.at for piece in leg.lookups())
     waiting = isinstance(step, Rest) and not leg.may_be_on_the_wire(now)
-    return Ask() if waiting and not fresh and _askable(leg, descriptor) else step
+    return Ask() if waiting and not fresh and askable(leg, descriptor) else step
 
 
 def patience_spent(transfer: Transfer, descriptor: Descriptor, now: int) -> bool:
     """Whether the time for proof has passed and a last question, where one can be asked, brought none."""
-    leg = transfer.outside
+    leg = transfer.driven
     if now < transfer.orphan_at or leg.may_be_on_the_wire(now):
         return False
-    return not _askable(leg, descriptor) or bool(leg.lookups(transfer.orphan_at))
+    return not askable(leg, descriptor) or bool(leg.lookups(transfer.orphan_at))
 
 
 def needs_aftercare(leg: Leg, descriptor: Descriptor, finding: Finding) -> bool:
     """A transfer reversed without the provider's own refusal is watched, where it can be asked about."""
-    if finding.proof is None or finding.verdict is not Verdict.REFUSED or not _askable(leg, descriptor):
+    if finding.proof is None or finding.verdict is not Verdict.REFUSED or not askable(leg, descriptor):
         return False
-    return finding.proof.reply.answer is Answer.CANCELLED or finding.proof.reply.code == "never_completed"
+    inferred = (
+        finding.proof.reply.answer in (Answer.CANCELLED, Answer.NOT_FOUND) or finding.proof.source is Source.PERSON
+    )
+    return inferred or finding.proof.reply.code == "never_completed"
 
 
 def explain(transfer: Transfer) -> str:
@@ -133,15 +105,23 @@ def explain(transfer: Transfer) -> str:
 
 def describe(descriptor: Descriptor) -> dict[str, str]:
     """The contract in words, situation → what the engine does: printed by `bridge providers`."""
+    absence = descriptor.absence
+    told = {
+        "not found": "proves nothing"
+        if absence is None
+        else f"proves absence {absence.after:g} s after the last request, seen {absence.times} times",
+        "cancel wished": "void at the provider" if descriptor.cancel is Cancel.YES else "hold",
+    }
+    replays = descriptor.same_id is SameId.REPLAY
+    if descriptor.phases != TWO_PHASES:
+        again = "; send the same id again when it is not found" if replays else "; never send it again"
+        return {"transfer unanswered": f"look up{again}; never conclude from silence", **told}
     return {
         "prepare unanswered": "retry the same id while it can still be completed, then hold until it has died"
-        if descriptor.same_id is SameId.REPLAY
+        if replays
         else "hold until it has died",
         "complete unanswered": "look up; complete again while time is left; never conclude from silence",
-        "not found": "proves nothing"
-        if descriptor.absence is None
-        else f"proves absence after {descriptor.absence.after:g} s, seen {descriptor.absence.times} times",
-        "cancel wished": "void at the provider" if descriptor.cancel is Cancel.YES else "hold",
+        **told,
     }
 
 
@@ -153,89 +133,29 @@ def _drive(
 ) -> NextStep:
     if leg.may_be_on_the_wire(now):
         return Rest(max(a.wire_until for a in leg.attempts if leg.answer_to(a) is None))
+    two = descriptor.phases == TWO_PHASES
     match leg.state:
         case LegState.PLANNED:
-            return Rest(queued_until) if now < queued_until else Send(Step.PREPARE)
+            return Rest(queued_until) if now < queued_until else Send(first_step(descriptor))
         case LegState.RESERVED:
-            return _finish(transfer, leg, descriptor, now) or _hold(leg, descriptor, schedule, now)
-        case LegState.SENT if leg.effective(Step.COMPLETE):
-            return _after_complete(transfer, leg, descriptor, schedule, now)
+            return two_phase.after_reserving(transfer, leg, descriptor, schedule, now)
         case LegState.SENT:
-            return _before_complete(transfer, leg, descriptor, schedule, now)
+            after_sending = two_phase.after_sending if two else one_phase.after_sending
+            return after_sending(transfer, leg, descriptor, schedule, now)
         case LegState.APPLIED | LegState.REFUSED:
             return _watch(leg, descriptor, schedule, now)
         case _ as unreachable:
             assert_never(unreachable)
 
 
-def _before_complete(transfer: Transfer, leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> NextStep:
-    """Only a prepare, or completes that provably never left: nothing has moved, and time is running out."""
-    if leg.step is not Step.PREPARE and reservation(transfer) is not None:
-        again = _finish(transfer, leg, descriptor, now) if leg.step is Step.COMPLETE else None
-        return again or _hold(leg, descriptor, schedule, now)
-    before = _complete_before(leg, descriptor)
-    answered_otherwise = any(
-        e.reply.answer in (Answer.RESERVED, Answer.CANCELLED, Answer.NOT_APPLIED) for e in leg.evidence
-    )
-    if (
-        descriptor.same_id is SameId.REPLAY
-        and transfer.cancel_requested_at is None
-        and not answered_otherwise
-        and len(leg.attempts) < PREPARES_AT_MOST
-        and _still_recognised(leg, descriptor, now)
-        and now < before
-    ):
-        return Send(Step.PREPARE, before)
-    return _hold(leg, descriptor, schedule, now)
-
-
-def _hold(leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> Rest:
-    """Wait until what was prepared has died; past that, only people or new evidence can help."""
-    dies = _dies_at(leg, descriptor)
-    return Rest(dies if now < dies else now + _longest_wait(schedule))
-
-
-def _after_complete(transfer: Transfer, leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> NextStep:
-    """A complete may have moved the money: only a look-up can tell; while it says "pending", finish it."""
-    last = leg.evidence[-1] if leg.evidence else None
-    if last is not None and last.reply.answer is Answer.IN_PROGRESS:
-        again = _finish(transfer, leg, descriptor, now)
-        if again is not None:
-            return again
-    return _poll(leg, descriptor, schedule, now)
-
-
-def _finish(transfer: Transfer, leg: Leg, descriptor: Descriptor, now: int) -> Send | None:
-    """Complete what is prepared, or void it if that was wished, while enough of the expiry is left."""
-    before = _complete_before(leg, descriptor)
-    if now >= before:
-        return None
-    if transfer.cancel_requested_at is not None:
-        return Send(Step.VOID, before) if descriptor.cancel is Cancel.YES and not leg.effective(Step.VOID) else None
-    completes = sum(1 for attempt in leg.attempts if attempt.step is Step.COMPLETE)
-    return Send(Step.COMPLETE, before) if completes < COMPLETES_AT_MOST else None
-
-
-def _poll(leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> NextStep:
-    if not _askable(leg, descriptor):
-        return Rest(now + _longest_wait(schedule))
-    since = leg.quiet_since(leg.attempts[-1]) if leg.attempts else 0
-    asked = leg.lookups(since)
-    marks = (since + int(mark * SECOND) for mark in accumulate(schedule.polls))
-    # By the time since the request, not by the number of questions: who asks in between delays nothing.
-    later = (mark for mark in marks if not asked or mark > asked[-1].at)
-    due = next(later, asked[-1].at + _longest_wait(schedule) if asked else now)
-    return Ask() if due <= now else Rest(due)
-
-
 def _watch(leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> NextStep:
     """A contradiction or a mismatch is for people; a slow question now and then keeps their file fresh."""
     asked = leg.lookups()
     since = asked[-1].at if asked else max((leg.quiet_since(attempt) for attempt in leg.attempts), default=now)
-    due = since + _longest_wait(schedule)
+    due = since + schedule.longest_wait
     if due > now:
         return Rest(due)
-    return Ask() if _askable(leg, descriptor) else Rest(now + _longest_wait(schedule))
+    return Ask() if askable(leg, descriptor) else Rest(now + schedule.longest_wait)
 
 
 def _aftercare(
@@ -257,47 +177,6 @@ def _aftercare(
     again = asked[-1].at + int(schedule.polls[min(unanswered, len(schedule.polls) - 1)] * SECOND) if asked else 0
     due = max(settled + marks[0], again)
     return Ask() if due <= now else Rest(due)
-
-
-def _never_completed(leg: Leg, descriptor: Descriptor) -> bool:
-    """Two-phase: no complete was ever committed as sent, or each one provably never left. A reference that
-    was final at our very first prepare is somebody else's story, or ours from before a restored backup."""
-    return descriptor.phases == TWO_PHASES and not leg.effective(Step.COMPLETE) and not collided(leg)
-
-
-def _still_recognised(leg: Leg, descriptor: Descriptor, now: int) -> bool:
-    """Whether the provider still knows a repeated id for one; past that it might execute it again (§0.9)."""
-    window = descriptor.dedupe_window
-    return window is None or now < leg.attempts[0].sent_at + int(window * SECOND)
-
-
-def _complete_before(leg: Leg, descriptor: Descriptor) -> int:
-    """The last instant for the bytes of a complete, counted from the first prepare: never too long."""
-    assert descriptor.expiry is not None
-    return leg.attempts[0].sent_at + int((descriptor.expiry - descriptor.complete_reserve) * SECOND)
-
-
-def _dies_at(leg: Leg, descriptor: Descriptor) -> int:
-    """When what was prepared has certainly been cancelled by the provider itself, margin included."""
-    assert descriptor.expiry is not None
-    quiet = max(leg.quiet_since(attempt) for attempt in leg.attempts)
-    return quiet + int((descriptor.expiry + descriptor.expiry_margin) * SECOND)
-
-
-def _askable(leg: Leg, descriptor: Descriptor) -> bool:
-    match descriptor.lookup_key:
-        case LookupKey.OWN:
-            return bool(leg.attempts)
-        case LookupKey.PROVIDER:
-            return leg.provider_reference is not None
-        case LookupKey.NONE:
-            return False
-        case _ as unreachable:
-            assert_never(unreachable)
-
-
-def _longest_wait(schedule: Schedule) -> int:
-    return int(schedule.polls[-1] * SECOND)
 
 
 def _proved(code: str, detail: str) -> Reply:

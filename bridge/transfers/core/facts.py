@@ -60,6 +60,10 @@ class Leg:
         """The answers to look-ups since an instant."""
         return tuple(e for e in self.evidence if e.source is Source.LOOKUP and e.at >= since)
 
+    def asides(self, code: str, since: int) -> tuple[Evidence, ...]:
+        """Kicks (`kicked`) or balances read (`balance`) since an instant."""
+        return tuple(e for e in self.evidence if e.source is Source.ASIDE and e.reply.code == code and e.at >= since)
+
     def _never_left(self, attempt: Attempt) -> bool:
         answer = self.answer_to(attempt)
         return answer is not None and answer.reply.answer is Answer.NOT_SENT
@@ -67,7 +71,11 @@ class Leg:
 
 @dataclass(frozen=True)
 class Transfer:
-    """One movement of `amount` for one player between the wallet and a provider, with its legs."""
+    """One movement of `amount` for one player between the wallet and a provider, with its legs.
+
+    `arrived` and `written_off` are set where a transfer ended in part: of the whole so much arrived, and so
+    much of that is borne by the house. `sweep`: the amount asked for was "all that is there".
+    """
 
     id: str
     operator_id: int
@@ -87,11 +95,21 @@ class Transfer:
     reason_code: str | None = None
     failures: int = 0
     lease_owner: str | None = None
+    sweep: bool = False
+    dust: int | None = None
+    arrived: int | None = None
+    written_off: int | None = None
+    rewound_at: int | None = None
+
+    @property
+    def tries(self) -> tuple[Leg, ...]:
+        """The legs at the provider that carry the transfer out, oldest first; a sweep may need a second."""
+        return tuple(leg for leg in self.legs if leg.holder != WALLET and leg.undoes is None)
 
     @property
     def outside(self) -> Leg:
-        """The leg at the provider: the one whose effect has to be proved."""
-        return next(leg for leg in self.legs if leg.holder != WALLET and leg.undoes is None)
+        """The leg at the provider whose effect has to be proved: the newest try."""
+        return self.tries[-1]
 
     @property
     def inside(self) -> Leg:
@@ -99,6 +117,45 @@ class Transfer:
         return next(leg for leg in self.legs if leg.holder == WALLET and leg.undoes is None)
 
     @property
-    def given_back(self) -> bool:
-        """Whether an undo of the inside leg was applied."""
-        return any(leg.undoes == self.inside.ordinal and leg.state is LegState.APPLIED for leg in self.legs)
+    def take_backs(self) -> tuple[Leg, ...]:
+        """The legs that take the amount out of the game again, each by a decision of people, oldest first."""
+        return tuple(leg for leg in self.legs if leg.holder != WALLET and leg.undoes is not None)
+
+    @property
+    def driven(self) -> Leg:
+        """The leg on which work goes on: what people decided to take back, else the newest try."""
+        return self.take_backs[-1] if self.take_backs else self.outside
+
+    @property
+    def decisions(self) -> tuple[Evidence, ...]:
+        """What people have decided, oldest first."""
+        made = (piece for leg in self.tries for piece in leg.evidence if piece.source is Source.PERSON)
+        return tuple(sorted(made, key=lambda piece: piece.watermark or 0))
+
+    @property
+    def decision(self) -> Evidence | None:
+        """The newest decision of people, if there is one."""
+        return self.decisions[-1] if self.decisions else None
+
+    @property
+    def wallet_net(self) -> int:
+        """What this transfer has done to the player's wallet so far, in minor units: applied wallet legs."""
+        applied = (leg for leg in self.legs if leg.holder == WALLET and leg.state is LegState.APPLIED)
+        return sum(leg.amount if leg.side is Side.CREDIT else -leg.amount for leg in applied)
+
+    @property
+    def given(self) -> int:
+        """What the wallet was given of the amount: back (in), or as the destination (out); minor units."""
+        return self.wallet_net + (self.amount if self.direction is Direction.IN else 0)
+
+    def cancels(self, leg: Leg) -> bool:
+        """Whether somebody wishes this leg cancelled; what people ordered to be taken back is carried out."""
+        return self.cancel_requested_at is not None and leg.undoes is None
+
+    def leg(self, ordinal: int) -> Leg:
+        """The leg with this number."""
+        return next(leg for leg in self.legs if leg.ordinal == ordinal)
+
+    def may_be_on_the_wire(self, now: int) -> bool:
+        """Whether bytes of any money request could still be travelling from us."""
+        return any(leg.may_be_on_the_wire(now) for leg in self.legs)

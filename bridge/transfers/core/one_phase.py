@@ -1,0 +1,56 @@
+"""The timeout contract of a provider with one request: after an unknown answer, look up; repeat the same id only
+where the provider replays it and has just said that it does not know it; void where that was wished."""
+
+from __future__ import annotations
+
+from bridge.evidence import Answer, Evidence, Source, Step
+from bridge.ports import Cancel, Descriptor, SameId
+from bridge.transfers.core.facts import Leg, Transfer
+from bridge.transfers.core.steps import NextStep, Schedule, Send, poll, still_recognised
+from statemachines import TransferState
+
+TRANSFERS_AT_MOST = 3  # a provider that has lost three requests is not going to be helped by a fourth
+VOIDS_AT_MOST = 3
+
+
+def after_sending(transfer: Transfer, leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> NextStep:
+    """A request was sent, nothing of it is on the wire any more, and its outcome is not proved."""
+    if transfer.cancels(leg) and descriptor.cancel is Cancel.YES:
+        return _void(leg, descriptor, schedule, now)
+    if _may_repeat(transfer, leg, descriptor, now):
+        return Send(Step.TRANSFER, transfer.orphan_at if transfer.state is TransferState.PENDING else None)
+    return poll(leg, descriptor, schedule, now)
+
+
+def _void(leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> NextStep:
+    """A cancel is wished: the first void at once, another when the provider says that none reached it."""
+    voids = [attempt for attempt in leg.attempts if attempt.step is Step.VOID]
+    if not voids or (len(voids) < VOIDS_AT_MOST and _says(_newest_question(leg), Answer.NOT_FOUND, Answer.IN_PROGRESS)):
+        return Send(Step.VOID)
+    return poll(leg, descriptor, schedule, now)
+
+
+def _may_repeat(transfer: Transfer, leg: Leg, descriptor: Descriptor, now: int) -> bool:
+    """The provider has just said that it does not know the id, and would not execute it twice if it did.
+
+    A transfer whose patience is spent is not begun again; what people ordered to be taken back is.
+    """
+    if leg.undoes is None and (transfer.state is not TransferState.PENDING or now >= transfer.orphan_at):
+        return False
+    return (
+        descriptor.same_id is SameId.REPLAY
+        and _says(_newest_question(leg), Answer.NOT_FOUND)
+        and len(leg.attempts) < TRANSFERS_AT_MOST
+        and still_recognised(leg, descriptor, now)
+    )
+
+
+def _newest_question(leg: Leg) -> Evidence | None:
+    """The answer to the newest look-up, if it came after the last request had ended."""
+    asked = leg.lookups(leg.quiet_since(leg.attempts[-1]))
+    told = [piece for piece in leg.evidence if piece.source in (Source.LOOKUP, Source.CALLBACK)]
+    return asked[-1] if asked and told[-1] is asked[-1] else None
+
+
+def _says(piece: Evidence | None, *answers: Answer) -> bool:
+    return piece is not None and piece.reply.answer in answers

@@ -1,0 +1,239 @@
+"""What is proof, and what all the evidence about one leg at a provider says together.
+
+This is decided here and nowhere else (design §5, protocols.md §5). A timeout, a 5xx, garbage, a failed
+look-up, "not found" too early or too late, "insufficient" on a second attempt: none of these is in the
+lists below, so none of them moves anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bridge.evidence import Answer, Evidence, Reply, Source, Step
+from bridge.ports import SECOND, Descriptor
+from bridge.transfers.core.facts import Leg, Transfer
+
+TWO_PHASES = 2
+
+
+class Verdict(StrEnum):
+    """What all the evidence about a leg at a provider says together."""
+
+    OPEN = "open"
+    APPLIED = "applied"
+    REFUSED = "refused"
+    CONTRADICTED = "contradicted"  # proofs of both
+    MISMATCHED = "mismatched"  # a proof about this reference with another amount, currency, player or side
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A verdict, and the piece of evidence that decided it (the newest of its kind).
+
+    `arrived`: of an applied leg only so much (minor units), None for all of it; `written_off`: so much of it
+    is borne by the house. `taken_back`: applied first and cancelled afterwards, by the provider's own count.
+    """
+
+    verdict: Verdict
+    proof: Evidence | None = None
+    arrived: int | None = None
+    written_off: int | None = None
+    taken_back: bool = False
+
+
+def judge(transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Evidence, ...] | None = None) -> Finding:
+    """What is proved about a leg by the set of its evidence (or of `pieces` of it), in whatever order it came."""
+    told = _Told(transfer, leg, descriptor, leg.evidence if pieces is None else pieces)
+    applied, refused = told.effects(), told.refusals()
+    mismatched = [piece for piece in told.pieces if told.is_mismatch(piece.reply)]
+    if mismatched:
+        return Finding(Verdict.MISMATCHED, _newest(mismatched))
+    if len({piece.reply.amount for piece in applied}) > 1:
+        return Finding(Verdict.CONTRADICTED, _newest(applied))
+    if applied and refused:
+        if _cancelled_after(applied, refused):
+            return Finding(Verdict.REFUSED, _newest(refused), taken_back=True)
+        return Finding(Verdict.CONTRADICTED, _newest([*applied, *refused]))
+    if applied:
+        proof = _newest(applied)
+        return Finding(Verdict.APPLIED, proof, arrived=None if proof.reply.amount == leg.amount else proof.reply.amount)
+    if refused:
+        return Finding(Verdict.REFUSED, _newest(refused))
+    return Finding(Verdict.OPEN)
+
+
+def reservation(transfer: Transfer) -> Evidence | None:
+    """The answer by which the provider prepared exactly what was intended, if there is one.
+
+    A prepared half with another amount moves nothing and is never completed: it dies by itself.
+    """
+    leg = transfer.driven
+    for piece in reversed(leg.evidence):
+        reply = piece.reply
+        if reply.answer is Answer.RESERVED and reply.reference == leg.reference and reply.provider_reference:
+            return piece if _equals_intent(transfer, leg, reply) else None
+    return None
+
+
+def collided(leg: Leg) -> bool:
+    """Whether the very first prepare that left was told that its reference is already final: somebody else's,
+    or ours from before a restored backup. Then nothing may be concluded from silence (C-10)."""
+    return any(_says_reference_is_final(e) and e.attempt == _first_prepare(leg) for e in leg.evidence)
+
+
+def _first_prepare(leg: Leg) -> int:
+    """The number of the first attempt of which a byte may have left; 0 if there is none."""
+    left = leg.effective(Step.PREPARE)
+    return left[0].number if left else 0
+
+
+def _says_reference_is_final(piece: Evidence) -> bool:
+    return piece.source is Source.CALL and piece.step is Step.PREPARE and piece.reply.answer is Answer.CANCELLED
+
+
+def _cancelled_after(applied: list[Evidence], refused: list[Evidence]) -> bool:
+    """Whether the provider counts every refusal as a cancel later than everything that it said was applied."""
+    executed, undone = ([piece.reply.sequence for piece in pieces] for pieces in (applied, refused))
+    if None in executed or None in undone or any(e.reply.answer is not Answer.CANCELLED for e in refused):
+        return False
+    return min(n for n in undone if n is not None) > max(n for n in executed if n is not None)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Pieces of evidence about one leg, and what may be believed of them."""
+
+    transfer: Transfer
+    leg: Leg
+    descriptor: Descriptor
+    pieces: tuple[Evidence, ...]
+
+    def effects(self) -> list[Evidence]:
+        """The proofs that the effect is there, whole, or in part where the provider may do that."""
+        return [
+            piece
+            for piece in self.pieces
+            if piece.reply.answer is Answer.APPLIED
+            and self._concerns(piece.reply)
+            and (_equals_intent(self.transfer, self.leg, piece.reply) or self._is_partial(piece.reply))
+        ]
+
+    def refusals(self) -> list[Evidence]:
+        """The proofs that the effect is not there and will not be."""
+        proofs = [e for e in self.pieces if e.source is Source.CONTRACT and e.reply.answer is Answer.NOT_APPLIED]
+        proofs += [e for e in self.pieces if self._says_it_is_off(e) or self._is_inferred_cancel(e)]
+        proofs += self._refused_on_every_attempt()
+        proofs += self._repeated_negative_lookups()
+        proofs += self._proved_absence()
+        return proofs
+
+    def is_mismatch(self, reply: Reply) -> bool:
+        """A verdict about our reference whose amount, currency, player or side is told and is another."""
+        if reply.answer not in (Answer.APPLIED, Answer.CANCELLED) or not self._concerns(reply):
+            return False
+        told = (reply.amount, reply.currency, reply.player, reply.side)
+        meant = (self.leg.amount, self.transfer.currency, self.transfer.player, self.leg.side.value)
+        if reply.reference is None or self._is_partial(reply):
+            return False
+        return any(t is not None and t != m for t, m in zip(told, meant, strict=True))
+
+    def _is_partial(self, reply: Reply) -> bool:
+        if not self.descriptor.partial or reply.answer is not Answer.APPLIED or reply.amount is None:
+            return False
+        told = (reply.reference, reply.currency, reply.player, reply.side)
+        meant = (self.leg.reference, self.transfer.currency, self.transfer.player, self.leg.side.value)
+        return told == meant and 0 < reply.amount < self.leg.amount
+
+    def _says_it_is_off(self, piece: Evidence) -> bool:
+        """The provider's own statement, to us or by callback, that it took the transfer back or never will do it.
+
+        A refusal of a later attempt is not among them: it speaks of its own attempt alone.
+        """
+        if not self._concerns(piece.reply) or not _equals_intent(self.transfer, self.leg, piece.reply):
+            return False
+        cancelled = piece.reply.answer is Answer.CANCELLED
+        if piece.source is Source.CALLBACK:
+            return cancelled
+        if piece.source is not Source.CALL:
+            return False
+        if piece.step is Step.VOID:
+            return cancelled or (self._one_phase and piece.reply.answer is Answer.NOT_APPLIED)
+        return cancelled and piece.step is Step.TRANSFER
+
+    def _is_inferred_cancel(self, piece: Evidence) -> bool:
+        """protocols.md §1.1, inference (a): a repeated prepare that finds its reference final can only find it
+        cancelled, when nobody ever sent the complete that needs the provider's id."""
+        repeated = _says_reference_is_final(piece) and piece.attempt > _first_prepare(self.leg)
+        return repeated and not self.leg.effective(Step.COMPLETE) and not collided(self.leg)
+
+    def _refused_on_every_attempt(self) -> list[Evidence]:
+        """A refusal proves only that its own attempt did nothing; so each attempt must be accounted for, and
+        an attempt-sensitive code ("insufficient") counts only when nothing had left before it."""
+        refusals: list[Evidence] = []
+        for attempt in self.leg.attempts:
+            answer = self.leg.answer_to(attempt)
+            if answer is None or answer.reply.answer not in (Answer.NOT_SENT, Answer.NOT_APPLIED):
+                return []
+            if answer.reply.answer is Answer.NOT_APPLIED:
+                if answer.reply.attempt_sensitive and refusals:
+                    return []
+                refusals.append(answer)
+        return [piece for piece in refusals if piece in self.pieces]
+
+    def _repeated_negative_lookups(self) -> list[Evidence]:
+        """Some providers say FAIL first and execute or roll back later: only old and repeated ones count."""
+        if not self.leg.attempts:
+            return []
+        settled = self.leg.attempts[-1].sent_at + int(self.descriptor.fail_final_after * SECOND)
+        negative = [
+            piece
+            for piece in self._lookups(settled)
+            if piece.reply.answer in (Answer.CANCELLED, Answer.NOT_APPLIED)
+            and self._concerns(piece.reply)
+            and _equals_intent(self.transfer, self.leg, piece.reply)
+        ]
+        return negative if len(negative) >= self.descriptor.fail_final_times else []
+
+    def _proved_absence(self) -> list[Evidence]:
+        """The answer "not found" proves absence only by the rule, and only while the provider still remembers;
+        of a database that was rewound, nobody knows what was sent before that."""
+        rule = self.descriptor.absence
+        if rule is None or not self.leg.attempts:
+            return []
+        quiet = max(self.leg.quiet_since(attempt) for attempt in self.leg.attempts)
+        begins = max(quiet, self.transfer.rewound_at or 0) + int(rule.after * SECOND)
+        retention = self.descriptor.lookup_retention
+        ends = None if retention is None else self.leg.attempts[0].sent_at + int(retention * SECOND)
+        spaced: list[Evidence] = []
+        for piece in sorted(self._lookups(begins), key=lambda each: each.at):
+            if piece.reply.answer is not Answer.NOT_FOUND or (ends is not None and piece.at > ends):
+                continue
+            if not spaced or piece.at - spaced[-1].at >= int(rule.apart * SECOND):
+                spaced.append(piece)
+        return spaced if len(spaced) >= rule.times else []
+
+    def _lookups(self, since: int) -> tuple[Evidence, ...]:
+        return tuple(e for e in self.pieces if e.source is Source.LOOKUP and e.at >= since)
+
+    def _concerns(self, reply: Reply) -> bool:
+        """Whether an answer is about this leg at all: one about another reference or id is ignored (C-16)."""
+        if reply.reference is not None and reply.reference != self.leg.reference:
+            return False
+        known, told = self.leg.provider_reference, reply.provider_reference
+        return self._one_phase or told is None or known is None or told == known
+
+    @property
+    def _one_phase(self) -> bool:
+        return self.descriptor.phases != TWO_PHASES
+
+
+def _equals_intent(transfer: Transfer, leg: Leg, reply: Reply) -> bool:
+    """Whether everything is told and is exactly what was intended; what is not told proves nothing."""
+    told = (reply.reference, reply.amount, reply.currency, reply.player, reply.side)
+    return told == (leg.reference, leg.amount, transfer.currency, transfer.player, leg.side.value)
+
+
+def _newest(pieces: list[Evidence]) -> Evidence:
+    """By when it was observed, so that the order of arrival does not matter."""
+    return max(pieces, key=lambda piece: (piece.at, piece.id))

@@ -1,0 +1,30 @@
+"""How much of what a player has at a provider can be moved: the largest amount that can be told to it exactly."""
+
+from __future__ import annotations
+
+from bridge.evidence import Answer, Reply
+from bridge.ports import Effect, Window
+from bridge.runtime import Runtime
+from bridge.transfers.core.sweep import BALANCE
+
+
+def measure(runtime: Runtime, provider: str, effect: Effect, window: Window) -> Reply:
+    """Read the balance: `balance` is what is there, `amount` what of it can move, both in minor units.
+
+    The code is `balance` only when both are told; any other says why there is none.
+    """
+    told = runtime.providers[provider].balance(effect.player, effect.currency, window)
+    if isinstance(told, Reply):
+        return told
+    amount = movable(runtime, provider, told.amount, effect.currency)
+    return Reply(
+        Answer.UNKNOWN, code=BALANCE, amount=amount, balance=told.amount, currency=effect.currency, player=effect.player
+    )
+
+
+def movable(runtime: Runtime, provider: str, balance: int, currency: str) -> int:
+    """The largest part of a balance that converts exactly, in minor units; 0 where nothing does."""
+    adapter = runtime.providers[provider]
+    surplus = runtime.currencies.exponent(currency) - adapter.descriptor.places[currency]
+    amount = balance - balance % 10 ** max(0, surplus)
+    return amount if amount > 0 and adapter.refuses(amount, currency) is None else 0
