@@ -120,7 +120,7 @@ class LaneUnresolved(Conflict):
 
 
 class Stale(Conflict):
-    """The transfer changed since it was looked at: look again, then decide."""
+    """It changed since it was looked at: look again, then decide."""
 
     code = "stale"
 
@@ -161,4 +161,13 @@ def insufficient_funds() -> Declined:
         "The wallet does not hold this amount.",
         code="insufficient_funds",
         fields={"amount": "exceeds the wallet's balance"},
+    )
+
+
+def nothing_to_move() -> Declined:
+    """A sweep found nothing that could be moved."""
+    return Declined(
+        "The player has nothing there that can be moved.",
+        code="nothing_to_move",
+        fields={"amount": "is all that is there, and that is nothing"},
     )

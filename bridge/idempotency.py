@@ -19,7 +19,7 @@ from bridge.errors import Declined, KeyReused
 _key: Table = models.metadata.tables["idempotency_key"]
 
 
-TRANSFER, CANCEL = "transfer", "cancel"
+TRANSFER, CANCEL, RECALL = "transfer", "cancel", "recall"
 """The operations whose keys stand for a transfer; the cashier's have names of their own."""
 
 

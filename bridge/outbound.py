@@ -287,6 +287,7 @@ class Outbound:
         *,
         window: Window,
         headers: Mapping[str, str],
+        json: str | None = None,
         params: Mapping[str, str] | None = None,
     ) -> Exchange:
         """Like :meth:`send`, for questions (look-ups, balances, tokens) and never for money: a question of
@@ -298,7 +299,7 @@ class Outbound:
             return not exchange.sent and self._clock.monotonic() + PAUSE_SECONDS < closes
 
         twice = _repeating(ask_again, stop_after_attempt(2), self._clock)
-        return twice(self.send, method, path, window=window, headers=headers, params=params)
+        return twice(self.send, method, path, window=window, headers=headers, json=json, params=params)
 
     def close(self) -> None:
         """Close the idle connections."""

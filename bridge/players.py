@@ -51,12 +51,12 @@ def register(runtime: Runtime, operator_id: int, player_id: str, currencies: Seq
             exponent = runtime.currencies.exponent(currency)
             db.insert_if_absent(connection, _denomination, {"currency": currency, "exponent": exponent})
             ledger.open_account(connection, operator_id, ledger.wallet(player_id), currency, player_id)
-        return _currencies(connection, operator_id, player_id), new
+        return wallets_of(connection, operator_id, player_id), new
 
 
 def missing(connection: Connection, operator_id: int, player_id: str, currency: str) -> dict[str, str]:
     """What is wrong with (player, currency), field → why; empty when there is such a wallet."""
-    held = _currencies(connection, operator_id, player_id)
+    held = wallets_of(connection, operator_id, player_id)
     if not held:
         return {"player_id": "is not a player of this operator"}
     return {} if currency in held else {"currency": "is not one of the player's wallets"}
@@ -70,7 +70,7 @@ def operator_name(connection: Connection, operator_id: int) -> str | None:
 def funds(runtime: Runtime, operator_id: int, player_id: str, as_of: int | None = None) -> list[Funds]:
     """A player's money, wherever it is, now or as of an instant (microseconds). Raises NotFound."""
     with db.reading(runtime.engine) as connection:
-        currencies = _currencies(connection, operator_id, player_id)
+        currencies = wallets_of(connection, operator_id, player_id)
         if not currencies:
             raise NotFound("There is no such player.")
         sums = ledger.player_sums(connection, operator_id, player_id, as_of)
@@ -94,7 +94,8 @@ def _by_provider(sums: dict[tuple[str, str], int], prefix: str, currency: str) -
     }
 
 
-def _currencies(connection: Connection, operator_id: int, player_id: str) -> list[str]:
+def wallets_of(connection: Connection, operator_id: int, player_id: str) -> list[str]:
+    """The currencies in which a player has a wallet; none for somebody who is no player of the operator."""
     query = select(_account.c.currency).where(
         _account.c.operator_id == operator_id, _account.c.account == ledger.wallet(player_id)
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from flask import Response
 from flask_openapi.blueprint import APIBlueprint
 
-from bridge import players
-from bridge.api import cash
+from bridge import idempotency, players
+from bridge.api import cash, recalling, waiting
 from bridge.api.answers import document, replies, views
 from bridge.api.intake import instants
 from bridge.api.intake.admission import Call, admits
-from bridge.api.intake.wishes import CashBody, FundsQuery, KeyHeader, PlayerBody, PlayerPath
+from bridge.api.intake.wishes import CashBody, EmptyBody, FundsQuery, KeyHeader, PlayerBody, PlayerPath, TransferHeader
 from bridge.cashier import DEPOSIT, WITHDRAWAL, CashWish
+from bridge.idempotency import Key
 from bridge.keys import Scope
 
 room = APIBlueprint(
@@ -54,3 +55,21 @@ def withdraw(call: Call, path: PlayerPath, header: KeyHeader, body: CashBody) ->
     """Money leaves the casino: out of the player's wallet, once per key; a wallet without it is a lasting refusal."""
     wish = CashWish(path.player_id, body.amount, body.currency)
     return cash.move(call.runtime, call.operator_id, WITHDRAWAL, header.idempotency_key, wish)
+
+
+@room.post(
+    "/<player_id>/recall",
+    request_body=document.OPTIONAL_OBJECT,
+    responses=document.answers(
+        {200: views.RecallView, 202: views.RecallView},
+        (*document.MONEY, 404),
+        "Idempotent-Replayed",
+        "Preference-Applied",
+    ),
+)
+@admits(Scope.TRANSFERS)
+def recall_player(call: Call, path: PlayerPath, header: TransferHeader, body: EmptyBody) -> Response:  # noqa: ARG001
+    """Everything home: one sweep out of each provider and currency; 200 when all have ended, 202 before that."""
+    preference = waiting.preferred(header.prefer, call.runtime.config.web.wait_seconds)
+    key = Key(call.operator_id, idempotency.RECALL, header.idempotency_key)
+    return recalling.call_home(call.runtime, key, path.player_id, preference)

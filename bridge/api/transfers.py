@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from flask import Response
 from flask_openapi.blueprint import APIBlueprint
-from flask_openapi.models.request_body import RequestBody
 
 from bridge import idempotency
 from bridge.api import cancelling, placing, waiting
 from bridge.api.answers import document, history, replies, views
 from bridge.api.intake.admission import Call, admits
 from bridge.api.intake.wishes import (
-    CancelBody,
+    EmptyBody,
     KeyHeader,
     PageQuery,
     TransferBody,
@@ -28,9 +27,6 @@ room = APIBlueprint(
     "transfers", __name__, url_prefix="/v1/transfers", abp_tags=[document.TRANSFERS], abp_security=document.BEARER
 )
 
-_OPTIONAL_OBJECT = RequestBody.model_validate(
-    {"content": {"application/json": {"schema": {"type": "object", "additionalProperties": False}}}, "required": False}
-)
 _SAID = ("Location", "Idempotent-Replayed", "Preference-Applied")
 
 
@@ -78,13 +74,13 @@ def show_history(call: Call, path: TransferPath) -> Response:
 
 @room.post(
     "/<transfer_id>/cancel",
-    request_body=_OPTIONAL_OBJECT,
+    request_body=document.OPTIONAL_OBJECT,
     responses=document.answers(
         {200: views.TransferView, 202: views.TransferView}, (*document.MONEY, 404), "Idempotent-Replayed"
     ),
 )
 @admits(Scope.TRANSFERS)
-def cancel_transfer(call: Call, path: TransferPath, header: KeyHeader, body: CancelBody) -> Response:
+def cancel_transfer(call: Call, path: TransferPath, header: KeyHeader, body: EmptyBody) -> Response:
     """Wish a transfer cancelled: 200 when it is reversed now, 202 when the wish is stored, 409 when it has ended."""
     key = Key(call.operator_id, idempotency.CANCEL, header.idempotency_key)
     return cancelling.cancel(call.runtime, key, path.transfer_id, body.model_dump())

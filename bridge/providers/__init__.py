@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bridge.config import ProviderSection, QTechSection
+from bridge.config import GenericSection, ProviderSection, QTechSection
 from bridge.money import Currencies
 from bridge.outbound import Outbound
 from bridge.ports import Provider
+from bridge.providers.generic import Generic
 from bridge.providers.qtech import QTech
 from bridge.runtime import Clock
 
@@ -16,5 +17,7 @@ def build(name: str, settings: ProviderSection, currencies: Currencies, clock: C
     match settings:
         case QTechSection():
             return QTech(name, settings, outbound, currencies, clock)
+        case GenericSection():
+            return Generic(name, settings, outbound, currencies, clock)
         case _:
             raise ValueError(f"providers.{name}: there is no protocol {settings.protocol!r}")

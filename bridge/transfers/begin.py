@@ -11,20 +11,29 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select
 
 from bridge import breaker, db, idempotency, ledger, players
-from bridge.errors import Invalid, LaneUnresolved, Unavailable, insufficient_funds
+from bridge.errors import Declined, Invalid, LaneUnresolved, Unavailable, insufficient_funds, nothing_to_move
 from bridge.idempotency import Key, Stored
 from bridge.money import AmountRefused, UnknownCurrency
-from bridge.ports import SECOND, WALLET, Direction, LanePolicy, Side
+from bridge.ports import SECOND, WALLET, Direction, LanePolicy, Side, Window
 from bridge.runtime import Runtime
 from bridge.transfers import resolve, rows
 from bridge.transfers.advance import Claim, Outcome, order_for, rest
 from bridge.transfers.core import contract, steps
 from bridge.transfers.core.draft import Draft, Move, apply_wallet, reference
 from bridge.transfers.core.facts import Leg, Transfer
+from bridge.transfers.core.steps import TryAgain
+from bridge.transfers.core.sweep import BALANCE
+from bridge.transfers.measure import measure
 from bridge.transfers.write import write
 from statemachines import LegState, TransferState
 
 FIRST_EPOCH = 1
+
+MAX = "max"
+"""The amount of a sweep: all that the player has at the provider and that can be moved."""
+
+BALANCE_AGAIN_SECONDS = 2
+"""When a client may try again whose sweep began with a balance that could not be read."""
 
 LANE_WAIT_AT_MOST = 60
 """Seconds that a client is told to wait for an unresolved transfer of the same player."""
@@ -32,7 +41,7 @@ LANE_WAIT_AT_MOST = 60
 
 @dataclass(frozen=True)
 class Wish:
-    """What the client asked for, in its own words; the amount is a decimal string."""
+    """What the client asked for, in its own words; the amount is a decimal string, or MAX."""
 
     player_id: str
     provider: str
@@ -55,30 +64,54 @@ def begin(runtime: Runtime, operator_id: int, key_text: str, wish: Wish, *, queu
 
     `queued` leaves the first request to the resolver. Raises Invalid (nothing is stored, the key stays
     free), KeyReused, LaneUnresolved and Unavailable (the same key may try again); a wallet that does not
-    hold the amount is a refusal that stays with the key for ever (`stored.status` 422).
+    hold the amount, or a sweep that finds nothing, is a refusal that stays with the key for ever
+    (`stored.status` 422).
     """
     key = Key(operator_id, idempotency.TRANSFER, key_text)
+    if wish.amount == MAX:
+        return _begin_sweep(runtime, key, wish, queued=queued)
     try:
         return _begin(runtime, key, wish, queued=queued)
     except LaneUnresolved:
         # An earlier transfer on this lane is not proved: ask about it once, then let the policy speak.
         _resolve_lane(runtime, operator_id, wish)
     except ledger.FloorReached:
-        return _pin_refusal(runtime, key, wish)
+        return _pin(runtime, key, wish, insufficient_funds())
     try:
         return _begin(runtime, key, wish, queued=queued)
     except ledger.FloorReached:
-        return _pin_refusal(runtime, key, wish)
+        return _pin(runtime, key, wish, insufficient_funds())
 
 
-def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Begun:
+def _begin_sweep(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Begun:
+    """Read what is there, with no transaction open, then begin with exactly that; what moves in between is
+    refused by the provider and tried again (core/sweep.py)."""
+    with db.reading(runtime.engine) as connection:
+        stored = idempotency.find(connection, key, asdict(wish))
+        if stored is not None:
+            return Begun(stored.subject_id, stored=stored)
+        _check(connection, runtime, key.operator_id, wish)
+    adapter = runtime.providers[wish.provider]
+    end = runtime.clock.monotonic() + adapter.descriptor.lookup_deadline
+    told = measure(runtime, wish.provider, wish.player_id, wish.currency, Window(not_after=end, deadline=end))
+    if told.code != BALANCE or told.balance is None or told.amount is None:
+        detail = f"{wish.provider} does not say what the player has there"
+        raise Unavailable(detail, code="balance_unknown", after_seconds=BALANCE_AGAIN_SECONDS)
+    if told.amount == 0:
+        return _pin(runtime, key, wish, nothing_to_move())
+    sweep = TryAgain(told.amount, told.balance - told.amount)
+    return _begin(runtime, key, wish, queued=queued, sweep=sweep)
+
+
+def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool, sweep: TryAgain | None = None) -> Begun:
     with db.writing(runtime.engine) as connection:
         now = runtime.clock.now()
         transfer_id = runtime.ids.new("tr")
         stored = idempotency.take(connection, key, asdict(wish), transfer_id, now)
         if stored is not None:
             return Begun(stored.subject_id, stored=stored)
-        amount = _check(connection, runtime, key.operator_id, wish)
+        asked = _check(connection, runtime, key.operator_id, wish)
+        amount = asked if sweep is None else sweep.amount
         open_until = breaker.open_until(connection, wish.provider, now)
         direction = Direction(wish.direction)
         if direction is Direction.IN and open_until:
@@ -87,6 +120,8 @@ def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Begun:
                 f"{wish.provider} answers too little at present", code="provider_unavailable", after_seconds=wait
             )
         transfer = _intended(runtime, key.operator_id, transfer_id, direction, amount, wish, now)
+        if sweep is not None:
+            transfer = replace(transfer, sweep=True, dust=sweep.dust)
         outcome = _commit(connection, runtime, transfer, key.text, now, queued=queued or bool(open_until))
         if direction is Direction.IN:
             # After the wallet row is locked by its posting, so two at the same instant see each other.
@@ -95,7 +130,7 @@ def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Begun:
 
 
 def _check(connection: Connection, runtime: Runtime, operator_id: int, wish: Wish) -> int:
-    """The amount in minor units; raises Invalid naming each field that does not fit."""
+    """The amount in minor units (0: all that is there); raises Invalid naming each field that does not fit."""
     wrong: dict[str, str] = {}
     if wish.direction not in set(Direction):
         wrong["direction"] = 'must be "in" or "out"'
@@ -105,14 +140,17 @@ def _check(connection: Connection, runtime: Runtime, operator_id: int, wish: Wis
     elif wish.currency not in policy.currencies:
         wrong["currency"] = f"does not move at {wish.provider}"
     amount = 0
+    everything = wish.amount == MAX
+    if everything and wish.direction != Direction.OUT:
+        wrong["amount"] = '"max" takes all out of a game: direction must be "out"'
     try:
-        amount = runtime.currencies.parse(wish.amount, wish.currency)
+        amount = 0 if everything else runtime.currencies.parse(wish.amount, wish.currency)
     except UnknownCurrency as unknown:
         wrong["currency"] = str(unknown)
     except AmountRefused as refused:
         wrong["amount"] = str(refused)
     if not wrong:
-        inexact = runtime.providers[wish.provider].refuses(amount, wish.currency)
+        inexact = None if everything else runtime.providers[wish.provider].refuses(amount, wish.currency)
         if inexact is not None:
             wrong["amount"] = inexact
         longest = runtime.providers[wish.provider].descriptor.longest_player_id
@@ -197,6 +235,8 @@ def _columns(transfer: Transfer, key_text: str) -> Mapping[str, object]:
         "updated_at": transfer.created_at,
         "orphan_at": transfer.orphan_at,
         "lease_epoch": transfer.lease_epoch,
+        "sweep": transfer.sweep or None,
+        "dust": transfer.dust,
     }
 
 
@@ -235,6 +275,6 @@ def _resolve_lane(runtime: Runtime, operator_id: int, wish: Wish) -> None:
         resolve.refresh(runtime, other.id, until)
 
 
-def _pin_refusal(runtime: Runtime, key: Key, wish: Wish) -> Begun:
-    stored = idempotency.pin(runtime.engine, key, asdict(wish), insufficient_funds(), runtime.clock.now())
+def _pin(runtime: Runtime, key: Key, wish: Wish, refusal: Declined) -> Begun:
+    stored = idempotency.pin(runtime.engine, key, asdict(wish), refusal, runtime.clock.now())
     return Begun(stored.subject_id, stored=stored)

@@ -37,7 +37,10 @@ def perform(runtime: Runtime, order: Order) -> Fact:
     elif order.question is Question.KICK:
         source, reply = Source.ASIDE, provider.kick(order.effect.player, order.window)
     elif order.question is Question.BALANCE:
-        source, reply = Source.ASIDE, measure(runtime, order.provider, order.effect, order.window)
+        source, reply = (
+            Source.ASIDE,
+            measure(runtime, order.provider, order.effect.player, order.effect.currency, order.window),
+        )
     else:
         source, reply = Source.LOOKUP, provider.look_up(order.effect, order.window)
     _log.info(

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from bridge.evidence import Answer, Reply
-from bridge.ports import Effect, Window
+from bridge.ports import Window
 from bridge.runtime import Runtime
 from bridge.transfers.core.sweep import BALANCE
 
 
-def measure(runtime: Runtime, provider: str, effect: Effect, window: Window) -> Reply:
+def measure(runtime: Runtime, provider: str, player: str, currency: str, window: Window) -> Reply:
     """Read the balance: `balance` is what is there, `amount` what of it can move, both in minor units.
 
     The code is `balance` only when both are told; any other says why there is none.
     """
-    told = runtime.providers[provider].balance(effect.player, effect.currency, window)
+    told = runtime.providers[provider].balance(player, currency, window)
     if isinstance(told, Reply):
         return told
-    amount = movable(runtime, provider, told.amount, effect.currency)
-    return Reply(
-        Answer.UNKNOWN, code=BALANCE, amount=amount, balance=told.amount, currency=effect.currency, player=effect.player
-    )
+    amount = movable(runtime, provider, told.amount, currency)
+    return Reply(Answer.UNKNOWN, code=BALANCE, amount=amount, balance=told.amount, currency=currency, player=player)
 
 
 def movable(runtime: Runtime, provider: str, balance: int, currency: str) -> int:

@@ -21,6 +21,7 @@ NEEDED = {
     ("GET", "/v1/transfers/<transfer_id>"): "read",
     ("GET", "/v1/transfers/<transfer_id>/history"): "read",
     ("POST", "/v1/transfers/<transfer_id>/cancel"): "transfers",
+    ("POST", "/v1/players/<player_id>/recall"): "transfers",
 }
 """Every route under /v1 and the scope that opens it, typed out; a new route fails the test until it stands here."""
 
@@ -37,7 +38,7 @@ def body_for(house: Any, rule: str) -> Any:
         return house.wish()
     if rule.endswith(("deposits", "withdrawals")):
         return {"amount": "1.00", "currency": "EUR"}
-    return None if rule.endswith("cancel") else {"currencies": ["EUR"]}
+    return None if rule.endswith(("cancel", "recall")) else {"currencies": ["EUR"]}
 
 
 def call(house: Any, caller: Any, method: str, rule: str, transfer_id: str, key: str) -> Any:

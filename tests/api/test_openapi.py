@@ -32,6 +32,7 @@ OPERATIONS = [
     ("GET", "/v1/transfers/{transfer_id}"),
     ("GET", "/v1/transfers/{transfer_id}/history"),
     ("POST", "/v1/transfers/{transfer_id}/cancel"),
+    ("POST", "/v1/players/{player_id}/recall"),
 ]
 """Every operation that takes something; that nothing is missing here is tested below."""
 

@@ -16,7 +16,8 @@ from bridge.transfers.drive import drive
 from tests.harness import OPERATOR, PROVIDER, together
 
 FIELDS = {
-    "id", "state", "direction", "player_id", "provider", "amount", "currency", "reason", "provider_reference",
+    "id", "state", "direction", "player_id", "provider", "requested", "amount", "arrived", "dust", "currency",
+    "reason", "provider_reference",
     "created_at", "updated_at", "orphan_at", "cancel_requested", "legs", "links",
 }  # fmt: skip
 INSTANT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"

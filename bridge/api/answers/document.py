@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask_openapi.models.info import Info
+from flask_openapi.models.request_body import RequestBody
 from flask_openapi.models.schema import Schema
 from flask_openapi.models.security_scheme import SecurityScheme
 from flask_openapi.models.tag import Tag
@@ -46,9 +47,14 @@ _SHOWN = (
     views.PlayerFunds,
     views.CashView,
     views.TransferPage,
+    views.RecallView,
     history.Story,
     views.Health,
     views.Readiness,
+)
+
+OPTIONAL_OBJECT = RequestBody.model_validate(
+    {"content": {"application/json": {"schema": {"type": "object", "additionalProperties": False}}}, "required": False}
 )
 
 READING = (401, 403, 422, 500, 503)

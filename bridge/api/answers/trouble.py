@@ -73,6 +73,9 @@ _NARROWER = (
         "The deposit would take the wallet above what is counted exactly; this answer stays with its key.",
     ),
     (Declined, "insufficient_funds", "The wallet does not hold the amount; this answer stays with its key."),
+    (Declined, "nothing_to_move", "A sweep found nothing that can be moved; this answer stays with its key."),
+    (Declined, "wallet_spent", "The wallet does not hold what a decision would take from it."),
+    (Unavailable, "balance_unknown", "The provider does not say what the player has there: a sweep did not begin."),
     (Unavailable, "provider_unavailable", "The provider answers too little at present: no money is sent in."),
 )
 """Codes that are raised under a wider refusal."""

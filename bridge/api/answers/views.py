@@ -107,25 +107,32 @@ class Reason:
 
 @dataclass(frozen=True)
 class LegView:
-    """One outside effect: on the wallet or at the provider. `attempts` counts its money requests."""
+    """One effect: on the wallet or at the provider. `attempts` counts its money requests; `undoes` is the
+    place (from 1) of the leg that it takes back."""
 
     holder: str
     side: Side
+    amount: Decimals
     state: LegState
+    undoes: int | None
     reference: str | None
     attempts: int
 
 
 @dataclass(frozen=True)
 class TransferView:
-    """A transfer as it stands."""
+    """A transfer as it stands. `requested` is what was asked for: an amount, or `max`; `arrived` is less than
+    `amount` where it ended in part, null while nothing has arrived; `dust` is what a sweep had to leave behind."""
 
     id: str
     state: TransferState
     direction: Direction
     player_id: str
     provider: str
+    requested: str
     amount: Decimals
+    arrived: Decimals | None
+    dust: Decimals | None
     currency: str
     reason: Reason | None
     provider_reference: str | None
@@ -143,6 +150,24 @@ class TransferPage:
 
     transfers: list[TransferView]
     cursor: str | None
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """What a recall found at one provider in one currency: `swept` (with its transfer), `nothing`, or `unread`."""
+
+    provider: str
+    currency: str
+    found: Literal["swept", "nothing", "unread"]
+    transfer: TransferView | None
+
+
+@dataclass(frozen=True)
+class RecallView:
+    """Everything of a player home, sweep by sweep."""
+
+    player_id: str
+    sweeps: list[SweepView]
 
 
 @dataclass(frozen=True)
@@ -204,6 +229,10 @@ def transfer(story: Story, currencies: Currencies) -> TransferView:
     """A transfer as it stands in its row and its legs."""
     row = story.row
     state, address = TransferState(row["state"]), f"/v1/transfers/{row['id']}"
+
+    def text(minor: int) -> str:
+        return currencies.format(minor, row["currency"])
+
     links = {"self": address, "history": f"{address}/history"}
     if state not in FINAL:
         links["cancel"] = f"{address}/cancel"
@@ -213,7 +242,12 @@ def transfer(story: Story, currencies: Currencies) -> TransferView:
         direction=Direction(row["direction"]),
         player_id=row["player_id"],
         provider=row["provider"],
-        amount=currencies.format(row["amount"], row["currency"]),
+        requested="max" if row["sweep"] else text(row["amount"]),
+        amount=text(row["amount"]),
+        arrived=text(row["amount"] if row["arrived"] is None else row["arrived"])
+        if state is TransferState.CONFIRMED
+        else None,
+        dust=None if row["dust"] is None else text(row["dust"]),
         currency=row["currency"],
         reason=Reason(row["reason_code"], row["reason_detail"] or "") if row["reason_code"] else None,
         provider_reference=story.provider_reference,
@@ -221,6 +255,9 @@ def transfer(story: Story, currencies: Currencies) -> TransferView:
         updated_at=instant(row["updated_at"]),
         orphan_at=instant(row["orphan_at"]),
         cancel_requested=row["cancel_requested_at"] is not None,
-        legs=[LegView(leg.holder, leg.side, leg.state, leg.reference, len(leg.attempts)) for leg in story.legs],
+        legs=[
+            LegView(leg.holder, leg.side, text(leg.amount), leg.state, leg.undoes, leg.reference, len(leg.attempts))
+            for leg in story.legs
+        ],
         links=links,
     )

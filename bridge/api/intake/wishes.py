@@ -41,6 +41,16 @@ Amount = Annotated[
 ]
 
 
+AmountOrMax = Annotated[
+    str,
+    Field(
+        description='a decimal number in a JSON string, such as "25.00", or "max"; JSON numbers are refused',
+        examples=["25.00"],
+        json_schema_extra={"pattern": f"^max$|{AMOUNT}"},
+    ),
+]
+
+
 def _plain_number(text: object) -> object:
     """Digits alone: what int() also takes (blanks, signs, underscores) is no number here."""
     if not isinstance(text, str):
@@ -156,11 +166,11 @@ class TransferBody(Body):
     player_id: PlayerId
     provider: Provider
     direction: Literal["in", "out"] = Field(description='"in" (wallet to game) or "out" (game to wallet)')
-    amount: Amount
+    amount: AmountOrMax
     currency: Currency
 
 
-class CancelBody(Body):
+class EmptyBody(Body):
     """Nothing, or an empty object."""
 
     may_be_empty: ClassVar[bool] = True

@@ -1,0 +1,82 @@
+"""Everything home: one sweep out of each provider and currency in which a player may have money.
+
+A recall is nothing but its sweeps: each has a key derived from the recall's own, so that a repetition, after a
+crash or by an impatient client, finds those that were begun and begins those that were not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bridge import db, players
+from bridge.errors import NotFound, Unavailable
+from bridge.idempotency import Key
+from bridge.ports import Direction
+from bridge.runtime import Runtime
+from bridge.transfers.begin import MAX, Wish, begin
+from bridge.transfers.drive import drive
+
+
+class Found(StrEnum):
+    """What a recall found at one provider in one currency."""
+
+    SWEPT = "swept"  # a transfer was begun; it says itself how far it is
+    NOTHING = "nothing"  # there is nothing that can be moved
+    UNREAD = "unread"  # the provider did not say what is there; the same key tries again
+
+
+@dataclass(frozen=True)
+class Swept:
+    """One provider and currency of a recall; `transfer_id` where a transfer was begun."""
+
+    provider: str
+    currency: str
+    found: Found
+    transfer_id: str | None = None
+
+
+def recall(runtime: Runtime, key: Key, player_id: str, until: float) -> list[Swept]:
+    """Begin (or find) every sweep of a recall and drive each until `until` (monotonic seconds).
+
+    Past that instant no further balance is read: what is left is UNREAD. Raises NotFound for a player that is
+    none of the operator's.
+    """
+    swept = []
+    for provider, currency in _places(runtime, key.operator_id, player_id):
+        in_time = runtime.clock.monotonic() < until
+        swept.append(
+            _sweep(runtime, key, Wish(player_id, provider, Direction.OUT, MAX, currency), until)
+            if in_time
+            else Swept(provider, currency, Found.UNREAD)
+        )
+    return swept
+
+
+def _places(runtime: Runtime, operator_id: int, player_id: str) -> Iterator[tuple[str, str]]:
+    """(provider, currency) wherever the player may have something: all of the operator's providers, for promotions
+    and wins can be where no transfer ever went."""
+    with db.reading(runtime.engine) as connection:
+        operator = players.operator_name(connection, operator_id)
+        currencies = players.wallets_of(connection, operator_id, player_id)
+    if not currencies:
+        raise NotFound("There is no such player.")
+    for name, policy in runtime.config.providers.items():
+        longest = runtime.providers[name].descriptor.longest_player_id
+        if policy.operator == operator and len(player_id) <= longest:
+            yield from ((name, currency) for currency in policy.currencies if currency in currencies)
+
+
+def _sweep(runtime: Runtime, key: Key, wish: Wish, until: float) -> Swept:
+    # A client's own key has no blank in it, so that none can ever be one of these.
+    part = f"recall {key.text} {wish.provider} {wish.currency}"
+    try:
+        begun = begin(runtime, key.operator_id, part, wish)
+    except Unavailable:
+        return Swept(wish.provider, wish.currency, Found.UNREAD)
+    if begun.transfer_id is None:
+        return Swept(wish.provider, wish.currency, Found.NOTHING)
+    if begun.outcome is not None:
+        drive(runtime, begun.outcome, ask_until=until)
+    return Swept(wish.provider, wish.currency, Found.SWEPT, begun.transfer_id)
