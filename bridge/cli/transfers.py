@@ -70,8 +70,20 @@ def show(transfer: str, operator: str | None) -> None:
     case = stories.case_of(runtime, transfer)
     if case is not None:
         click.echo(f"case {case['id']} {case['state']} since {instant(case['opened_at'])}: {case['reason']}")
-    legs = [(leg.ordinal, leg.holder, leg.side, leg.state, leg.reference, leg.provider_reference) for leg in story.legs]
-    table(("leg", "holder", "side", "state", "reference", "their reference"), legs)
+    legs = [
+        (
+            leg.ordinal,
+            leg.holder,
+            leg.side,
+            runtime.currencies.format(leg.amount, row["currency"]),
+            leg.state,
+            "" if leg.undoes is None else leg.undoes,
+            leg.reference,
+            leg.provider_reference,
+        )
+        for leg in story.legs
+    ]
+    table(("leg", "holder", "side", "amount", "state", "undoes", "reference", "their reference"), legs)
     told = stories.history(runtime, None, transfer)
     table(("at", "", "what"), [(instant(entry["at"]), entry["kind"], _told(entry)) for entry in told])
 

@@ -59,6 +59,7 @@ class Evidence:
     reference: str | None
     provider_reference: str | None
     provider_time: str | None
+    sequence: int | None
     balance: Decimals | None
     digest: str
 
@@ -104,7 +105,7 @@ def _request(entry: Mapping[str, Any]) -> Request:
 def _evidence(entry: Mapping[str, Any], currency: str, currencies: Currencies) -> Evidence:
     names = (
         "id", "source", "step", "attempt", "answer", "code", "detail", "currency", "player", "reference",
-        "provider_reference", "provider_time", "digest",
+        "provider_reference", "provider_time", "sequence", "digest",
     )  # fmt: skip
 
     def text(minor: int | None) -> str | None:
