@@ -163,12 +163,17 @@ def cached_balance(connection: Connection, operator_id: int, account: str, curre
     return int(connection.execute(query).scalar() or 0)
 
 
-def lock_wallet(connection: Connection, operator_id: int, player_id: str, currency: str) -> int:
-    """What a player's wallet holds, in minor units, and nobody changes it before this transaction ends."""
-    query = select(_account.c.balance).where(
-        _account.c.operator_id == operator_id, _account.c.account == wallet(player_id), _account.c.currency == currency
+def lock_wallet(connection: Connection, operator_id: int, provider: str, player_id: str, currency: str) -> int:
+    """What a player's wallet holds, in minor units, and nobody changes it before this transaction ends.
+
+    The player's account at the provider is locked with it, in the order of names as by `post`.
+    """
+    both = (game(provider, player_id), wallet(player_id))
+    query = select(_account.c.account, _account.c.balance).where(
+        _account.c.operator_id == operator_id, _account.c.account.in_(both), _account.c.currency == currency
     )
-    return int(connection.execute(query.with_for_update()).scalar() or 0)
+    held = dict(connection.execute(query.order_by(_account.c.account).with_for_update()).tuples().all())
+    return held.get(wallet(player_id), 0)
 
 
 def player_sums(

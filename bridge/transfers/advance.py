@@ -213,7 +213,7 @@ def _wallet_holds(connection: Connection, seen: Transfer) -> int | None:
     """What may be taken from the wallet at most, locked until the end; asked only where it was given something."""
     if seen.given <= 0 or seen.state not in (TransferState.CONFIRMED, TransferState.ORPHANED):
         return None
-    return ledger.lock_wallet(connection, seen.operator_id, seen.player, seen.currency)
+    return ledger.lock_wallet(connection, seen.operator_id, seen.provider, seen.player, seen.currency)
 
 
 def order_for(

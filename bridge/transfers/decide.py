@@ -89,7 +89,10 @@ def _require_funds(connection: Connection, seen: Transfer, decision: Decision) -
         written_off=seen.amount if decision.kind is Kind.WRITE_OFF else None,
     )
     owed = fold.wallet_owed(seen, end)
-    if owed < 0 and ledger.lock_wallet(connection, seen.operator_id, seen.player, seen.currency) < -owed:
+    if owed >= 0:
+        return
+    held = ledger.lock_wallet(connection, seen.operator_id, seen.provider, seen.player, seen.currency)
+    if held < -owed:
         raise Declined("The wallet does not hold what would be taken from it.", code="wallet_spent")
 
 
