@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bridge.cli import gates
 from bridge.cli.shown import opened, table
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from bridge.config import ProviderSection
     from bridge.ports import Descriptor
+
+SECONDS_A_DAY = 86_400
 
 
 @click.group(invoke_without_command=True)
@@ -24,9 +27,13 @@ def providers(context: click.Context) -> None:
         context.invoke(listed)
 
 
+providers.add_command(gates.pause)
+providers.add_command(gates.resume)
+
+
 @providers.command("list")
 def listed() -> None:
-    """Each provider with its timeout contract in words and its limits."""
+    """Each provider with its timeout contract in words, its limits, and whether transfers in are closed."""
     from bridge.transfers.core.contract import describe
 
     runtime = opened(migrated=False)
@@ -40,14 +47,15 @@ def listed() -> None:
             ("  situation", "what the engine does"),
             [(f"  {situation}", deed) for situation, deed in describe(promised).items()],
         )
-        table(("  limit", ""), [(f"  {limit}", value) for limit, value in _limits(policy, promised)])
+        limits = [*_limits(policy, promised), *gates.standing(runtime, name)]
+        table(("  limit", ""), [(f"  {limit}", value) for limit, value in limits])
 
 
 @providers.command("check")
 @click.argument("name")
 @click.option("--player", default="bridge-check", show_default=True, help="Whose balance is asked for.")
 def check(name: str, player: str) -> None:
-    """Get a token from NAME and read one balance; no money moves. Exit code 1 if that does not work."""
+    """Read one balance at NAME, as a transfer would ask for it; no money moves. Exit code 1 if that does not work."""
     from bridge.errors import NotFound
     from bridge.ports import Balance, Window
 
@@ -67,10 +75,12 @@ def check(name: str, player: str) -> None:
 
 def _limits(policy: ProviderSection, promised: Descriptor) -> Iterator[tuple[str, str]]:
     """What bounds a transfer there, in seconds and decimals."""
+    from bridge.config import GenericSection
+
     yield "currencies, decimals on the wire", ", ".join(f"{code} {n}" for code, n in promised.places.items())
     yield "longest player id", str(promised.longest_player_id)
     yield (
-        "prepare, complete, look-up deadline",
+        f"{'transfer, cancel' if promised.phases == 1 else 'prepare, complete'}, look-up deadline",
         " s, ".join(
             f"{seconds:g}"
             for seconds in (promised.money_deadline, promised.complete_deadline, promised.lookup_deadline)
@@ -79,6 +89,14 @@ def _limits(policy: ProviderSection, promised: Descriptor) -> Iterator[tuple[str
     )
     if promised.expiry is not None:
         yield "expiry of what is prepared", f"{promised.expiry:g} s + {promised.expiry_margin:g} s margin"
+    if promised.lookup_retention is not None:
+        yield "a transfer can be looked up for", f"{promised.lookup_retention / SECONDS_A_DAY:g} days"
+    if promised.in_game:
+        yield "after a kick, until the balance is read", f"{promised.settle_delay:g} s"
+    if promised.partial:
+        yield "a part of the whole", "may move, where the answer says so"
+    if isinstance(policy, GenericSection):
+        yield "callbacks are taken from", ", ".join(map(str, policy.callback_networks)) or "nowhere"
     yield "patience, then orphaned", f"{policy.patience_seconds:g} s"
     yield "beside an unresolved transfer in", policy.lane_policy.value
     yield (
