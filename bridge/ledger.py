@@ -172,8 +172,8 @@ def lock_wallet(connection: Connection, operator_id: int, provider: str, player_
     query = select(_account.c.account, _account.c.balance).where(
         _account.c.operator_id == operator_id, _account.c.account.in_(both), _account.c.currency == currency
     )
-    held = dict(connection.execute(query.order_by(_account.c.account).with_for_update()).tuples().all())
-    return held.get(wallet(player_id), 0)
+    rows = connection.execute(query.order_by(_account.c.account).with_for_update())
+    return sum(int(balance) for account, balance in rows if account == wallet(player_id))
 
 
 def player_sums(

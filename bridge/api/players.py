@@ -68,8 +68,8 @@ def withdraw(call: Call, path: PlayerPath, header: KeyHeader, body: CashBody) ->
     ),
 )
 @admits(Scope.TRANSFERS)
-def recall_player(call: Call, path: PlayerPath, header: TransferHeader, body: EmptyBody) -> Response:  # noqa: ARG001
+def recall_player(call: Call, path: PlayerPath, header: TransferHeader, body: EmptyBody) -> Response:
     """Everything home: one sweep out of each provider and currency; 200 when all have ended, 202 before that."""
     preference = waiting.preferred(header.prefer, call.runtime.config.web.wait_seconds)
     key = Key(call.operator_id, idempotency.RECALL, header.idempotency_key)
-    return recalling.call_home(call.runtime, key, path.player_id, preference)
+    return recalling.call_home(call.runtime, key, path.player_id, body.model_dump(), preference)

@@ -5,6 +5,9 @@ Its key is kept with the answer once every sweep has ended; before that a repeti
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from flask import Response
 
 from bridge import db, idempotency
@@ -19,12 +22,14 @@ from statemachines import TransferState
 ENDED, GOING_ON = 200, 202
 
 
-def call_home(runtime: Runtime, key: Key, player_id: str, preference: Preference) -> Response:
+def call_home(
+    runtime: Runtime, key: Key, player_id: str, body: Mapping[str, Any], preference: Preference
+) -> Response:
     """Answer 200 when every sweep has ended, 202 while one is pending or a balance could not be read.
 
     Raises NotFound and KeyReused; nothing is stored then.
     """
-    asked = {"player_id": player_id}
+    asked = {"player_id": player_id, **body}
     with db.reading(runtime.engine) as connection:
         stored = idempotency.find(connection, key, asked)
     if stored is not None and stored.response is not None:

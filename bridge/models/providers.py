@@ -33,7 +33,7 @@ class InboxTask(SQLModel, table=True):
         CheckConstraint("state IN ('waiting', 'parked', 'done', 'passed_over')", name="state"),
         CheckConstraint("(wake_at IS NULL) = (state IN ('done', 'passed_over'))", name="awake"),
         Index(None, "wake_at"),
-        Index(None, "state", "provider"),
+        Index(None, "provider", "reference"),
     )
     inbox_id: int = Field(foreign_key="inbox.id", primary_key=True, sa_type=RowId)
     provider: str

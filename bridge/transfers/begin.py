@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
-from bridge import breaker, db, idempotency, ledger, players
+from bridge import breaker, db, gates, idempotency, inbox, ledger, players
 from bridge.errors import Declined, Invalid, LaneUnresolved, Unavailable, insufficient_funds, nothing_to_move
 from bridge.idempotency import Key, Stored
 from bridge.money import AmountRefused, UnknownCurrency
 from bridge.ports import SECOND, WALLET, Direction, LanePolicy, Side, Window
 from bridge.runtime import Runtime
-from bridge.transfers import resolve, rows
+from bridge.transfers import hear, resolve, rows
 from bridge.transfers.advance import Claim, Outcome, order_for, rest
 from bridge.transfers.core import contract, steps
 from bridge.transfers.core.draft import Draft, Move, apply_wallet, reference
@@ -31,6 +31,9 @@ FIRST_EPOCH = 1
 
 MAX = "max"
 """The amount of a sweep: all that the player has at the provider and that can be moved."""
+
+SPOKEN_OF_SECONDS = 60
+"""When a transfer is sent after all of which a provider spoke before it was begun, if nothing came of that."""
 
 BALANCE_AGAIN_SECONDS = 2
 """When a client may try again whose sweep began with a balance that could not be read."""
@@ -119,14 +122,27 @@ def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool, sweep: TryAg
             raise Unavailable(
                 f"{wish.provider} answers too little at present", code="provider_unavailable", after_seconds=wait
             )
+        if direction is Direction.IN:
+            gates.admit(connection, runtime, wish.provider, wish.currency, amount, now)
         transfer = _intended(runtime, key.operator_id, transfer_id, direction, amount, wish, now)
         if sweep is not None:
             transfer = replace(transfer, sweep=True, dust=sweep.dust)
-        outcome = _commit(connection, runtime, transfer, key.text, now, queued=queued or bool(open_until))
+        spoken_of = _is_spoken_of(connection, runtime, transfer)
+        wake_at = now + SPOKEN_OF_SECONDS * SECOND if spoken_of else now if queued or open_until else None
+        outcome = _commit(connection, runtime, transfer, key.text, now, wake_at)
         if direction is Direction.IN:
             # After the wallet row is locked by its posting, so two at the same instant see each other.
             _check_lane(connection, runtime, transfer)
-        return Begun(transfer_id, outcome)
+    if spoken_of:
+        hear.act_on_parked(runtime, wish.provider, str(transfer.outside.reference))
+    return Begun(transfer_id, outcome)
+
+
+def _is_spoken_of(connection: Connection, runtime: Runtime, transfer: Transfer) -> bool:
+    """Whether the provider has told us of this reference before: then that is acted on before anything is sent."""
+    reference = str(transfer.outside.reference)
+    pushes = runtime.providers[transfer.provider].descriptor.pushes
+    return pushes and bool(inbox.parked_for(connection, transfer.provider, reference))
 
 
 def _check(connection: Connection, runtime: Runtime, operator_id: int, wish: Wish) -> int:
@@ -202,15 +218,15 @@ def _intended(
 
 
 def _commit(
-    connection: Connection, runtime: Runtime, transfer: Transfer, key_text: str, now: int, *, queued: bool
+    connection: Connection, runtime: Runtime, transfer: Transfer, key_text: str, now: int, wake_at: int | None
 ) -> Outcome:
-    """Write the new transfer; unless it is queued, its first request is committed as sent with it."""
+    """Write the new transfer; its first request is committed as sent with it, unless it is to wait (`wake_at`)."""
     draft = Draft(transfer, new_legs={1, 2})
     draft.moves.append(Move("transfer", "begin", None, TransferState.PENDING.value, transfer.direction.value))
     if transfer.direction is Direction.IN:
         apply_wallet(draft, transfer.inside, now)
-    order, schedule = None, rest(steps.Rest(now), now)
-    if not queued:
+    order, schedule = None, rest(steps.Rest(wake_at or now), now)
+    if wake_at is None:
         claim = Claim(transfer.id, FIRST_EPOCH)
         first = contract.first_step(runtime.providers[transfer.provider].descriptor)
         order, schedule = order_for(runtime, draft, claim, steps.Send(first), now)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.harness import Bench, Hands, Simulator, bench, simulator
 from tests.transfers.scripted import ScriptedProvider
+from tests.transfers.scripted_one import ScriptedOne
 
 
 @pytest.fixture(scope="session")
@@ -63,5 +64,25 @@ def still(migrated_url: str, hands: Hands, scripted: ScriptedProvider) -> Iterat
 REAL_TIMES = {
     "expiry_seconds": 10, "expiry_margin_seconds": 2, "complete_reserve_seconds": 3, "prepare_seconds": 4,
     "complete_seconds": 4, "lookup_seconds": 5, "patience_seconds": 900, "engine_lease_slack_seconds": 5,
+    "engine_poll_seconds": (0, 2, 3, 5, 10, 20, 40, 80, 160, 300),
+}  # fmt: skip
+
+
+@pytest.fixture
+def one(hands: Hands) -> ScriptedOne:
+    """A one-phase provider that does as it is told, on the test's clock, with books of its own."""
+    return ScriptedOne(hands)
+
+
+@pytest.fixture
+def lone(migrated_url: str, hands: Hands, one: ScriptedOne) -> Iterator[Bench]:
+    """A bridge before the one-phase provider; no time passes unless the test turns the clock."""
+    with bench(migrated_url, clock=hands, provider=one, **ONE_TIMES) as made:
+        yield made
+
+
+ONE_TIMES = {
+    "protocol": "generic", "transfer_seconds": 4, "lookup_seconds": 5, "absent_after_seconds": 60,
+    "patience_seconds": 900, "engine_lease_slack_seconds": 5,
     "engine_poll_seconds": (0, 2, 3, 5, 10, 20, 40, 80, 160, 300),
 }  # fmt: skip

@@ -87,7 +87,7 @@ def _inbox_task() -> None:
         sa.ForeignKeyConstraint(["transfer_id"], ["transfer.id"], name=op.f("fk_inbox_task_transfer_id")),
         sa.PrimaryKeyConstraint("inbox_id", name=op.f("pk_inbox_task")),
     )
-    op.create_index(op.f("ix_inbox_task_state_provider"), "inbox_task", ["state", "provider"], unique=False)
+    op.create_index(op.f("ix_inbox_task_provider_reference"), "inbox_task", ["provider", "reference"], unique=False)
     op.create_index(op.f("ix_inbox_task_wake_at"), "inbox_task", ["wake_at"], unique=False)
 
 

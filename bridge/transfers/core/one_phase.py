@@ -33,8 +33,11 @@ def _void(leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> Nex
 def _may_repeat(transfer: Transfer, leg: Leg, descriptor: Descriptor, now: int) -> bool:
     """The provider has just said that it does not know the id, and would not execute it twice if it did.
 
-    A transfer whose patience is spent is not begun again; what people ordered to be taken back is.
+    A transfer whose patience is spent, or that somebody wishes cancelled, is not begun again; what people ordered
+    to be taken back is.
     """
+    if transfer.cancels(leg):
+        return False
     if leg.undoes is None and (transfer.state is not TransferState.PENDING or now >= transfer.orphan_at):
         return False
     return (

@@ -169,13 +169,16 @@ class _Told:
 
     def _refused_on_every_attempt(self) -> list[Evidence]:
         """A refusal proves only that its own attempt did nothing; so each attempt must be accounted for, and
-        an attempt-sensitive code ("insufficient") counts only when nothing had left before it."""
+        an attempt-sensitive code ("insufficient") counts only when nothing had left before it. It need not repeat
+        what was asked, but what it tells must be that: another's refusal says nothing."""
         refusals: list[Evidence] = []
         for attempt in self.leg.attempts:
             answer = self.leg.answer_to(attempt)
             if answer is None or answer.reply.answer not in (Answer.NOT_SENT, Answer.NOT_APPLIED):
                 return []
             if answer.reply.answer is Answer.NOT_APPLIED:
+                if not self._fits_intent(answer.reply):
+                    return []
                 if answer.reply.attempt_sensitive and refusals:
                     return []
                 refusals.append(answer)
@@ -212,6 +215,12 @@ class _Told:
             if not spaced or piece.at - spaced[-1].at >= int(rule.apart * SECOND):
                 spaced.append(piece)
         return spaced if len(spaced) >= rule.times else []
+
+    def _fits_intent(self, reply: Reply) -> bool:
+        told = (reply.reference, reply.amount, reply.currency, reply.player, reply.side)
+        leg, transfer = self.leg, self.transfer
+        meant = (leg.reference, leg.amount, transfer.currency, transfer.player, leg.side.value)
+        return all(t is None or t == m for t, m in zip(told, meant, strict=True))
 
     def _lookups(self, since: int) -> tuple[Evidence, ...]:
         return tuple(e for e in self.pieces if e.source is Source.LOOKUP and e.at >= since)
