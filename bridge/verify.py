@@ -14,11 +14,15 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text
 
 from bridge import db, models
+from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from statemachines import MACHINES, TransferState
 
 BATCH = 1000
 """Transfers, or players, that one statement looks at."""
+
+OVERDUE = 3600 * SECOND
+"""A message that is due for so long shows that nobody acts on messages."""
 
 EXAMPLES = 20
 """Rows of a finding that are kept; the others are counted."""
@@ -55,6 +59,9 @@ WHOLE = (
                 WHERE credit NOT LIKE 'wallet:%' AND credit NOT LIKE 'game:%') AS sides
         GROUP BY operator_id, currency
         HAVING SUM(units / 1000000) * 1000000 + SUM(units % 1000000) <> 0"""),
+    Check("I-31", "What a provider has told is acted on, or looked at again, when it is due.", """
+        SELECT inbox_id, provider, state, reason, failures, wake_at FROM inbox_task WHERE wake_at < :overdue
+        ORDER BY wake_at LIMIT 1000"""),
 )  # fmt: skip
 """Asked once; few rows are grouped."""
 
@@ -203,6 +210,13 @@ PER_TRANSFER = (
                 AND COALESCE(e.amount, t.amount) = t.amount AND COALESCE(e.currency, t.currency) = t.currency
                 AND COALESCE(e.player, t.player_id) = t.player_id
                 AND COALESCE(e.reference, outside.reference) = outside.reference), FALSE)"""),
+    Check("I-12", "Evidence of a callback is one message in the inbox: same provider, reference and body.", """
+        SELECT e.transfer_id, e.id AS evidence_id, e.inbox_id, e.provider, i.provider AS told_by, k.state, k.transfer_id
+            AS settled_for
+        FROM evidence e LEFT JOIN inbox i ON i.id = e.inbox_id LEFT JOIN inbox_task k ON k.inbox_id = e.inbox_id
+        WHERE e.transfer_id > :after AND e.transfer_id <= :upto AND (e.source = 'callback' OR e.inbox_id IS NOT NULL)
+            AND NOT COALESCE(e.source = 'callback' AND i.provider = e.provider AND i.reference = e.reference
+                AND i.digest = e.digest AND k.state = 'done' AND k.transfer_id = e.transfer_id, FALSE)"""),
     Check("I-17", "Every open transfer has a time at which somebody looks at it.", """
         SELECT id AS transfer_id, state FROM transfer WHERE id > :after AND id <= :upto
             AND wake_at IS NULL AND state IN ('pending', 'orphaned')"""),
@@ -210,9 +224,12 @@ PER_TRANSFER = (
         SELECT t.id AS transfer_id, e.answer, e.code FROM transfer t /* its legs */
         JOIN history h ON h.id = (SELECT MAX(last.id) FROM history last WHERE last.transfer_id = t.id
             AND last.subject = 'transfer' AND last."trigger" = 'reverse')
-        JOIN evidence e ON e.id = h.evidence_id AND (e.answer = 'cancelled' OR e.code = 'never_completed')
-        WHERE t.id > :after AND t.id <= :upto AND t.state = 'reversed' AND t.wake_at IS NULL
-            AND outside.provider_reference IS NOT NULL AND :aftercare AND NOT EXISTS (
+        JOIN evidence e ON e.id = h.evidence_id AND e.ordinal = outside.ordinal AND (e.source = 'person'
+            OR e.answer IN ('cancelled', 'not_found') OR e.code = 'never_completed')
+        WHERE t.id > :after AND t.id <= :upto AND t.state = 'reversed' AND t.wake_at IS NULL AND :aftercare
+            AND EXISTS (SELECT 1 FROM attempt a WHERE a.transfer_id = t.id AND a.ordinal = outside.ordinal
+                AND (a.step = 'transfer' OR outside.provider_reference IS NOT NULL))
+            AND NOT EXISTS (
                 SELECT 1 FROM evidence later WHERE later.transfer_id = t.id AND later.ordinal = outside.ordinal
                     AND later.source = 'lookup' AND later.answer <> 'unknown' AND later.at > t.settled_at)"""),
     Check("I-17", "Every orphan has an open case.", """
@@ -272,7 +289,8 @@ def _triggers(runtime: Runtime) -> list[Finding]:
 def _ask(runtime: Runtime, check: Check, scope: Mapping[str, Any], asked: dict[Check, Finding]) -> None:
     """One statement in a transaction of its own; its rows are added to the check's finding."""
     watched = bool(runtime.config.engine.aftercare_seconds)
-    known = {**scope, "edges": _edges(), "aftercare": watched}
+    overdue = runtime.clock.now() - OVERDUE
+    known = {**scope, "edges": _edges(), "aftercare": watched, "overdue": overdue}
     given = {name: value for name, value in known.items() if f":{name}" in check.query}
     statement = text(check.query.replace("/* its legs */", _LEGS))
     if "edges" in given:

@@ -73,6 +73,9 @@ WRONG: dict[str, dict[str, Any]] = {
 }
 """Answers and look-ups that tell the true status, and something else than was asked for."""
 
+TAKES = 0.01
+"""Seconds that every exchange takes at least."""
+
 LATE_SECONDS, BELATED_SECONDS = 5.0, 600.0
 ANSWERS = {
     "pending": Answer.IN_PROGRESS, "confirmed": Answer.APPLIED, "refused": Answer.NOT_APPLIED,
@@ -251,6 +254,7 @@ class ScriptedOne:
         self._say(operation)
 
     def _say(self, operation: str) -> None:
+        self.clock.turn(TAKES)
         self.calls.append(operation)
         self.during(operation)
 

@@ -49,10 +49,13 @@ def _may_repeat(transfer: Transfer, leg: Leg, descriptor: Descriptor, now: int) 
 
 
 def _newest_question(leg: Leg) -> Evidence | None:
-    """The answer to the newest look-up, if it came after the last request had ended."""
+    """The answer to a look-up, if it is the last that was told and came after the last request had ended.
+
+    Last in the order in which it was stored: a clock that was set back makes nothing newer.
+    """
+    told = [piece for piece in leg.evidence if piece.source in (Source.CALL, Source.LOOKUP, Source.CALLBACK)]
     asked = leg.lookups(leg.quiet_since(leg.attempts[-1]))
-    told = [piece for piece in leg.evidence if piece.source in (Source.LOOKUP, Source.CALLBACK)]
-    return asked[-1] if asked and told[-1] is asked[-1] else None
+    return told[-1] if asked and told[-1] is asked[-1] else None
 
 
 def _says(piece: Evidence | None, *answers: Answer) -> bool:
