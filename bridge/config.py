@@ -19,6 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from bridge import webhooks
 from bridge.money import ISO_4217_EXPONENTS
 from bridge.ports import WALLET, LanePolicy
 
@@ -46,6 +47,11 @@ class DatabaseSection(Section):
     )
     pool_size: int = Field(16, ge=1, description="Connections per process (PostgreSQL).")
     busy_seconds: Seconds = Field(30, description="How long a SQLite writer waits for another one.")
+    mark_file: Path | None = Field(
+        None,
+        description="A file on another disk than the database's, by which one that was set back is noticed; "
+        "SQLite without it: beside the database, `.mark` behind its name.",
+    )
 
 
 class WebSection(Section):
@@ -218,9 +224,9 @@ class GenericSection(ProviderSection):
         return max(self.transfer_seconds, self.lookup_seconds)
 
     def read_secrets(self) -> None:
-        """Read the secrets once; raises OSError or ValueError."""
-        self.signing_secret()
-        self.accepted_secrets()
+        """Read the secrets once; raises OSError, or ValueError for one that is none."""
+        for secret in (self.signing_secret(), *self.accepted_secrets()):
+            webhooks.key(secret)
 
     @model_validator(mode="after")
     def _safe_together(self) -> Self:

@@ -228,7 +228,7 @@ def test_a_secret_is_24_to_64_bytes(count):
      "whsk_" + secret()[6:]],
 )  # fmt: skip
 def test_what_is_no_secret_is_named_without_showing_it(text):
-    """C-65: a secret of another form, or with too few bytes or too many, is refused by a sentence that does not hold it."""
+    """C-65: a secret of another form, or of too few bytes or too many, is refused without being quoted."""
     for use in (lambda: key(text), lambda: sign(text, ID, NOW, BODY), lambda: accepts(secrets=(OURS, text))):
         with pytest.raises(ValueError, match=r"^a secret is whsec_ and the base64 of 24 to 64 bytes$"):
             use()

@@ -63,8 +63,11 @@ MEANINGFUL: dict[tuple[Direction, Place], dict[Kind, str]] = {
 
 
 def place(transfer: Transfer) -> Place:
-    """Where an orphan's amount stands (after an end in part: where its larger doubt is)."""
-    return Place.HOUSE if transfer.given > 0 else Place.CUSTODY
+    """Where an orphan's amount stands: with the house only if the wallet was given all of it.
+
+    After an end in part it stands in both: then it is in doubt, and neither to be written off nor clawed back whole.
+    """
+    return Place.HOUSE if transfer.given == transfer.amount else Place.CUSTODY
 
 
 def refusal(transfer: Transfer, kind: Kind, arrived: int, returned: int, now: int) -> tuple[str, str] | None:
