@@ -242,8 +242,8 @@ def definitive(shape: str, pieces: tuple[Evidence, ...]) -> set[str]:
         if p.source is Source.CALL and p.step is PREPARE and p.reply.answer is Answer.CANCELLED
     }
     completed = any(steps[n - 1] is COMPLETE for n in left)
-    collided = first_sight in conflicts
-    if conflicts and not collided and not completed and any(n != first_sight for n in conflicts):
+    collided, first_known = first_sight in conflicts, first_sight in direct
+    if conflicts and first_known and not collided and not completed and any(n != first_sight for n in conflicts):
         proved.add("refused")
     if any(p.source is Source.CALL and p.step is VOID and p.reply.answer is Answer.CANCELLED for p in pieces):
         proved.add("refused")

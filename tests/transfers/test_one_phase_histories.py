@@ -342,6 +342,23 @@ def test_aftercare_asks_at_its_marks_and_ends(lone: Bench, one: ScriptedOne, han
 
 
 @BOTH_WAYS
+def test_late_answer_does_not_end_the_aftercare(lone: Bench, one: ScriptedOne, hands: Hands, direction: str) -> None:
+    """I-15 I-17 C-05 C-07 A worker that was paused past its lease brings "no answer" after the reversal, which is
+    watched as before, and the execution that comes after it is found."""
+    one.script = [BELATED, DROPPED, DROPPED]
+    begun = lone.begin(direction)
+    assert begun.outcome is not None
+    assert begun.outcome.order is not None
+    order, transfer_id = begun.outcome.order, begun.outcome.transfer.id
+    silence = perform(lone.runtime, order)
+    turn_until(lone, hands, transfer_id, "reversed")
+    advance(lone.runtime, transfer_id, order.claim, replace(silence, at=hands.now()))
+    turn_until(lone, hands, transfer_id, "orphaned", step=20)
+    assert state_of(lone, transfer_id) == ("orphaned", "contradiction")
+    books_are_right(lone, one, transfer_id, agree=False)
+
+
+@BOTH_WAYS
 @pytest.mark.parametrize("word", [REFUSES, REFUSED_DOOR])
 def test_no_aftercare_where_the_provider_itself_refused(
     lone: Bench, one: ScriptedOne, direction: str, word: str

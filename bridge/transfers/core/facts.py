@@ -52,9 +52,10 @@ class Leg:
         return tuple(a for a in self.attempts if a.step is step and not self._never_left(a))
 
     def quiet_since(self, attempt: Attempt) -> int:
-        """When an attempt ended for us: its answer, or the end of the lease that could have sent it."""
+        """When an attempt ended for us: its answer, or the end of the lease that could have sent it, whichever came
+        first. An answer that a paused worker brings later makes nothing later: no byte left after its lease."""
         answer = self.answer_to(attempt)
-        return attempt.wire_until if answer is None else answer.at
+        return attempt.wire_until if answer is None else min(answer.at, attempt.wire_until)
 
     def lookups(self, since: int = 0) -> tuple[Evidence, ...]:
         """The answers to look-ups since an instant."""

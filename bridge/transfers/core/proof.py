@@ -163,9 +163,12 @@ class _Told:
 
     def _is_inferred_cancel(self, piece: Evidence) -> bool:
         """protocols.md §1.1, inference (a): a repeated prepare that finds its reference final can only find it
-        cancelled, when nobody ever sent the complete that needs the provider's id."""
-        repeated = _says_reference_is_final(piece) and piece.attempt > _first_prepare(self.leg)
-        return repeated and not self.leg.effective(Step.COMPLETE) and not collided(self.leg)
+        cancelled, when nobody ever sent the complete that needs the provider's id. What came of the first prepare
+        must be known: told later that it never left, or found the reference final too, it would be a collision."""
+        if not _says_reference_is_final(piece) or self.leg.effective(Step.COMPLETE) or collided(self.leg):
+            return False
+        first = next((a for a in self.leg.attempts if a.number == _first_prepare(self.leg)), None)
+        return first is not None and piece.attempt > first.number and self.leg.answer_to(first) is not None
 
     def _refused_on_every_attempt(self) -> list[Evidence]:
         """A refusal proves only that its own attempt did nothing; so each attempt must be accounted for, and
