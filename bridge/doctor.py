@@ -18,10 +18,10 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from bridge import db, readiness
+from bridge import db, gates, lineage, readiness
 from bridge.app import compose
-from bridge.config import CONFIG_VARIABLE, Config
-from bridge.money import UnknownCurrency
+from bridge.config import CONFIG_VARIABLE, Config, GenericSection
+from bridge.money import AmountRefused, UnknownCurrency
 from bridge.outbound import Outbound
 from bridge.ports import SECOND, Window
 from bridge.runtime import Runtime
@@ -43,6 +43,7 @@ CANNOT_START = 2
 """The exit code of what could not start."""
 
 LEAST_SLACK_SECONDS = 1.0
+CONTRACT_EXECUTES_WITHIN = 60  # docs/provider-contract.md §2, promise 4
 REACH_SECONDS = 3.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -69,7 +70,7 @@ def bridge(config: Config, *, migrated: bool = True) -> Runtime:
     """The runtime of a configured bridge, its database migrated. Raises CannotStart."""
     try:
         runtime = compose(config)
-    except (ArgumentError, UnknownCurrency, ImportError, OSError) as wrong:
+    except (ArgumentError, AmountRefused, UnknownCurrency, ImportError, OSError) as wrong:
         raise CannotStart(f"The configuration cannot be used: {one_line(wrong)}.") from wrong
     if not migrated:
         return runtime
@@ -107,6 +108,28 @@ def free_port(host: str, port: int) -> int:
 def database_sentence(trouble: Exception) -> str:
     """One sentence for what a database raised."""
     return f"The database cannot be used: {one_line(getattr(trouble, 'orig', None) or trouble)}."
+
+
+def database_trouble(runtime: Runtime) -> str:
+    """Why the database of a runtime cannot be asked, in one sentence; nothing if it can. Makes no file."""
+    missing = _missing_file(runtime)
+    if missing:
+        return missing
+    try:
+        db.require_migrated(runtime.engine)
+    except db.NotMigrated as wrong:
+        return str(wrong)
+    except DATABASE_TROUBLE as trouble:
+        return database_sentence(trouble)
+    return ""
+
+
+def _missing_file(runtime: Runtime) -> str:
+    """Looking for a file of SQLite through SQLite would make it."""
+    file = runtime.engine.url.database
+    if runtime.engine.dialect.name == "sqlite" and file and file != ":memory:" and not Path(file).exists():
+        return f"there is no file {file}: run `python -m bridge migrate` first"
+    return ""
 
 
 def one_line(trouble: BaseException) -> str:
@@ -164,9 +187,9 @@ def durability(connection: Connection) -> list[Remark]:
 
 
 def _database(runtime: Runtime) -> list[Remark]:
-    file = runtime.engine.url.database
-    if runtime.engine.dialect.name == "sqlite" and file and file != ":memory:" and not Path(file).exists():
-        return [Remark("bad", "database", f"there is no file {file}: run `python -m bridge migrate` first")]
+    missing = _missing_file(runtime)
+    if missing:
+        return [Remark("bad", "database", missing)]
     try:
         with db.reading(runtime.engine) as connection:
             remarks = [Remark("ok", "database", f"{connection.dialect.name} answers"), *durability(connection)]
@@ -182,10 +205,21 @@ def _schema(runtime: Runtime) -> list[Remark]:
     except db.NotMigrated as wrong:
         return [Remark("bad", "schema", str(wrong))]
     with db.reading(runtime.engine) as connection:
-        missing = missing_triggers(connection)
+        missing, closed = missing_triggers(connection), gates.closed(connection)
     found = f"missing {', '.join(missing)}" if missing else "all in force"
     triggers = _judged("triggers", found, not missing, "what is written for ever can be changed")
-    return [Remark("ok", "schema", db.schema_version()), triggers]
+    shut = [Remark("note", each.provider, f"transfers in are closed ({each.cause}): {each.reason}") for each in closed]
+    return [Remark("ok", "schema", db.schema_version()), triggers, _lineage(runtime), *shut]
+
+
+def _lineage(runtime: Runtime) -> Remark:
+    """Whether a database that is set back to an earlier day would be noticed."""
+    file = lineage.mark_file(runtime)
+    if file is None:
+        unseen = "a copy would be noticed, a disk that was set back would not: set database.mark_file"
+        return Remark("note", "lineage", unseen)
+    writable = os.access(file.parent, os.W_OK)
+    return _judged("lineage", f"its mark is kept in {file}", writable, "this folder cannot be written")
 
 
 def _clock(runtime: Runtime, connection: Connection) -> Remark:
@@ -210,6 +244,9 @@ def _times(runtime: Runtime) -> Iterator[Remark]:
         if wait >= policy.patience_seconds:
             yield Remark("note", name, "web.wait_seconds reaches patience_seconds: requests wait for an orphan")
         lease = runtime.lease_seconds(policy.longest_call_seconds)
+        if isinstance(policy, GenericSection) and policy.absent_after_seconds < CONTRACT_EXECUTES_WITHIN:
+            early = f"absent_after_seconds is below the {CONTRACT_EXECUTES_WITHIN} s in which the contract may execute"
+            yield Remark("note", name, f"{early}: what is taken as absent may still come")
         if lease >= policy.patience_seconds:
             yield Remark("note", name, f"a lease of {lease:g} s outlives patience_seconds: a lost worker orphans")
     if not config.providers:

@@ -5,12 +5,15 @@
     │   ├── KeyMissing      400  a money request without Idempotency-Key
     │   └── TooLarge        413
     ├── Unauthorized        401  no key, or not a key of ours
+    ├── Unsigned            401  a provider's message that its secret did not sign, or not now
     ├── Forbidden           403  the key lacks the scope
+    ├── AddressNotAllowed   403  a provider's message from elsewhere
     ├── NotFound            404  no such thing for this operator
     ├── Conflict            409
     │   ├── InFlight        409  the same key is being worked on right now
     │   ├── AlreadyFinal    409  a cancel came after the end
     │   ├── Stale           409  it changed since it was looked at
+    │   ├── MessageIdReused 409  a provider's message under the id of another one
     │   └── LaneUnresolved  409  an earlier transfer of this player is not proved yet
     ├── UnsupportedMedia    415
     ├── Invalid             422  a field does not hold what it must
@@ -83,10 +86,22 @@ class Unauthorized(Refusal):
     status, code = 401, "unauthorized"
 
 
+class Unsigned(Refusal):
+    """No signature of this provider fits the message, or it was not sent now."""
+
+    status, code = 401, "bad_signature"
+
+
 class Forbidden(Refusal):
     """This key may not do that."""
 
     status, code = 403, "scope_missing"
+
+
+class AddressNotAllowed(Refusal):
+    """Messages of this provider are not taken from this address."""
+
+    status, code = 403, "address_not_allowed"
 
 
 class NotFound(Refusal):
@@ -123,6 +138,12 @@ class Stale(Conflict):
     """It changed since it was looked at: look again, then decide."""
 
     code = "stale"
+
+
+class MessageIdReused(Conflict):
+    """This `webhook-id` was used with another body; nothing of this one was taken."""
+
+    code = "message_id_reused"
 
 
 class UnsupportedMedia(Refusal):

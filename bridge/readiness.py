@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Table, select
 
-from bridge import db, models
+from bridge import db, lineage, models
 from bridge.money import UnknownCurrency
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -34,7 +34,10 @@ class Redenominated(db.NotMigrated):
 
 
 def require(runtime: Runtime) -> None:
-    """Raise NotMigrated, Replica or Redenominated, with one sentence, unless database, code and configuration fit."""
+    """Raise NotMigrated, Replica or Redenominated, with one sentence, unless database, code and configuration fit.
+
+    A database that turns out to be restored is no reason not to start: it is closed for transfers in.
+    """
     db.require_migrated(runtime.engine)
     with db.reading(runtime.engine) as connection:
         if connection.dialect.name == "postgresql" and connection.exec_driver_sql(_IS_REPLICA).scalar_one():
@@ -52,6 +55,7 @@ def require(runtime: Runtime) -> None:
                 f"{currency} is in the books with {exponent} decimals and is configured with {configured}: "
                 f"set currencies.{currency} = {exponent}."
             )
+    lineage.check(runtime)
 
 
 def clocks_apart(runtime: Runtime, connection: Connection) -> int:

@@ -24,7 +24,7 @@ from sqlalchemy import text
 
 from bridge import cashier, db, keys, ledger, players
 from bridge.app import compose
-from bridge.config import Config, DatabaseSection, EngineSection, QTechSection
+from bridge.config import Config, DatabaseSection, EngineSection, GenericSection, QTechSection
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.transfers import resolve
@@ -48,6 +48,12 @@ SHORT_TIMES: dict[str, Any] = {
     "breaker_least": 10_000,
 }
 """A provider whose prepared transfers die after one second, and an operator in as much of a hurry."""
+
+UNHURRIED: dict[str, Any] = {"lane_policy": "allow", "breaker_least": 10_000}
+"""What every bench has: transfers side by side, and a breaker that stays out of the way."""
+
+SECRET = "whsec_cmVxdWVzdHM6IGJyaWRnZSB0byBwcm92aWRlciAwMDE="
+"""Of the requests to a provider of the generic contract, as in docs/provider-contract.md §6."""
 
 ENGINE_TIMES: dict[str, Any] = {"lease_slack_seconds": 0.5, "poll_seconds": (0, 0.2, 0.3, 0.5, 1)}
 
@@ -166,13 +172,16 @@ class Bench:
         assert not wrong, "\n".join(wrong)
 
 
-def configured(url: str, base_url: str = "http://127.0.0.1:9", **settings: Any) -> Config:
+def configured(url: str, base_url: str = "http://127.0.0.1:9", *, protocol: str = "qtech", **settings: Any) -> Config:
     """A configuration with one provider; `engine_…` settings go to the engine, the rest to the provider."""
     engine = {**ENGINE_TIMES, **{name[7:]: settings.pop(name) for name in list(settings) if name.startswith("engine_")}}
-    provider = {**SHORT_TIMES, "currencies": (EUR,), **settings}
-    section = QTechSection(
-        operator=OPERATOR, protocol="qtech", base_url=base_url, username="demo", password="demo", **provider
-    )
+    whose: dict[str, Any] = {"operator": OPERATOR, "base_url": base_url, "currencies": (EUR,)}
+    section: QTechSection | GenericSection
+    if protocol == "generic":
+        section = GenericSection(protocol="generic", request_secret=SECRET, **{**whose, **UNHURRIED, **settings})
+    else:
+        login = {"username": "demo", "password": "demo"}
+        section = QTechSection(protocol="qtech", **{**whose, **login, **SHORT_TIMES, **settings})
     return Config(
         database=DatabaseSection(url=url, busy_seconds=30),
         engine=EngineSection(**engine),
@@ -369,35 +378,70 @@ def _transfer_wrong(transfer: Any, legs: list[Any], postings: list[Any]) -> list
             wrong.append(f"I-09 posting {row['id']} is not in the currency of its transfer")
     here, there = f"wallet:{transfer['player_id']}", f"game:{transfer['provider']}:{transfer['player_id']}"
     source, target = (here, there) if transfer["direction"] == "in" else (there, here)
-    custody, house = f"custody:{transfer['provider']}", f"house:{transfer['provider']}"
-    seen = tuple(posted[account] for account in (source, "transit", custody, target, house))
-    expected = [tuple(transfer["amount"] * sign for sign in row) for row in rows_allowed(transfer, legs)]
-    if seen not in expected or any(
-        v for a, v in posted.items() if a not in (source, "transit", custody, target, house)
-    ):
-        wrong.append(f"I-03 {transfer['id']} {transfer['direction']} {transfer['state']} posted {dict(posted)}")
+    columns = (source, "transit", f"custody:{transfer['provider']}", target, f"house:{transfer['provider']}")
+    expected = dict(zip(columns, sums_allowed(transfer, legs), strict=True))
+    if any(posted[account] != expected.get(account, 0) for account in {*posted, *columns}):
+        wrong.append(
+            f"I-03 {transfer['id']} {transfer['direction']} {transfer['state']} posted {dict(posted)}, not {expected}"
+        )
+    if posted[here] != wallet_net(legs):
+        wrong.append(f"I-03 {transfer['id']} posted {posted[here]} to the wallet, its legs say {wallet_net(legs)}")
+    wrong += _legs_wrong(transfer, legs)
     if posted["transit"] and transfer["state"] != "pending":
         wrong.append(f"I-04 {transfer['id']} is {transfer['state']} with {posted['transit']} in transit")
-    if posted[target] > -posted[source] - posted[house]:
+    if posted[target] > -posted[source] - posted[columns[-1]]:
         wrong.append(f"I-02 {transfer['id']} credits more than it debits")
     if transfer["state"] in ("pending", "orphaned") and transfer["wake_at"] is None:
         wrong.append(f"I-17 {transfer['id']} is {transfer['state']} and nobody will look at it")
     return wrong
 
 
-def rows_allowed(transfer: Any, legs: list[Any]) -> list[tuple[int, int, int, int, int]]:
-    """The row of design §7 for a state and its legs: source, transit, custody, destination, house."""
+def wallet_net(legs: list[Any]) -> int:
+    """What the applied legs at the wallet have done to it, in minor units."""
+    done = [leg for leg in legs if leg["holder"] == "wallet" and leg["state"] == "applied"]
+    return sum(leg["amount"] if leg["side"] == "credit" else -leg["amount"] for leg in done)
+
+
+def sums_allowed(transfer: Any, legs: list[Any]) -> tuple[int, ...]:
+    """What design §7 lets a transfer have posted to source, transit, custody, destination and house, in minor
+    units, by its state and its legs."""
+    whole, inward = transfer["amount"], transfer["direction"] == "in"
     wallet = next(leg for leg in legs if leg["holder"] == "wallet" and leg["undoes"] is None)
-    outside = next(leg for leg in legs if leg["holder"] != "wallet")
-    back = any(leg["undoes"] is not None and leg["state"] == "applied" for leg in legs)
-    source = wallet if transfer["direction"] == "in" else outside
+    tries = [leg for leg in legs if leg["holder"] != "wallet" and leg["undoes"] is None]
     match transfer["state"]:
-        case "confirmed":
-            return [(-1, 0, 0, 1, 0)]
         case "reversed":
-            return [(0, 0, 0, 0, 0)]
+            return (0, 0, 0, 0, 0)
         case "pending":
-            return [(-1, 1, 0, 0, 0)] if source["state"] == "applied" else [(0, 0, 0, 0, 0)]
-    # Becoming orphaned never touches a wallet: what it was given (back) by then, the house bears.
-    given = back if transfer["direction"] == "in" else wallet["state"] == "applied"
-    return [(0, 0, 0, 1, -1)] if given else [(-1, 0, 1, 0, 0)]
+            moved = (wallet if inward else tries[-1])["state"] == "applied"
+            return (-whole, whole, 0, 0, 0) if moved else (0, 0, 0, 0, 0)
+        case "confirmed":
+            arrived = whole if transfer["arrived"] is None else transfer["arrived"]
+            lost = transfer["written_off"] or 0
+            return (lost - arrived, 0, 0, arrived, -lost)
+    # Becoming orphaned never touches a wallet: what it was given (back) by then, the house bears; the rest is nobody's.
+    given = wallet_net(legs) + (whole if inward else 0)
+    return (given - whole, 0, whole - given, given, -given)
+
+
+def _legs_wrong(transfer: Any, legs: list[Any]) -> list[str]:
+    """What the legs of one transfer cannot be, whatever was posted (design §4, §6)."""
+    state, arrived = transfer["state"], transfer["arrived"]
+    outside = [leg for leg in legs if leg["holder"] != "wallet"]
+    tries = [leg for leg in outside if leg["undoes"] is None]
+    taken_back = any(leg["undoes"] is not None and leg["state"] == "applied" for leg in outside)
+    wrong = []
+    if len(tries) > 3 or (len(tries) > 1 and not transfer["sweep"]):
+        wrong.append(f"{len(tries)} tries")
+    if state != "orphaned" and any(leg["state"] != "refused" for leg in tries[:-1]):
+        wrong.append("another try beside one that was not refused")
+    if taken_back and state == ("confirmed" if transfer["direction"] == "in" else "reversed"):
+        wrong.append("taken out of the game, and ended as if it had stayed there")
+    if state != "confirmed" and (arrived is not None or transfer["written_off"]):
+        wrong.append(f"an end in part ({arrived}, {transfer['written_off']}) that is none")
+    if arrived is not None and not 0 < arrived < transfer["amount"]:
+        wrong.append(f"{arrived} of {transfer['amount']} arrived")
+    if state == "reversed" and wallet_net(legs):
+        wrong.append(f"the wallet's legs make {wallet_net(legs)}")
+    if len({leg["reference"] for leg in outside}) < len(outside):
+        wrong.append("one reference for two legs")
+    return [f"I-02 {transfer['id']} {state}: {what}" for what in wrong]

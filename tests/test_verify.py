@@ -13,6 +13,7 @@ from sqlalchemy import text
 from bridge import verify as checks
 from bridge.verify import verify
 from statemachines import TransferState
+from tests import callbacks
 from tests.harness import PLAYER, Bench, bench, simulator
 
 # Nothing here waits for an expiry or a deadline, so a busy machine may take its time.
@@ -251,6 +252,50 @@ def test_a_case_left_open_on_an_ended_transfer_is_named(filled):
     change(filled, insert, id="ca_2", transfer=filled.out, reason="unproved")
 
     assert set(found(filled)) == {"I-17"}
+
+
+@pytest.fixture
+def told(migrated_url) -> Iterator[callbacks.Office]:
+    """One transfer that a callback has confirmed, and a message whose transfer is not there."""
+    with callbacks.office(migrated_url) as made:
+        for name, reference in (("evt_1", made.planned()[1]), ("evt_2", callbacks.UNKNOWN_REFERENCE)):
+            made.told("transfer.confirmed", callbacks.transfer(reference), id_=name)
+        made.work()
+        assert [state for state, _ in made.tasks()] == ["done", "parked"]
+        assert verify(made.runtime) == []
+        yield made
+
+
+FORGED = {
+    "no message": "UPDATE evidence SET inbox_id = NULL",
+    "another message": "UPDATE evidence SET inbox_id = inbox_id + 1",
+    "a look-up with a message": "UPDATE evidence SET source = 'lookup' WHERE inbox_id IS NOT NULL",
+    "another provider's message": "UPDATE inbox SET provider = 'rival' WHERE message_id = 'evt_1'",
+    "a message about another reference": "UPDATE inbox SET reference = 'another' WHERE message_id = 'evt_1'",
+    "a message with another body": "UPDATE inbox SET digest = 'another' WHERE message_id = 'evt_1'",
+    "a message that is to be acted on again": "UPDATE inbox_task SET state = 'parked', wake_at = :now WHERE inbox_id ="
+    " (SELECT inbox_id FROM evidence WHERE source = 'callback')",
+}
+
+
+@pytest.mark.parametrize("statement", FORGED.values(), ids=FORGED.keys())
+def test_evidence_of_a_callback_without_its_message_is_named(told, statement):
+    """I-12, I-41: what a callback is said to have proved rests on exactly one stored message, which was acted on."""
+    statement = statement if "WHERE" in statement else f"{statement} WHERE source = 'callback'"
+    now = {"now": told.runtime.clock.now()} if ":now" in statement else {}
+    with unguarded(told, "evidence", "inbox"):
+        assert change(told, statement, **now) == 1
+    rule = "Evidence of a callback is one message in the inbox: same provider, reference and body."
+    assert rule in found(told)["I-12"]
+
+
+@pytest.mark.parametrize(("seconds", "named"), [(3599, False), (3601, True)])
+def test_a_message_that_nobody_looks_at_is_named(told, seconds, named):
+    """I-31: a message that has been due for an hour is found: no job runs that would act on it."""
+    due = told.rows("SELECT wake_at FROM inbox_task WHERE state = 'parked'")[0]["wake_at"]
+    told.runtime.clock.turn((due - told.runtime.clock.now()) / 1_000_000 + seconds)
+    rule = "What a provider has told is acted on, or looked at again, when it is due."
+    assert found(told) == ({"I-31": [rule]} if named else {})
 
 
 def test_a_missing_trigger_is_named(migrated_url):

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bridge.cli import database, pages, providers, run, tenants, transfers
+from bridge.cli import database, gates, inbox, pages, providers, run, tenants, transfers
 
 
 class Sentence(click.ClickException):
@@ -49,6 +49,8 @@ for command in (
     database.verify,
     database.doctor,
     providers.providers,
+    gates.restored,
+    inbox.inbox,
     transfers.transfers,
     tenants.operators,
     tenants.keys,

@@ -30,7 +30,7 @@ def test_a_sound_sqlite_bridge_passes(folder, tmp_path):
     assert "there is no file bridge.db: run `python -m bridge migrate` first" in missing.stdout
     assert not (folder.path / "bridge.db-journal").exists()
     assert marks(said) == dict.fromkeys(
-        ["database", "journal_mode", "synchronous", "clock", "schema", "triggers", "lease", "sim"], "ok"
+        ["database", "journal_mode", "synchronous", "clock", "schema", "triggers", "lineage", "lease", "sim"], "ok"
     )
 
 

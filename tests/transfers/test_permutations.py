@@ -54,7 +54,6 @@ Order = tuple[int, ...]
 KEPT = 2
 """Where orders of so many pieces led is kept, for many longer ones begin with them."""
 
-COLLISION = (Answer.NOT_SENT, Answer.CANCELLED)
 PARTIAL = replace(ONE_PHASE, partial=True)
 VERDICT = (Answer.APPLIED, Answer.CANCELLED)
 
@@ -228,16 +227,17 @@ def each_refused(there: World, direct: dict[int, Evidence]) -> list[Evidence]:
 
 
 def inferred(there: World, direct: dict[int, Evidence]) -> list[Evidence]:
-    """protocols.md §1.1 (a): a repeated prepare that finds its reference final can only find it cancelled."""
+    """protocols.md §1.1 (a): a repeated prepare that finds its reference final can only find it cancelled, once it is
+    known that the first one had left and had not found it so itself."""
     if there.by.phases == 1:
         return []
     left = [n for n in range(1, len(there.steps) + 1) if n not in direct or direct[n].reply.answer != "not_sent"]
-    conflicts = [n for n in left if n in direct and there.steps[n - 1] is PREPARE]
-    conflicts = [n for n in conflicts if direct[n].reply.answer is Answer.CANCELLED]
     first = next((n for n in left if there.steps[n - 1] is PREPARE), None)
-    if first in conflicts or any(there.steps[n - 1] is COMPLETE for n in left):
+    heard_first = first in direct and direct[first].reply.answer is not Answer.CANCELLED
+    if not heard_first or any(there.steps[n - 1] is COMPLETE for n in left):
         return []
-    return [direct[n] for n in conflicts]
+    repeated = [direct[n] for n in left if n in direct and there.steps[n - 1] is PREPARE]
+    return [piece for piece in repeated if piece.reply.answer is Answer.CANCELLED]
 
 
 def absent(there: World, direct: dict[int, Evidence], looked_up: list[Evidence]) -> list[Evidence]:
@@ -357,12 +357,9 @@ def check(there: World, numbers: Order) -> None:
 
 
 def possible(pieces: list[Evidence]) -> bool:
-    """A request is answered once; and a collision that is found out late has a test of its own."""
-    direct = {piece.attempt: piece for piece in pieces if piece.source is Source.CALL}
-    if len(direct) < sum(piece.source is Source.CALL for piece in pieces):
-        return False
-    conflicts = [n for n, p in direct.items() if p.step is PREPARE and p.reply.answer is Answer.CANCELLED]
-    return not (max(conflicts, default=0) > 1 and direct.get(1, pieces[0]).reply.answer in COLLISION)
+    """A request is answered once."""
+    direct = [piece.attempt for piece in pieces if piece.source is Source.CALL]
+    return len(direct) == len(set(direct))
 
 
 @EVERY_WORLD

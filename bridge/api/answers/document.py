@@ -23,16 +23,24 @@ INFO = Info(
     description="Moves a player's money between the operator's wallet and game providers, and never loses a cent.",
 )
 BEARER = [{"bearer": list[str]()}]
+SIGNED = [{"signature": list[str]()}]
 SCHEMES: dict[str, SecurityScheme | dict[str, Any]] = {
-    "bearer": SecurityScheme(type="http", scheme="bearer", description="A key made by `python -m bridge keys create`.")
+    "bearer": SecurityScheme(type="http", scheme="bearer", description="A key made by `python -m bridge keys create`."),
+    "signature": SecurityScheme(
+        type="apiKey",
+        name="webhook-signature",
+        security_scheme_in="header",
+        description="Standard Webhooks, with the callback secret of the provider: docs/provider-contract.md.",
+    ),
 }
 
 PLAYERS, TRANSFERS, HEALTH = Tag(name="players"), Tag(name="transfers"), Tag(name="health")
+CALLBACKS = Tag(name="callbacks")
 
 _WHY = {
     400: "The request cannot be read, or money was to move without an Idempotency-Key.",
-    401: "No key, or not a key of this bridge.",
-    403: "The key lacks the scope.",
+    401: "No key, or not a key of this bridge; a callback: no signature fits.",
+    403: "The key lacks the scope; a callback: it comes from an address that is not allowed.",
     404: "There is no such thing for this operator.",
     409: "The request does not fit the present state; `code` says why.",
     413: "The body is larger than 65536 bytes.",
@@ -48,6 +56,7 @@ _SHOWN = (
     views.CashView,
     views.TransferPage,
     views.RecallView,
+    views.Received,
     history.Story,
     views.Health,
     views.Readiness,
@@ -57,17 +66,33 @@ OPTIONAL_OBJECT = RequestBody.model_validate(
     {"content": {"application/json": {"schema": {"type": "object", "additionalProperties": False}}}, "required": False}
 )
 
+SIGNED_MESSAGE = RequestBody.model_validate(
+    {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "data"],
+                    "properties": {"type": {"type": "string", "pattern": "^[ -~]{1,64}$"}, "data": {"type": "object"}},
+                }
+            }
+        },
+        "required": True,
+    }
+)
+
 READING = (401, 403, 422, 500, 503)
 READING_ONE = (*READING, 404)
 WRITING = (*READING, 400, 413, 415)
 MONEY = (*WRITING, 409)
+CALLED_BACK = (401, 403, 409, 413, 415, 422, 500, 503)
 
 _HEADERS = {
     "Location": "The address of the transfer.",
     "Idempotent-Replayed": "`true` when the key was known already: nothing moved now.",
     "Preference-Applied": "What of `Prefer` was granted.",
     "Retry-After": "Seconds to wait before the same request is sent again.",
-    "WWW-Authenticate": "Bearer.",
+    "WWW-Authenticate": "Bearer; for callbacks Standard-Webhooks.",
 }
 _PROBLEM_HEADERS: dict[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),

@@ -22,6 +22,7 @@ from bridge.errors import (
     TooLarge,
     Unauthorized,
     Unavailable,
+    Unsigned,
     UnsupportedMedia,
 )
 
@@ -76,6 +77,9 @@ _NARROWER = (
     (Declined, "nothing_to_move", "A sweep found nothing that can be moved; this answer stays with its key."),
     (Declined, "wallet_spent", "The wallet does not hold what a decision would take from it."),
     (Unavailable, "balance_unknown", "The provider does not say what the player has there: a sweep did not begin."),
+    (Unavailable, "provider_paused", "People have closed this provider for transfers in."),
+    (Unavailable, "provider_restored", "The database was restored: closed for transfers in until balances are compared."),
+    (Unavailable, "exposure_cap", "As much value as allowed is unresolved at this provider: no more is sent in."),
     (Unavailable, "provider_unavailable", "The provider answers too little at present: no money is sent in."),
 )
 """Codes that are raised under a wider refusal."""
@@ -104,8 +108,9 @@ def answer(error: Exception) -> Response:
     response = replies.reply(problems.render(refusal), refusal.status)
     if refusal.after_seconds is not None:
         response.headers["Retry-After"] = str(refusal.after_seconds)
-    if isinstance(refusal, Unauthorized):
-        response.headers["WWW-Authenticate"] = 'Bearer realm="bridge"'
+    if isinstance(refusal, Unauthorized | Unsigned):
+        scheme = "Bearer" if isinstance(refusal, Unauthorized) else "Standard-Webhooks"
+        response.headers["WWW-Authenticate"] = f'{scheme} realm="bridge"'
     if isinstance(error, HTTPException) and error.code == _NOT_ALLOWED:
         response.headers["Allow"] = dict(error.get_headers()).get("Allow", "")
     return response

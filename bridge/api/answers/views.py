@@ -171,6 +171,13 @@ class RecallView:
 
 
 @dataclass(frozen=True)
+class Received:
+    """The message is stored for ever, now or since it came first; it is acted on afterwards."""
+
+    received: bool
+
+
+@dataclass(frozen=True)
 class Health:
     """The process serves."""
 

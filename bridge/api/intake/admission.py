@@ -69,6 +69,33 @@ def admits(scope: Scope) -> Callable[[Callable[..., Response]], Callable[..., Re
     return around
 
 
+def takes(view: Callable[..., Response]) -> Callable[..., Response]:
+    """A view that needs no key and finds out by itself who is calling; it is given the runtime and its parts."""
+    models = get_type_hints(view)
+    readers = [(part, models[part], read) for part, read in _READERS.items() if part in models]
+
+    @wraps(view)
+    def entrance(**segments: str) -> Response:
+        return view(runtime_of_app(), **{part: read(model, segments) for part, model, read in readers})
+
+    entrance.__dict__["__delay_validate_request__"] = True
+    return entrance
+
+
+def raw_json() -> bytes:
+    """The body as it came. Raises TooLarge, and UnsupportedMedia where it is not called JSON in UTF-8."""
+    raw = _raw()
+    _require_json()
+    return raw
+
+
+def _raw() -> bytes:
+    raw = request.get_data(cache=False)
+    if len(raw) > LARGEST_BODY:
+        raise TooLarge
+    return raw
+
+
 def _path(model: type[BaseModel], segments: dict[str, str]) -> BaseModel:
     return _checked(model, segments, "is not a part of this path")
 
@@ -90,13 +117,10 @@ def _header(model: type[BaseModel], _segments: dict[str, str]) -> BaseModel:
 
 
 def _body(model: type[Body], _segments: dict[str, str]) -> BaseModel:
-    raw = request.get_data(cache=False)
-    if len(raw) > LARGEST_BODY:
-        raise TooLarge
+    raw = _raw()
     if model.may_be_empty and not raw:
         return model()
-    if not _is_json():
-        raise UnsupportedMedia
+    _require_json()
     if not raw:
         raise BadRequest("The body is empty.", code="json_broken")
     return _checked(model, strict_json.read_object(raw), "is not a field of this request")
@@ -110,10 +134,11 @@ _READERS: dict[str, Callable[[Any, dict[str, str]], BaseModel]] = {
 }
 
 
-def _is_json() -> bool:
+def _require_json() -> None:
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     plain = request.headers.get("Content-Encoding", "identity").lower() == "identity"
-    return request.mimetype == "application/json" and charset == "utf-8" and plain
+    if not (request.mimetype == "application/json" and charset == "utf-8" and plain):
+        raise UnsupportedMedia
 
 
 def _checked(model: type[BaseModel], sent: dict[str, Any], unknown: str, *, strings: bool = False) -> BaseModel:

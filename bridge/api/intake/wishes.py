@@ -147,6 +147,34 @@ class TransferHeader(KeyHeader):
     )
 
 
+class CallbackPath(Strict):
+    """The provider that calls back, by its configured name."""
+
+    provider: str = Field(
+        description="the name of a configured provider", json_schema_extra={"pattern": r"^[a-z][a-z0-9_]{0,31}$"}
+    )
+
+
+class CallbackHeader(BaseModel):
+    """Standard Webhooks: what a message is called, when it was sent, and who signed it. One that lacks any of it is
+    refused as unsigned, like one whose signature does not fit."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["webhook-id", "webhook-timestamp", "webhook-signature"]})
+
+    id: str = Field(
+        "",
+        alias="webhook-id",
+        description="the message; the same when the same message is sent again",
+        json_schema_extra={"pattern": "^[A-Za-z0-9_-]{1,128}$"},
+    )
+    timestamp: str = Field(
+        "", alias="webhook-timestamp", description="seconds since 1970 when it was sent, at most 300 s from now"
+    )
+    signature: str = Field(
+        "", alias="webhook-signature", description="one or more of `v1,` and base64, separated by spaces"
+    )
+
+
 class PlayerBody(Body):
     """The currencies in which the player has a wallet."""
 

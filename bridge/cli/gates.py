@@ -1,0 +1,87 @@
+"""`providers pause` and `resume`, `restored`: what people do to the gates before transfers in, and how they stand."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from typing import TYPE_CHECKING
+
+import click
+
+from bridge.cli.shown import instant, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bridge.runtime import Runtime
+
+
+@click.command("pause")
+@click.argument("name")
+@click.option("--reason", required=True, help="Kept with the switch, for whoever finds it closed.")
+@click.option("--direction", type=click.Choice(["in", "out"]), default="in", show_default=True)
+def pause(name: str, reason: str, direction: str) -> None:
+    """Begin no more transfers into NAME; transfers out, and all that is under way, go on."""
+    from bridge import gates
+    from bridge.errors import Declined
+
+    if direction == "out":
+        raise Declined("Transfers out are never closed: money may always come home.")
+    gates.pause(opened(), name, reason, _actor())
+    click.echo(f"Transfers into {name} are closed; transfers out, and all that is under way, go on.")
+
+
+@click.command("resume")
+@click.argument("name")
+def resume(name: str) -> None:
+    """Let transfers into NAME begin again, whatever had closed it."""
+    from bridge import breaks, gates
+
+    runtime = opened()
+    was = gates.resume(runtime, name, _actor())
+    click.echo(f"Transfers into {name} may begin again. They were closed since {instant(was.closed_at)} by")
+    click.echo(f"{was.actor} ({was.cause}): {was.reason}")
+    differing = sum(1 for each in breaks.open_ones(runtime) if each["provider"] == name)
+    if differing:
+        click.echo(f"Balances there that still differ from ours: {differing} (`python -m bridge inbox breaks`).")
+
+
+@click.command("restored")
+@click.option("--reason", default="a person says that a backup was restored", show_default=True)
+def restored(reason: str) -> None:
+    """Say that a backup was restored: transfers in are closed everywhere, and nothing is concluded from silence."""
+    from bridge import lineage
+
+    runtime = opened()
+    marked = lineage.restored(runtime, reason, _actor())
+    names = ", ".join(sorted(runtime.config.providers)) or "no provider"
+    click.echo(f"Closed for transfers in: {names}. Transfers that were not final: {marked}.")
+    click.echo("The jobs compare every balance and open what agrees; `providers resume` opens by hand.")
+
+
+def standing(runtime: Runtime, name: str) -> Iterator[tuple[str, str]]:
+    """How the gates of a provider stand, in rows for its table."""
+    from bridge import db, doctor, gates
+
+    trouble = doctor.database_trouble(runtime)
+    if trouble:
+        yield "transfers in", f"not known: {trouble}"
+        return
+    with db.reading(runtime.engine) as connection:
+        found = gates.closed(connection, name)
+        currencies = runtime.policy(name).exposure_caps
+        used = {currency: gates.exposure(connection, name, currency) for currency in currencies}
+    for each in found:
+        yield "transfers in", f"closed since {instant(each.closed_at)} by {each.actor} ({each.cause}): {each.reason}"
+    if not found:
+        yield "transfers in", "open"
+    for currency, cap in currencies.items():
+        yield f"unresolved {currency}", f"{runtime.currencies.format(used[currency], currency)} of at most {cap}"
+
+
+def _actor() -> str:
+    """Who typed the command, as this machine knows them."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
