@@ -78,7 +78,7 @@ _NARROWER = (
     (Declined, "wallet_spent", "The wallet does not hold what a decision would take from it."),
     (Unavailable, "balance_unknown", "The provider does not say what the player has there: a sweep did not begin."),
     (Unavailable, "provider_paused", "People have closed this provider for transfers in."),
-    (Unavailable, "provider_restored", "The database was restored: closed for transfers in until balances are compared."),
+    (Unavailable, "provider_restored", "A restored database: closed for transfers in until balances are compared."),
     (Unavailable, "exposure_cap", "As much value as allowed is unresolved at this provider: no more is sent in."),
     (Unavailable, "provider_unavailable", "The provider answers too little at present: no money is sent in."),
 )
