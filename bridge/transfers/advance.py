@@ -22,6 +22,7 @@ from bridge.transfers import rows
 from bridge.transfers.core import contract, steps
 from bridge.transfers.core.draft import NOT_STORED, Draft, send, settle, try_again
 from bridge.transfers.core.facts import Transfer
+from bridge.transfers.core.proof import Finding, Verdict
 from bridge.transfers.write import write
 from statemachines import TransferState
 
@@ -168,7 +169,9 @@ def _one_round(
         step = contract.sooner(step, draft.transfer.driven, descriptor, now)
     if holding and isinstance(step, steps.TryAgain):
         try_again(draft, step)
-        step = steps.Send(contract.first_step(descriptor))
+        queued_until = breaker.open_until(connection, seen.provider, now)
+        nothing = Finding(Verdict.OPEN)
+        step = contract.next_step(draft.transfer, descriptor, schedule_of(runtime), nothing, now, queued_until)
     order, schedule = None, rest(step, now)
     if holding and isinstance(step, steps.OnTheWire) and (isinstance(step, steps.Send) or asking is not Asking.NO):
         assert claim is not None

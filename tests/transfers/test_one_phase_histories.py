@@ -35,6 +35,7 @@ from tests.transfers.scripted_one import (
     WRONG,
     ScriptedOne,
 )  # fmt: skip
+from tests.transfers.test_driver import counting_commits
 
 BOTH_WAYS = pytest.mark.parametrize("direction", ["in", "out"])
 UNSAFE = replace(ONE_PHASE, same_id=SameId.UNSAFE)
@@ -151,6 +152,17 @@ def test_provider_that_executes_again_is_sent_to_once(
     turn_until(lone, hands, transfer_id, "confirmed", "reversed")
     assert state_of(lone, transfer_id)[0] == end
     assert one.count("transfer") == 1
+    books_are_right(lone, one, transfer_id)
+
+
+@BOTH_WAYS
+def test_commits_and_requests_of_a_clean_transfer(lone: Bench, one: ScriptedOne, direction: str) -> None:
+    """I-14 I-25 I-33 Embedded wallet and one phase: two commits that write, one request, no connection held over it."""
+    held: list[int] = []
+    one.during = lambda _operation: held.append(lone.runtime.engine.pool.checkedout())  # type: ignore[attr-defined]
+    with counting_commits(lone.runtime.engine) as commits:
+        transfer_id = lone.run(direction)
+    assert (len(commits), one.calls, held) == (2, ["transfer"], [0])
     books_are_right(lone, one, transfer_id)
 
 
@@ -429,6 +441,22 @@ def test_cancel_after_a_lost_answer(lone: Bench, one: ScriptedOne, hands: Hands,
     turn_until(lone, hands, transfer_id, "confirmed", "reversed")
     assert state_of(lone, transfer_id) == (story.end, story.reason)
     assert (one.count("transfer"), sum(call.startswith("void") for call in one.calls)) == (1, story.sent)
+    books_are_right(lone, one, transfer_id)
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize(("word", "end"), [(DROPPED, "reversed"), (PENDING_LOST, "reversed"), (LOST, "confirmed")])
+def test_cancel_of_an_orphan(lone: Bench, one: ScriptedOne, hands: Hands, direction: str, word: str, end: str) -> None:
+    """I-11 C-18 C-29 Work goes on in an orphan: a cancel that is wished of it is sent, and what it proves ends it."""
+    one.script, one.asked = [word], [SILENT] * 20
+    transfer_id = lone.run(direction)
+    if word == PENDING_LOST:
+        one.records[lone.get(transfer_id).outside.reference or ""].decides = None  # it never decides
+    turn_until(lone, hands, transfer_id, "orphaned")
+    cancel(lone.runtime, lone.operator, transfer_id)
+    assert lone.row(transfer_id)["state"] == end
+    assert case_of(lone, transfer_id) == "closed"
+    assert one.calls.count("void") == 1
     books_are_right(lone, one, transfer_id)
 
 

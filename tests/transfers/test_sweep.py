@@ -335,6 +335,17 @@ def test_back_in_the_game(lone: Bench, one: ScriptedOne, hands: Hands, operation
     assert (len(seen.tries), one.calls.count("kick")) == (3, 2)
 
 
+def test_no_connection_is_held_whatever_is_asked(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """I-33 While a balance is read, a player put out, or a try under way, nothing is checked out of the pool."""
+    has(one, 2500)
+    one.playing = {PLAYER}
+    held: list[int] = []
+    one.during = lambda _operation: held.append(lone.runtime.engine.pool.checkedout())  # type: ignore[attr-defined]
+    transfer_id = sweep(lone)
+    turn_until_final(lone, hands, transfer_id)
+    assert held == [0] * len(one.calls) == [0] * 5
+
+
 def test_kick_without_an_answer(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
     """I-17 A kick that is not answered is asked for again, at the pace of look-ups, and counts from its answer."""
     has(one, 2500)

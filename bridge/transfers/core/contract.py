@@ -97,9 +97,13 @@ def explain(transfer: Transfer) -> str:
     story = f"sent: {sent}; looked up {len(asked)} times"
     if asked:
         story += f", last answer {_told(asked[-1])}"
-    odd = next((e for e in leg.evidence if e.reply.amount not in (None, transfer.amount)), None)
+    told = (e for e in leg.evidence if e.source not in (Source.ASIDE, Source.PERSON))
+    odd = next((e for e in told if e.reply.amount not in (None, leg.amount)), None)
     if odd is not None:
-        story += f"; an answer told {odd.reply.amount} minor units where {transfer.amount} were meant"
+        story += f"; an answer told {odd.reply.amount} minor units where {leg.amount} were meant"
+    for earlier in transfer.tries[:-1]:
+        if any(piece.reply.answer is Answer.APPLIED for piece in earlier.evidence):
+            story += f"; an earlier try of {earlier.amount} minor units was told as executed"
     return story
 
 

@@ -219,6 +219,8 @@ def _move_outside_leg(draft: Draft) -> None:
         if last is not None and last.reply.answer is Answer.UNKNOWN and leg.unknown_since is None:
             draft.put(replace(leg, unknown_since=last.at))
         return
+    if any(tried.ordinal == proof.ordinal for tried in draft.transfer.tries) and proof.source is not Source.PERSON:
+        leg = draft.transfer.leg(proof.ordinal)  # of a sweep, an earlier try may have happened after all
     decision = draft.transfer.decision
     if decision is not None and decision.reply.code in (Kind.WRITE_OFF, Kind.CLAW_BACK):
         return  # what is borne, or taken out by another leg, leaves open what became of this one

@@ -27,7 +27,7 @@ def find(transfer: Transfer, descriptor: Descriptor) -> Finding:
         found = judge(transfer, leg, descriptor)
         if found.verdict is not Verdict.REFUSED:
             # A second try was made because the first was refused, finally.
-            return Finding(Verdict.CONTRADICTED, found.proof)
+            return found if found.verdict is Verdict.MISMATCHED else Finding(Verdict.CONTRADICTED, found.proof)
     return judge(transfer, newest, descriptor)
 
 
