@@ -102,7 +102,7 @@ def take_position(
             target[account] += sign * amount
     posted = posted_by(connection, cause.transfer_id)
     missing = {account: target.get(account, 0) - posted.get(account, 0) for account in {*target, *posted}}
-    for debit, credit, part in _pairs(missing):
+    for debit, credit, part in pairs(missing):
         post(connection, cause, debit, credit, part)
 
 
@@ -218,7 +218,7 @@ def _is_players(account: str) -> bool:
     return account.startswith(("wallet:", "game:"))
 
 
-def _pairs(missing: Mapping[str, int]) -> list[tuple[str, str, int]]:
+def pairs(missing: Mapping[str, int]) -> list[tuple[str, str, int]]:
     """(debit, credit, amount) rows that make up `missing`, whose values sum to zero."""
     left = {account: value for account, value in sorted(missing.items()) if value}
     assert sum(left.values()) == 0, "a position does not sum to zero"

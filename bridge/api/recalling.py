@@ -22,9 +22,7 @@ from statemachines import TransferState
 ENDED, GOING_ON = 200, 202
 
 
-def call_home(
-    runtime: Runtime, key: Key, player_id: str, body: Mapping[str, Any], preference: Preference
-) -> Response:
+def call_home(runtime: Runtime, key: Key, player_id: str, body: Mapping[str, Any], preference: Preference) -> Response:
     """Answer 200 when every sweep has ended, 202 while one is pending or a balance could not be read.
 
     Raises NotFound and KeyReused; nothing is stored then.

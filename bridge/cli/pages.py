@@ -11,10 +11,12 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 @click.command()
 def diagrams() -> None:
-    """Write docs/state-machines.md from the tables in statemachines/."""
+    """Write docs/state-machines.md and docs/decisions-of-people.md from the tables that decide."""
+    from bridge import decisions_page
     from bridge.diagrams import render
 
     _write("state-machines.md", render())
+    _write("decisions-of-people.md", decisions_page.render())
 
 
 @click.command()
