@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
-from bridge.simulator.books import Refused, Transfer
-from bridge.simulator.faults.cases import BY_NUMBER
+from bridge.simulator.books import Refused
 from bridge.simulator.faults.choice import BadFault, read_params, read_rate, read_script, read_weights
-from bridge.simulator.messages import Answer, Delivery, Request, unix_text
-from bridge.simulator.qtech import LONGEST_ID
+from bridge.simulator.messages import Answer, Delivery, Request
 from bridge.simulator.stage import Stage
+
+LONGEST_PLAYER = 34  # of every protocol
+
+Route = Callable[[dict[str, Any]], Answer]
 
 
 class Control:
-    """Answers of the control port."""
+    """Answers of the control port. `acts` are POSTs that only this protocol's provider knows, by path."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self, stage: Stage, acts: Mapping[str, Route]) -> None:
+        self._stage, self._acts = stage, acts
         self._books = stage.provider.books
         self._told: dict[tuple[str, str], Callable[[Request], Answer]] = {
             ("POST", "/play"): self._play,
@@ -48,15 +50,19 @@ class Control:
                 return Delivery.of(self._told[route](request))
             if route in self._asked:
                 return Delivery.of(self._asked[route]())
+            if request.method == "POST" and request.path in self._acts:
+                return Delivery.of(self._acts[request.path](_object(request)))
             return Delivery.of(_wrong(HTTPStatus.NOT_FOUND, f"there is no {request.path} here"))
         except BadFault as mistake:
             return Delivery.of(_wrong(HTTPStatus.BAD_REQUEST, str(mistake)))
+        except Refused as refusal:
+            return Delivery.of(_wrong(HTTPStatus.CONFLICT, str(refusal)))
 
     def _play(self, request: Request) -> Answer:
         """A win ("2.00") or a loss ("-1.50") at the provider; 409 where it would go below zero available."""
         wanted = _object(request)
         player, currency, text = (wanted.get(name) for name in ("player", "currency", "amount"))
-        if not (isinstance(player, str) and 1 <= len(player) <= LONGEST_ID and isinstance(text, str)):
+        if not (isinstance(player, str) and 1 <= len(player) <= LONGEST_PLAYER and isinstance(text, str)):
             raise BadFault("player and amount must be strings")
         if not isinstance(currency, str) or currency not in self._books.currencies:
             raise BadFault("the currency is not kept here")
@@ -65,12 +71,10 @@ class Control:
             owned = self._books.play(player, currency, amount)
         except (ValueError, InvalidOperation) as error:
             raise BadFault(f"amount: {error or 'not a number'}") from error
-        except Refused as refusal:
-            return _wrong(HTTPStatus.CONFLICT, str(refusal))
         return Answer(200, {"balance": self._books.currencies.text(owned, currency)})
 
     def _script(self, request: Request) -> Answer:
-        fault = read_script(_object(request))
+        fault = read_script(_object(request), self._stage.choice.table)
         self._stage.choice.script(fault)
         return Answer(201, fault.listed())
 
@@ -87,15 +91,16 @@ class Control:
         wanted = _object(request)
         if set(wanted) - {"rate", "cases", "params"}:
             raise BadFault("a rate is an object of rate, cases, params")
-        rate, weights = read_rate(wanted.get("rate")), read_weights(wanted.get("cases"))
+        table = self._stage.choice.table
+        rate, weights = read_rate(wanted.get("rate")), read_weights(wanted.get("cases"), table)
         defaults = {}
         params = wanted.get("params", {})
         if not isinstance(params, dict):
             raise BadFault("params must be an object by case number")
         for number, values in params.items():
-            if not number.isdecimal() or int(number) not in BY_NUMBER:
+            if not number.isdecimal() or int(number) not in table.by_number:
                 raise BadFault(f"{number!r} is not a case number")
-            defaults[int(number)] = read_params(int(number), values)
+            defaults[int(number)] = read_params(int(number), values, table)
         self._stage.choice.set_rate(rate, weights, defaults)
         return Answer(200, {"rate": str(rate), "cases": {str(number): weight for number, weight in weights.items()}})
 
@@ -115,22 +120,8 @@ class Control:
         reference = request.query.get("reference")
         if not reference:
             raise BadFault("reference is required")
-        found = self._books.by_reference(reference)
-        return Answer(200, {"transfers": [self._true(found)] if found else []})
-
-    def _true(self, transfer: Transfer) -> dict[str, Any]:
-        terms = transfer.terms
-        return {
-            "id": transfer.id,
-            "reference": terms.reference,
-            "type": terms.type,
-            "player": terms.player,
-            "currency": terms.currency,
-            "amount": self._books.currencies.text(terms.amount, terms.currency),
-            "status": transfer.status,
-            "initiated": unix_text(transfer.initiated),
-            "finalized": unix_text(transfer.finalized) if transfer.finalized is not None else None,
-        }
+        found = self._stage.provider.told(reference)
+        return Answer(200, {"transfers": [found] if found else []})
 
     def _health(self) -> Answer:
         return Answer(200, {"status": "ok", "pid": os.getpid(), "seed": self._stage.choice.seed})

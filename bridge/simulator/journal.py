@@ -1,4 +1,4 @@
-"""Append-only files: the ledger, fsynced line by line, and beside it two diaries, of faults and requests."""
+"""Append-only files: the ledger, fsynced line by line, and beside it diaries of faults, requests and callbacks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any
 
 from bridge.simulator.messages import unix_text
 
+TAKEN = range(200, 300)  # HTTP statuses that end a callback
+NO_ANSWER, GIVEN_UP = "no answer", "given up"  # what stands in their place
 LEDGER_BROKEN = 3  # exit code: an entry could not be made durable, so nothing may be answered any more
 
 
@@ -142,3 +144,29 @@ class WireDiary:
         line |= dict(zip(("reference", "id", "player"), names, strict=True))
         with self._lock:
             self._journal.append(line | {"attempt": attempt, "answered": answered})
+
+
+class CallbackDiary:
+    """`FILE.callbacks`: one line for each attempt to tell the bridge something, and what became of it."""
+
+    def __init__(self, path: Path, clock: Callable[[], int]) -> None:
+        self._journal, self._clock, self._lock = Journal(path, durable=False), clock, threading.Lock()
+        self._settled: set[str] = set()
+        for line in self._journal.lines():
+            self._note(line["id"], line["status"])
+
+    def settled(self, message_id: str) -> bool:
+        """Whether this message was taken, or given up."""
+        with self._lock:
+            return message_id in self._settled
+
+    def write(self, message_id: str, kind: str, reference: str, attempt: int, status: int | str) -> None:
+        """Note an attempt and its HTTP status, "no answer", or "given up"."""
+        names = {"id": message_id, "type": kind, "reference": reference, "attempt": attempt, "status": status}
+        with self._lock:
+            self._journal.append({"at": unix_text(self._clock()), **names})
+            self._note(message_id, status)
+
+    def _note(self, message_id: str, status: int | str) -> None:
+        if status == GIVEN_UP or status in TAKEN:
+            self._settled.add(message_id)

@@ -16,7 +16,7 @@ from typing import Any
 
 MICROS = 1_000_000
 CHINA = timezone(timedelta(hours=8))
-LARGEST_MAGNITUDE = 15  # digits before the point; more than any player owns, and 64 bits hold it at 2 places
+LARGEST_MAGNITUDE = 18  # digits before the point that the books can hold; more than any player owns
 FIAT_PLACES, CRYPTO_PLACES = (
     2,
     8,
@@ -46,6 +46,7 @@ class Answer:
 
     status: int
     content: Any = None
+    media: str = "application/json;charset=UTF-8"
 
     @property
     def done(self) -> bool:
@@ -77,7 +78,7 @@ class Delivery:
     @classmethod
     def of(cls, answer: Answer) -> Delivery:
         """The truth, sent in good order."""
-        headers = {} if answer.content is None else {"Content-Type": "application/json;charset=UTF-8"}
+        headers = {} if answer.content is None else {"Content-Type": answer.media}
         return cls(answer.status, answer.to_bytes(), headers)
 
     def but(self, **changes: Any) -> Delivery:

@@ -127,6 +127,16 @@ def test_12_the_balance_list_is_older_than_the_transfer(honest):
     assert honest.shown() == [(12, "balances")]
 
 
+def test_12_a_script_may_name_whose_row_is_old(honest):
+    """C-15, case 12: the names in its script are those of rows; the others tell the truth."""
+    for player in ("ann", "bob"):
+        honest.funded(f"of {player}", player=player)
+    honest.script(12, player="bob", params={"delay": 60})
+    _, stale = honest.call("GET", "/v1/wallet/ext?currency=EUR")
+    assert [row["playerId"] for row in stale["items"]] == ["ann"]
+    assert honest.shown() == [(12, "balances")]
+
+
 def test_12_by_rate_the_list_lies_about_fated_players(start):
     """C-15, case 12: by rate, the rows of players whose newest transfer is fated so are old."""
     simulator = start("--seed", "1", "--rate", "1", "--cases", "12")

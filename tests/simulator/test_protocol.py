@@ -136,13 +136,13 @@ def test_a_completed_debit_takes_the_money(honest):
 
 
 def test_a_replay_gives_the_original_answer(honest):
-    """I-21, case 6: the same request again gives the same bytes and no second effect."""
+    """I-21, cases 6 and 21: the same request again gives the same bytes and no second effect."""
     first = honest.prepare("r1")
     assert honest.prepare("r1") == first
     done = honest.finish(first[1]["id"])
     assert honest.finish(first[1]["id"]) == done
     assert honest.kinds("r1") == ["prepared", "completed"]
-    assert (6, "complete") in honest.shown(observed=True)
+    assert honest.shown(observed=True) == [(21, "prepare"), (6, "complete")]
 
 
 CHANGED = [
@@ -154,12 +154,13 @@ CHANGED = [
 
 
 def test_another_content_under_a_pending_reference_is_refused(honest):
-    """I-22: the same reference with other content is a validation error (our reading; the text is silent)."""
+    """I-22, case 22: the same reference with other content is a validation error (our reading; the text is silent)."""
     honest.funded("fund")
     honest.prepared("r")
     for change in CHANGED:
         status, answer = honest.call("POST", PREPARE, body(**change))
         assert (status, answer["code"]) == (422, "VALIDATION_ERROR"), change
+    assert honest.shown(observed=True) == [(22, "prepare")] * len(CHANGED)
 
 
 def test_a_final_reference_conflicts_for_ever(honest):

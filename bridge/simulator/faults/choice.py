@@ -10,13 +10,14 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from bridge.simulator.faults.cases import ACCEPT, BY_NUMBER, FAULT, FAULTS
-from bridge.simulator.faults.garble import AMOUNTS, BODIES
-from bridge.simulator.qtech import OPERATIONS, Call
+from bridge.simulator.faults.cases import ACCEPT, CALLBACK, FAULT, Table
+from bridge.simulator.messages import MICROS
+from bridge.simulator.provider import Call
 
 # what a script may say beyond the case's own defaults, and the JSON type of each
 PARAMS: dict[str, tuple[type, ...]] = {
     "delay": (int, float),
+    "settle": (int, float),
     "drip": (int, float),
     "part": (str,),
     "how": (str,),
@@ -31,22 +32,9 @@ PARAMS: dict[str, tuple[type, ...]] = {
     "megabytes": (int,),
 }
 WORDS = {"part": ("headers", "body", "both"), "how": ("reset", "close", "half", "hang")}
-CASE_WORDS = {  # `variant` and `body` mean something only where a case gives them a meaning
-    (8, "variant"): ("dead", "alive"),
-    (17, "body"): tuple(BODIES),
-    (18, "body"): ("json", "html"),
-    (19, "variant"): AMOUNTS,
-    (20, "variant"): ("player", "older"),
-    (26, "variant"): ("late", "retention", "rate"),
-    (26, "body"): ("missing", "pending"),
-    (36, "body"): ("json", "html"),
-    (39, "variant"): ("dead", "alive"),
-    (40, "variant"): ("body", "drop", "redirect"),
-    (42, "variant"): ("zero", "error"),
-}
 STATUSES = range(200, 600)
 LONGEST_DELAY = 86_400  # seconds
-ACCEPT_CASES = (2, 14, 40)  # those whose request may be dropped before it is read
+MOMENTS = {ACCEPT: (2, 14, 40), CALLBACK: (53,)}  # what is no operation, and the cases that know it
 AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,8})?")
 FOR_EVER = 1_000_000_000.0  # seconds; some thirty years
 
@@ -65,17 +53,14 @@ class Script:
     player: str = ""
     times: int = 1
     params: dict[str, Any] = field(default_factory=dict)
+    only: str = ""
+    rows: bool = False
 
     def fits(self, call: Call) -> bool:
         """Whether the request is one that this fault is meant for."""
-        only = BY_NUMBER[self.case].only
-        return (
-            self.times > 0
-            and ("any" in self.on or call.operation in self.on)
-            and self.reference in ("", call.reference)
-            and self.player in ("", call.player)
-            and only in ("", call.type)
-        )
+        asked = call.operation in self.on or ("any" in self.on and call.operation != CALLBACK)
+        named = self.reference in ("", call.reference) and self.player in ("", call.player)
+        return self.times > 0 and asked and (named or self.rows) and self.only in ("", call.type)
 
     def listed(self) -> dict[str, Any]:
         """The fault as it was asked for, with what is left of `times`."""
@@ -122,41 +107,45 @@ class Strike:
     window: Window | None = None
 
 
-def read_script(spec: object) -> Script:
+def read_script(spec: object, table: Table) -> Script:
     """A fault as the control port or the script file gives it; raises BadFault."""
     if not isinstance(spec, dict) or set(spec) - {"case", "on", "reference", "player", "times", "params"}:
         raise BadFault("a fault is an object of case, on, reference, player, times, params")
     number, times, params = spec.get("case"), spec.get("times", 1), spec.get("params", {})
-    case = BY_NUMBER.get(number) if type(number) is int else None
+    case = table.by_number.get(number) if type(number) is int else None
     if case is None or case.kind != FAULT:
         raise BadFault(f"case {number!r} is not a fault that can be scripted")
     if type(times) is not int or times < 1:
         raise BadFault("times must be a whole number from 1")
-    on = _read_on(spec.get("on", list(case.on)), case.number)
+    on = _read_on(spec.get("on", list(case.on)), case.number, table)
     names = [spec.get(name) or "" for name in ("reference", "player")]
     if not all(isinstance(name, str) for name in names):
         raise BadFault("reference and player must be strings")
-    return Script(case.number, on, names[0], names[1], times, read_params(case.number, params))
+    read = read_params(case.number, params, table)
+    only = "" if read.get("variant") == "both" else case.only
+    return Script(case.number, on, names[0], names[1], times, read, only, case.rows)
 
 
-def _read_on(wanted: object, case: int) -> tuple[str, ...]:
-    allowed = (*OPERATIONS, "any", *((ACCEPT,) if case in ACCEPT_CASES else ()))
+def _read_on(wanted: object, case: int, table: Table) -> tuple[str, ...]:
+    more = tuple(name for name, cases in MOMENTS.items() if case in cases)
+    allowed = more if more == (CALLBACK,) else (*table.operations, "any", *more)
     on = [wanted] if isinstance(wanted, str) else wanted
     if not isinstance(on, list) or not on or any(name not in allowed for name in on):
         raise BadFault(f"on must be among {', '.join(allowed)}")
     return tuple(on)
 
 
-def read_params(case: int, params: object) -> dict[str, Any]:
+def read_params(number: int, params: object, table: Table) -> dict[str, Any]:
     """Check the parameters' names, types and words; raises BadFault."""
     if not isinstance(params, dict):
         raise BadFault("params must be an object")
+    case = table.by_number[number]
     for name, value in params.items():
         if type(value) not in PARAMS.get(name, ()):
             raise BadFault(f"params.{name} is not known, or not of its type")
-        words = CASE_WORDS.get((case, name), ()) if name in ("variant", "body") else WORDS.get(name)
+        words = {"variant": case.variants, "body": case.bodies, **WORDS}.get(name)
         if words is not None and value not in words:
-            raise BadFault(f"params.{name} of case {case} must be one of: {', '.join(words) or 'nothing'}")
+            raise BadFault(f"params.{name} of case {number} must be one of: {', '.join(words) or 'nothing'}")
         if name == "amount" and not AMOUNT.fullmatch(value):
             raise BadFault("params.amount must be a decimal number in text")
         if isinstance(value, (int, float)) and not 0 <= value <= LONGEST_DELAY:
@@ -166,14 +155,14 @@ def read_params(case: int, params: object) -> dict[str, Any]:
     return params
 
 
-def read_weights(cases: object) -> dict[int, int]:
+def read_weights(cases: object, table: Table) -> dict[int, int]:
     """`1:3,3:5,13` or {"1": 3} as weights by case number; nothing is every fault alike. Raises BadFault."""
     if cases in (None, "", {}):
-        return {case.number: 1 for case in FAULTS}
+        return {case.number: 1 for case in table.faults}
     items = cases.items() if isinstance(cases, Mapping) else _split(cases)
     weights: dict[int, int] = {}
     for number, weight in items:
-        case = BY_NUMBER.get(int(number)) if str(number).isdecimal() else None
+        case = table.by_number.get(int(number)) if str(number).isdecimal() else None
         if case is None or case.kind != FAULT or not str(weight).isdecimal() or int(weight) < 1:
             raise BadFault(f"{number}:{weight} is not a fault's number and a weight from 1")
         weights[case.number] = int(weight)
@@ -211,11 +200,11 @@ class Plan:
 class Choice:
     """The three sources in their order: windows already open and scripts, then rate."""
 
-    def __init__(self, seed: int, clock: Callable[[], int]) -> None:
-        self.seed, self._clock, self._lock = seed, clock, threading.Lock()
+    def __init__(self, table: Table, seed: int, clock: Callable[[], int]) -> None:
+        self.table, self.seed, self._clock, self._lock = table, seed, clock, threading.Lock()
         self._scripts: list[Script] = []
         self._windows: list[Window] = []
-        self._rate, self._weights = Decimal(0), read_weights(None)
+        self._rate, self._weights = Decimal(0), read_weights(None, table)
         self._defaults: dict[int, dict[str, Any]] = {}
 
     def script(self, fault: Script) -> None:
@@ -262,7 +251,7 @@ class Choice:
             for window in self._windows:
                 if window.fits(call):
                     if window.until is None:
-                        window.until = now + int(window.seconds * 1_000_000)
+                        window.until = now + int(window.seconds * MICROS)
                     return Strike(window.case, window.params, chance, window=window)
             for fault in self._scripts:
                 if fault.fits(call):
@@ -271,7 +260,8 @@ class Choice:
             plan = self._planned(*about)
             if plan is None or call.operation not in plan.on:
                 return None
-            if BY_NUMBER[plan.case].requests and attempt > BY_NUMBER[plan.case].requests:
+            most = self.table.by_number[plan.case].requests
+            if most and attempt > most:
                 return None
             return Strike(plan.case, self._defaults.get(plan.case, {}), chance)
 
@@ -281,10 +271,11 @@ class Choice:
             if strike.script is not None:
                 strike.script.times += 1
 
-    def planned(self, reference: str, type_: str) -> Plan | None:
-        """What the rate holds for this transfer: a function of seed and reference alone."""
+    def fated(self, reference: str, type_: str) -> int | None:
+        """The case that the rate holds for this transfer: a function of seed and reference alone."""
         with self._lock:
-            return self._planned(reference, type_)
+            plan = self._planned(reference, type_)
+            return plan.case if plan else None
 
     def _planned(self, reference: str, type_: str) -> Plan | None:
         if not reference or not self._rate:
@@ -292,8 +283,9 @@ class Choice:
         chance = Random(f"{self.seed}/{reference}")
         if chance.random() >= self._rate:
             return None
-        fitting = {number: weight for number, weight in self._weights.items() if BY_NUMBER[number].only in ("", type_)}
+        cases = self.table.by_number
+        fitting = {number: weight for number, weight in self._weights.items() if cases[number].only in ("", type_)}
         if not fitting:
             return None
-        case = BY_NUMBER[chance.choices(list(fitting), list(fitting.values()))[0]]
+        case = cases[chance.choices(list(fitting), list(fitting.values()))[0]]
         return Plan(case.number, (chance.choice(case.on),) if case.pick else case.on)

@@ -11,7 +11,6 @@ from random import Random
 from typing import Any
 
 from bridge.simulator.messages import Answer, Delivery, encode
-from bridge.simulator.qtech import Provider
 
 JSON, HTML = "application/json;charset=UTF-8", "text/html;charset=UTF-8"
 CDN_STATUS = 521  # a proxy's own: the server behind it is down
@@ -41,14 +40,23 @@ def _marked(content: dict[str, Any]) -> Delivery:
     return whole.but(body=b"\xef\xbb\xbf" + whole.body)
 
 
+def _amounts(content: dict[str, Any]) -> dict[str, Decimal | str]:
+    """The amounts of a body: JSON numbers in one protocol, decimal text in the other."""
+    named = {name: content[name] for name in ("amount", "balance") if isinstance(content.get(name), str)}
+    return named | {name: value for name, value in content.items() if isinstance(value, Decimal)}
+
+
 def _strings(content: dict[str, Any]) -> Delivery:
-    amounts = {name: format(value, "f") for name, value in content.items() if isinstance(value, Decimal)}
-    return _text(content | amounts)
+    """Numbers as text, and text as numbers."""
+    amounts = _amounts(content).items()
+    other = {name: Decimal(value) if isinstance(value, str) else format(value, "f") for name, value in amounts}
+    return _text(content | other)
 
 
 def _float(content: dict[str, Any]) -> Delivery:
-    amounts = {name: value - HAIR for name, value in content.items() if isinstance(value, Decimal)}
-    return _text(content | amounts)
+    less = {name: Decimal(value) - HAIR for name, value in _amounts(content).items()}
+    same = {name: format(value, "f") if isinstance(content[name], str) else value for name, value in less.items()}
+    return _text(content | same)
 
 
 def _big(content: dict[str, Any], megabytes: int) -> Delivery:
@@ -100,7 +108,10 @@ def garbled(answer: Answer, params: Mapping[str, Any], chance: Random) -> Delive
         delivery = SPOILT[body](content)
     else:
         delivery = SWOLLEN[body](content, int(params.get("megabytes", DEFAULT_MEGABYTES)))
-    return delivery.but(status=answer.status) if delivery.status == HTTPStatus.OK else delivery
+    if delivery.status != HTTPStatus.OK:
+        return delivery
+    same = {**delivery.headers, "Content-Type": answer.media} if body != "html" else delivery.headers
+    return delivery.but(status=answer.status, headers=same)
 
 
 AMOUNTS = ("thousandfold", "thousandth", "whole", "tens")
@@ -117,12 +128,3 @@ def other_amount(amount: Decimal, variant: str | None, chance: Random) -> Decima
     wrong = {name: value for name, value in scaled.items() if value != amount}
     chosen = chance.choice(tuple(wrong))
     return wrong.get(variant or chosen, wrong["thousandfold"])
-
-
-def other_transfer(provider: Provider, content: dict[str, Any], variant: str) -> dict[str, Any]:
-    """The body for another player; or for an older transfer of the same player, where there is one."""
-    if variant == "older":
-        older = provider.books.older_of_player(content["playerId"], content["id"])
-        if older is not None:
-            return provider.told(older)
-    return {**content, "playerId": provider.books.another_player(content["playerId"])}

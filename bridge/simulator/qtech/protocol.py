@@ -7,44 +7,20 @@ what a request is about without doing it, so that a lie can be chosen first; `pe
 from __future__ import annotations
 
 import re
-import secrets
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, unquote
 
-from bridge.simulator.books import (
-    CANCELLED,
-    COMPLETED,
-    CREDIT,
-    DEBIT,
-    PENDING,
-    Account,
-    Books,
-    Refused,
-    Terms,
-    Transfer,
-)
-from bridge.simulator.messages import MICROS, Answer, Request, Unreadable, china_time, decode
+from bridge.simulator.books import CREDIT, DEBIT, Account, Refused, Terms
+from bridge.simulator.messages import MICROS, Answer, Request, Unreadable, china_time, decode, unix_text
+from bridge.simulator.provider import Call, Trouble
+from bridge.simulator.qtech.books import CANCELLED, COMPLETED, PENDING, QTechBooks, Transfer
+from bridge.simulator.qtech.errors import TROUBLES, failure
+from bridge.simulator.qtech.tokens import Tokens
 
-STATUS_OF_CODE = {
-    "INVALID_FORMAT": 400,
-    "INVALID_TOKEN": 401,
-    "LOGIN_FAILED": 401,
-    "USER_BLOCKED": 403,
-    "TRANSFER_NOT_FOUND": 404,
-    "NOT_FOUND": 404,
-    "METHOD_NOT_ALLOWED": 405,
-    "STATUS_CONFLICT": 409,
-    "VALIDATION_ERROR": 422,
-    "INSUFFICIENT_FUNDS": 422,
-    "TOO_MANY_REQUESTS": 429,
-    "UNKNOWN_ERROR": 500,
-    "QT_NOT_AVAILABLE": 503,
-}
 LONGEST_ID = 34
+LARGEST_MAGNITUDE = 15  # digits before the point: what 64 bits hold at two places
 SMALLEST_AMOUNT = Decimal("0.01")
 PAGE, LARGEST_PAGE = 100, 500
 FIELDS = {"type": str, "referenceId": str, "playerId": str, "amount": Decimal, "currency": str}
@@ -60,90 +36,14 @@ ROUTES = (
     ("GET", re.compile(r"/v1/wallet/ext"), "balances"),
     ("GET", re.compile(r"/v1/wallet/ext/(?P<player>[^/]+)"), "balance"),
 )
-OPERATIONS = ("token", "revoke", "prepare", "complete", "cancel", "lookup", "balance", "balances")
 UNKNOWN_PATH, WRONG_METHOD = "unknown", "method"
+STALE_LIST = 12  # the one case that strikes rows of a list, not a request
 
 
-@dataclass(frozen=True)
-class Call:
-    """A request with its meaning: the operation and whom it is about ("" where it names nobody)."""
-
-    operation: str
-    request: Request
-    reference: str = ""
-    transfer_id: str = ""
-    player: str = ""
-    type: str = ""
-    content: Any = None
-    fault: str = ""
-
-    @property
-    def names(self) -> tuple[str, str, str]:
-        """(reference, id, player), as the diaries write them."""
-        return self.reference, self.transfer_id, self.player
-
-    @property
-    def subject(self) -> str:
-        """The name by which attempts of this operation are counted."""
-        return self.reference or self.transfer_id or self.player
-
-
-def failure(code: str, message: str, details: Any = None) -> Answer:
-    """The protocol's error envelope with the HTTP status that belongs to its code."""
-    return Answer(STATUS_OF_CODE[code], {"code": code, "message": message, "details": details})
-
-
-@dataclass
-class Tokens:
-    """Access tokens that die when they lie idle; they live in memory and a restart ends them all."""
-
-    username: str
-    password: str
-    idle_ms: int
-    clock: Callable[[], int]
-    _used: dict[str, int] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def issue(self, query: dict[str, str]) -> Answer:
-        """Answer a token request by its query parameters."""
-        if query.get("grant_type") != "password" or query.get("response_type") != "token":
-            return failure("VALIDATION_ERROR", "grant_type must be password and response_type token.")
-        if not query.get("username") or not query.get("password"):
-            return failure("VALIDATION_ERROR", "username and password are required.")
-        given = f"{query['username']}\0{query['password']}".encode()
-        if not secrets.compare_digest(given, f"{self.username}\0{self.password}".encode()):
-            return failure("LOGIN_FAILED", "The username or the password is wrong.")
-        token = secrets.token_urlsafe(24)
-        with self._lock:
-            self._used[token] = self.clock()
-        return Answer(200, {"access_token": token, "expires_in": self.idle_ms})
-
-    def use(self, request: Request) -> bool:
-        """True for a living token, whose idle time then starts again."""
-        token, now = _bearer(request), self.clock()
-        with self._lock:
-            used = self._used.get(token)
-            if used is None or now - used > self.idle_ms * 1000:
-                self._used.pop(token, None)
-                return False
-            self._used[token] = now
-            return True
-
-    def forget(self, request: Request) -> None:
-        """End the token that this request carries."""
-        with self._lock:
-            self._used.pop(_bearer(request), None)
-
-
-def _bearer(request: Request) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
-class Provider:
+class QTech:
     """The protocol over the books."""
 
-    def __init__(self, books: Books, tokens: Tokens, retention: float | None) -> None:
+    def __init__(self, books: QTechBooks, tokens: Tokens, retention: float | None) -> None:
         """`retention` in seconds: how long after its end a transfer can be looked up; None for ever."""
         self.books, self.tokens, self.retention = books, tokens, retention
         self._operations: dict[str, Callable[[Call], Answer]] = {
@@ -192,6 +92,48 @@ class Provider:
             return Call(operation, request, terms.reference, transfer.id, terms.player, terms.type, content, fault)
         return Call(operation, request, "", names.get("id", ""), names.get("player", ""), content=content, fault=fault)
 
+    def names(self, call: Call) -> tuple[str, str, str]:
+        """(reference, id, player), with the provider's id once there is one; a balance names the newest transfer."""
+        if call.operation == "balance":
+            last = self.books.last_of_player(call.player)
+            return (last.terms.reference, last.id, call.player) if last else call.names
+        known = self.books.by_reference(call.reference)
+        return (call.reference, known.id, call.player) if known else call.names
+
+    def about(self, call: Call, fated: Callable[[str, str], int | None]) -> tuple[str, str]:
+        """The transfer by which the rate decides: the call's own, or the player's newest; for the balance list
+        the newest transfer of some player who is fated to stand stale in it.
+        """
+        if call.operation == "balances":
+            lasts = [(last.terms.reference, last.terms.type) for last in self.books.players_last()]
+            return next((last for last in lasts if fated(*last) == STALE_LIST), ("", ""))
+        if call.operation != "balance":
+            return call.reference, call.type
+        last = self.books.last_of_player(call.player)
+        return (last.terms.reference, last.terms.type) if last else (f"player {call.player}", "")
+
+    def observed(self, call: Call) -> tuple[int, ...]:
+        """4: a complete that comes after the expiry; 6: anything after COMPLETED; 7: a balance beside a
+        reservation; 21, 22: a prepare again, alike or not.
+        """
+        if call.operation == "balance":
+            return (7,) if any(account.reserved for _, _, account in self.books.accounts(call.player)) else ()
+        before = self.books.by_id(call.transfer_id)
+        if before is None:
+            return ()
+        if call.operation == "prepare":
+            return (21,) if self._asks_the_same(call, before) else (22,)
+        if call.operation in ("complete", "cancel") and before.status == COMPLETED:
+            return (6,)
+        late = self.books.clock() >= self.books.deadline(before)
+        return (4,) if call.operation == "complete" and before.status == CANCELLED and late else ()
+
+    def _asks_the_same(self, call: Call, before: Transfer) -> bool:
+        try:
+            return self.terms(call) == before.terms
+        except Refused:
+            return False
+
     # --- perform -----------------------------------------------------------------------------------
 
     def unauthorised(self, call: Call) -> Answer | None:
@@ -199,6 +141,15 @@ class Provider:
         if call.operation == "token" or self.tokens.use(call.request):
             return None
         return failure("INVALID_TOKEN", "The access token is missing, wrong or expired.")
+
+    def trouble(self, call: Call, what: Trouble) -> Answer:
+        """A trouble in the protocol's envelope; who asks for a token from elsewhere is a blocked user."""
+        code, message = TROUBLES[what]
+        return failure("USER_BLOCKED" if (call.operation, what) == ("token", "not_allowed") else code, message)
+
+    def succeeded(self, _call: Call, answer: Answer) -> bool:
+        """The status tells: an error is an error."""
+        return answer.done
 
     def perform(self, call: Call, *, overlook_reservations: bool = False) -> Answer:
         """Do what an authorised call asks and say what is true."""
@@ -212,7 +163,7 @@ class Provider:
     def _prepare(self, call: Call, *, overlook_reservations: bool = False) -> Answer:
         terms = self.terms(call)
         transfer = self.books.prepare(terms, overlook_reservations=overlook_reservations)
-        return Answer(201, self.told(transfer))
+        return Answer(201, self.shown(transfer))
 
     def terms(self, call: Call) -> Terms:
         """The validated content of a prepare; raises Refused: a wrong JSON type is a format, a wrong value a
@@ -241,6 +192,8 @@ class Provider:
             raise Refused("VALIDATION_ERROR", "The currency is not kept here.")
         if amount < SMALLEST_AMOUNT:
             raise Refused("VALIDATION_ERROR", f"amount must be at least {SMALLEST_AMOUNT}.")
+        if amount.adjusted() >= LARGEST_MAGNITUDE:
+            raise Refused("VALIDATION_ERROR", "amount is out of range.")
         try:
             return currencies.minor(amount, currency, currencies.places(currency))
         except ValueError as error:
@@ -254,13 +207,13 @@ class Provider:
             raise Refused("INVALID_FORMAT", "status must be a string.")
         if status not in (COMPLETED, CANCELLED):
             raise Refused("VALIDATION_ERROR", "status must be COMPLETED or CANCELLED.")
-        return Answer(200, self.told(self.books.finish(call.transfer_id, status)))
+        return Answer(200, self.shown(self.books.finish(call.transfer_id, status)))
 
     def _look_up(self, call: Call) -> Answer:
         transfer = self.books.by_id(call.transfer_id)
         if transfer is None or self._forgotten(transfer):
             raise Refused("TRANSFER_NOT_FOUND", "There is no such transfer.")
-        return Answer(200, self.told(transfer))
+        return Answer(200, self.shown(transfer))
 
     def _forgotten(self, transfer: Transfer) -> bool:
         if self.retention is None or transfer.finalized is None:
@@ -332,7 +285,25 @@ class Provider:
         text = "&".join(f"{name}={quote(value, safe='')}" for name, value in (kept | {"cursor": last}).items())
         return {"rel": "next", "href": f"/v1/wallet/ext?{text}"}
 
-    def told(self, transfer: Transfer) -> dict[str, Any]:
+    def told(self, reference: str) -> dict[str, Any] | None:
+        """A transfer as the control port shows it."""
+        transfer = self.books.by_reference(reference)
+        if transfer is None:
+            return None
+        terms, finalized = transfer.terms, transfer.finalized
+        return {
+            "id": transfer.id,
+            "reference": terms.reference,
+            "type": terms.type,
+            "player": terms.player,
+            "currency": terms.currency,
+            "amount": self.books.currencies.text(terms.amount, terms.currency),
+            "status": transfer.status,
+            "initiated": unix_text(transfer.initiated),
+            "finalized": None if finalized is None else unix_text(finalized),
+        }
+
+    def shown(self, transfer: Transfer) -> dict[str, Any]:
         """A transfer as the protocol shows it: times in UTC+8 without a zone (case 11)."""
         terms = transfer.terms
         content = {

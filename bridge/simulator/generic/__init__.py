@@ -1,0 +1,1 @@
+"""Our own contract, docs/provider-contract.md: signed JSON in one phase, and callbacks."""

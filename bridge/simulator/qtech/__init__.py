@@ -1,0 +1,1 @@
+"""QTech's transfer wallet v1.51: two phases, and a pending transfer that dies by itself."""
