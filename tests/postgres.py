@@ -120,8 +120,12 @@ class PostgresServer(Cluster):
         self.data = self._data_folder()
         self._guard = subprocess.Popen(
             [sys.executable, "-S", "-P", str(GUARD), str(self.folder), str(self.data)],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            text=True, cwd="/", start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd="/",
+            start_new_session=True,
         )
         self._postmaster: subprocess.Popen[bytes] | None = None
         self._has_run = False
@@ -204,8 +208,18 @@ class PostgresServer(Cluster):
 
     def _initialise(self) -> None:
         command = [
-            str(self._binaries / "initdb"), "--pgdata", str(self.data), "--username", SUPERUSER,
-            "--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-instructions",
+            str(self._binaries / "initdb"),
+            "--pgdata",
+            str(self.data),
+            "--username",
+            SUPERUSER,
+            "--auth",
+            "trust",
+            "--encoding",
+            "UTF8",
+            "--locale",
+            "C",
+            "--no-instructions",
         ]
         with (self.folder / "log").open("ab") as log:
             code = self._run(command if self.durable else [*command, "--no-sync"], log).wait()
@@ -248,8 +262,14 @@ class PostgresServer(Cluster):
             account = {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []}
         environment = {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
-            cwd="/", start_new_session=True, **account,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            cwd="/",
+            start_new_session=True,
+            **account,
         )
 
     def _end(self, how: signal.Signals) -> None:

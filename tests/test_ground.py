@@ -204,9 +204,7 @@ def test_every_requirement_is_pinned(name: str) -> None:
 
 def test_everything_we_pull_is_constrained_at_the_installed_version() -> None:
     """Our requirements, followed through what is installed, meet only versions that constraints.txt names."""
-    constraints: dict[str, str] = {
-        canonicalize_name(pin.name): str(pin.specifier) for pin in _pins("constraints.txt")
-    }
+    constraints: dict[str, str] = {canonicalize_name(pin.name): str(pin.specifier) for pin in _pins("constraints.txt")}
     direct = [*_pins("requirements.txt"), *_pins("requirements-dev.txt")]
 
     pulled = _closure(direct)
@@ -264,9 +262,26 @@ def test_make_without_python_says_so_in_one_sentence(tmp_path: Path) -> None:
 
 def _pytest_command(folder: Path, workers: int) -> list[str]:
     return [
-        sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "xdist", "-p", "pytest_timeout",
-        "-p", "tests.conftest", "-p", "no:cacheprovider",
-        "-n", str(workers), "--rootdir", str(folder), "-c", str(ROOT / "pyproject.toml"), str(folder),
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-rfE",
+        "-p",
+        "xdist",
+        "-p",
+        "pytest_timeout",
+        "-p",
+        "tests.conftest",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        str(workers),
+        "--rootdir",
+        str(folder),
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        str(folder),
     ]
 
 
@@ -279,7 +294,12 @@ def _environment() -> dict[str, str]:
 def _pytest(folder: Path, workers: int, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         _pytest_command(folder, workers),
-        cwd=ROOT, env=_environment() | environment, capture_output=True, text=True, check=False, timeout=60,
+        cwd=ROOT,
+        env=_environment() | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
 

@@ -255,5 +255,3 @@ def test_every_code_is_listed(app):
     assert rows == [(one.code, str(one.status), one.retry.value) for one in catalogue]
     page = app.test_client().get("/docs/problems").text
     assert all(f'id="{code}"' in page for code in codes)
-
-

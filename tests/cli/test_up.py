@@ -112,9 +112,7 @@ def test_the_printed_line_moves_money_and_a_stop_finishes_the_request_in_hand(up
     address, key = up.until("bridge").split()[0], up.until("key").split()[0]
     headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "in-hand"}
     answers: list[tuple[int, Any]] = []
-    asked = threading.Thread(
-        target=lambda: answers.append(up.call("POST", f"{address}/v1/transfers", wish, **headers))
-    )
+    asked = threading.Thread(target=lambda: answers.append(up.call("POST", f"{address}/v1/transfers", wish, **headers)))
     children = up.children()
     asked.start()
     ledger = up.place / ".bridge-up" / "provider.ledger"

@@ -219,4 +219,3 @@ def test_of_two_workers_one_probes(calm, provider):
     assert sum(count["probed"] for count in counts) == 1, counts
     assert balances_read(provider) == 1
     other.runtime.engine.dispose()
-
