@@ -45,7 +45,7 @@ def main() -> int:
     PAGE.write_text(page(by_claim, verdicts), encoding="utf-8")
     caught = sum(bool(verdict.red) for verdict in verdicts)
     print(f"claims={len(CLAIMS)} uncovered={len(uncovered)} planted={len(verdicts)} caught={caught}")
-    return 1 if uncovered or stale or caught < len(verdicts) or len(verdicts) < 15 else 0
+    return 1 if uncovered or stale or caught < len(verdicts) or len(verdicts) < 40 else 0
 
 
 if __name__ == "__main__":
