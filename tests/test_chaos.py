@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import crowd, kills, pauses
+from tests.chaos import crowd, kills, pauses, scenes
 from tests.chaos.books import effects, judge, unexplained_wallets, wire
 from tests.chaos.client import Door
-from tests.chaos.kills import Scene
 from tests.chaos.station import Point, Station, Victims
 
 QUICK = {"quick": 1.0}
@@ -85,7 +84,7 @@ def test_a_resolver_killed_at_its_work_leaves_one_effect_or_none(
     """C-02, C-45, I-31: a jobs process that dies while it drives a transfer is followed by another one, and
     the provider's ledger holds one effect or none."""
     with Station("jobs", tmp_path / "jobs", migrated_url, victims, QUICK) as station:
-        found = kills.jobs(station, direction, [Scene.QUEUED], print, lambda point: str(point) in RESOLVER_POINTS)
+        found = kills.jobs(station, direction, [scenes.QUEUED], print, lambda point: str(point) in RESOLVER_POINTS)
     assert found.wrong == []
     ended = {str(kill.point): state for kill, state in found.told.items()}
     assert ended == dict(zip(RESOLVER_POINTS, ("reversed", "confirmed", "confirmed"), strict=True))

@@ -8,20 +8,24 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 MINOR_PER_UNIT = {"EUR": 100}
 KIND = {"in": "CREDIT", "out": "DEBIT"}
+BACK = {"CREDIT": "DEBIT", "DEBIT": "CREDIT"}
 FINAL = ("confirmed", "reversed")
+TAKEN = 200
 
 
 @dataclass(frozen=True)
 class Effect:
-    """One `completed` line of the simulator's ledger: money that moved there. Minor units."""
+    """Money that moved there: a `completed` line of the simulator's ledger, or a `taken_back` one, which moves the
+    other way. Minor units."""
 
     reference: str
     type: str
@@ -32,7 +36,8 @@ class Effect:
 
 @dataclass(frozen=True)
 class Record:
-    """One transfer as our tables tell it; `posted`: account → sum of its postings."""
+    """One transfer as our tables tell it. `references`: of its tries, oldest first; `take_back`: of the leg by which
+    people had it taken out of the game again. `posted`: account → sum of its postings."""
 
     id: str
     key: str
@@ -42,8 +47,14 @@ class Record:
     player: str
     currency: str
     amount: int
-    reference: str
+    references: tuple[str, ...]
+    take_back: str | None
     posted: Mapping[str, int]
+
+    @property
+    def reference(self) -> str:
+        """The newest try's."""
+        return self.references[-1]
 
 
 @dataclass(frozen=True)
@@ -55,14 +66,38 @@ class Ours:
     cashed: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (player, currency) → deposits
 
 
+@dataclass(frozen=True)
+class Heard:
+    """One message of our inbox: what became of it, and the references of the legs that it is evidence of."""
+
+    message: str
+    state: str
+    evidence: tuple[str, ...]
+
+
+def heard(engine: Engine) -> list[Heard]:
+    """The whole inbox."""
+    found: dict[tuple[str, str], list[str]] = {}
+    told = text(
+        "SELECT i.message_id, k.state, l.reference FROM inbox i JOIN inbox_task k ON k.inbox_id = i.id"
+        " LEFT JOIN evidence e ON e.inbox_id = i.id"
+        " LEFT JOIN leg l ON l.transfer_id = e.transfer_id AND l.ordinal = e.ordinal ORDER BY i.id"
+    )
+    with engine.connect() as connection:
+        for row in connection.execute(told):
+            references = found.setdefault((row.message_id, row.state), [])
+            references += [] if row.reference is None else [row.reference]
+    return [Heard(message, state, tuple(references)) for (message, state), references in found.items()]
+
+
 def effects(ledger: Path) -> list[Effect]:
     """Every effect that the provider's own file knows."""
-    lines = (json.loads(line) for line in ledger.read_text(encoding="utf-8").splitlines())
-    return [
-        Effect(line["reference"], line["type"], line["player"], line["currency"], _minor(line))
-        for line in lines
-        if line["kind"] == "completed"
-    ]
+    found = []
+    for line in map(json.loads, ledger.read_text(encoding="utf-8").splitlines()):
+        if line["kind"] in ("completed", "taken_back"):
+            way = line["type"] if line["kind"] == "completed" else BACK[line["type"]]
+            found.append(Effect(line["reference"], way, line["player"], line["currency"], _minor(line)))
+    return found
 
 
 def wire(ledger: Path, reference: str) -> Counter[str]:
@@ -71,7 +106,7 @@ def wire(ledger: Path, reference: str) -> Counter[str]:
     ids = {line["id"] for line in lines if line["reference"] == reference and line["id"]}
     return Counter(
         line["operation"] for line in lines
-        if line["operation"] in ("prepare", "complete", "cancel")
+        if line["operation"] in ("create", "prepare", "complete", "cancel")
         and (line["reference"] == reference or line["id"] in ids)
     )  # fmt: skip
 
@@ -88,12 +123,15 @@ def ours(engine: Engine) -> Ours:
             else:
                 posted[row.transfer_id][row.debit] -= row.amount
                 posted[row.transfer_id][row.credit] += row.amount
+        tries, take_backs = _references(connection)
         records = tuple(
-            Record(**row._mapping, posted={account: total for account, total in posted[row.id].items() if total})
+            Record(
+                **row._mapping, references=tuple(tries[row.id]), take_back=take_backs.get(row.id),
+                posted={account: total for account, total in posted[row.id].items() if total},
+            )
             for row in connection.execute(text(
-                "SELECT t.id, t.idempotency_key AS key, t.state, t.direction, t.provider, t.player_id AS player,"
-                " t.currency, t.amount, l.reference"
-                " FROM transfer t JOIN leg l ON l.transfer_id = t.id AND l.holder = t.provider"
+                "SELECT id, idempotency_key AS key, state, direction, provider, player_id AS player, currency, amount"
+                " FROM transfer"
             ))
         )  # fmt: skip
         balances = {
@@ -103,11 +141,24 @@ def ours(engine: Engine) -> Ours:
     return Ours(records, balances, cashed)
 
 
+def _references(connection: Connection) -> tuple[Mapping[str, list[str]], Mapping[str, str]]:
+    """(the references of the tries, oldest first, that of the newest take-back), by transfer."""
+    tries: defaultdict[str, list[str]] = defaultdict(list)
+    take_backs = {}
+    legs = text("SELECT transfer_id, reference, undoes FROM leg WHERE reference IS NOT NULL ORDER BY ordinal")
+    for row in connection.execute(legs):
+        if row.undoes is None:
+            tries[row.transfer_id].append(row.reference)
+        else:
+            take_backs[row.transfer_id] = row.reference
+    return tries, take_backs
+
+
 def judge(mine: Ours, theirs: Mapping[str, Sequence[Effect]]) -> list[str]:
     """What is wrong, in sentences: each transfer has exactly one effect (confirmed) or none (reversed) in its
     provider's own ledger, nobody else has one, and both sides agree to the minor unit. `theirs`: by provider."""
     wrong = [sentence for record in mine.records for sentence in _wrong_record(record, theirs[record.provider])]
-    known = {(record.provider, record.reference) for record in mine.records}
+    known = {(record.provider, reference) for record in mine.records for reference in _all_of(record)}
     for provider, found in theirs.items():
         wrong += [
             f"{provider} has an effect that none of our transfers stands for: {effect}"
@@ -119,18 +170,33 @@ def judge(mine: Ours, theirs: Mapping[str, Sequence[Effect]]) -> list[str]:
 
 
 def _wrong_record(record: Record, found: Iterable[Effect]) -> list[str]:
-    mine = [effect for effect in found if effect.reference == record.reference]
-    one = Effect(record.reference, KIND[record.direction], record.player, record.currency, record.amount)
+    if record.state not in FINAL:
+        return [f"{record.id} is {record.state}, not final"]
+    mine = [effect for effect in found if effect.reference in _all_of(record)]
+    if mine != _due(record):
+        return [f"{record.id} is {record.state}, but its effects are {mine or 'none'}"]
     arrived = record.amount if record.direction == "in" else -record.amount
     there = {f"wallet:{record.player}": -arrived, f"game:{record.provider}:{record.player}": arrived}
-    expected = {"confirmed": ([one], there), "reversed": ([], {})}.get(record.state)
-    if expected is None:
-        return [f"{record.id} is {record.state}, not final"]
-    if mine != expected[0]:
-        return [f"{record.id} is {record.state}, but its effects are {mine or 'none'}"]
-    if dict(record.posted) != expected[1]:
+    if dict(record.posted) != (there if record.state == "confirmed" else {}):
         return [f"{record.id} is {record.state}, but its postings sum to {dict(record.posted)}"]
     return []
+
+
+def _all_of(record: Record) -> tuple[str, ...]:
+    return record.references if record.take_back is None else (*record.references, record.take_back)
+
+
+def _due(record: Record) -> list[Effect]:
+    """Every effect that a final transfer must have there, in their order: of its newest try alone.
+
+    What people had taken out of the game came in (in, reversed), or had been taken back by the provider (out,
+    confirmed).
+    """
+    one = Effect(record.reference, KIND[record.direction], record.player, record.currency, record.amount)
+    if record.take_back is None:
+        return [one] if record.state == "confirmed" else []
+    out = replace(one, reference=record.take_back, type="DEBIT")
+    return [one, replace(one, type="CREDIT"), out] if record.direction == "out" else [one, out]
 
 
 def _wrong_players(mine: Ours, provider: str, found: Iterable[Effect]) -> list[str]:
@@ -156,6 +222,22 @@ def unexplained_wallets(mine: Ours, theirs: Mapping[str, Sequence[Effect]]) -> l
     held = {owner: mine.balances.get((f"wallet:{owner[0]}", owner[1]), 0) for owner in due}
     return [f"the wallet of {player} holds {held[player, code]}, not {due[player, code]}"
             for player, code in sorted(due) if held[player, code] != due[player, code]]  # fmt: skip
+
+
+def unheard(diary: Sequence[Mapping[str, Any]], heard: Sequence[Heard]) -> list[str]:
+    """Every letter that the provider's diary calls taken is in our inbox once, acted on, and evidence once of the
+    transfer that it names; and nothing else is in there."""
+    sent = {line["id"]: line["reference"] for line in diary}
+    taken = {line["id"] for line in diary if line["status"] == TAKEN}
+    ours = [each for each in heard if each.message in sent]
+    counted = Counter(each.message for each in ours)
+    wrong = [f"{message} was taken, and is in the inbox {counted[message]} times"
+             for message in sorted(taken) if counted[message] != 1]  # fmt: skip
+    wrong += [f"{each} is in the inbox, and nobody has sent it" for each in heard if each.message not in sent]
+    for each in ours:
+        if (each.state, each.evidence) != ("done", (sent[each.message],)):
+            wrong.append(f"{each.message} about {sent[each.message]} is {each.state}, and evidence of {each.evidence}")
+    return wrong
 
 
 def _minor(line: Mapping[str, str]) -> int:

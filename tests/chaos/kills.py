@@ -1,8 +1,9 @@
 """SIGKILL at every point of one transfer: the points are counted in a dry run, then each is a run of its own.
 
-Three campaigns. *Restart*: web victims die at each point, then web and jobs are started again. *Takeover*: the
+Four campaigns. *Restart*: web victims die at each point, then web and jobs are started again. *Takeover*: the
 same while a live web and jobs stand beside them, with an expiry that lets them finish what was begun.
-*Jobs*: the resolver dies at each point of its own work, on a transfer in one of three :class:`Scene`s.
+*Jobs*: the resolver dies at each point of its own work, on a transfer that was left in some :class:`Scene`.
+*Cancels*: web victims die at each point of a cancel, of a transfer that its provider has not decided.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import partial
 from signal import SIGKILL
 
@@ -26,19 +26,23 @@ SIDE_BY_SIDE = 4
 TRIES = 6
 RESPITE_SECONDS = 0.5  # more before each further try: what starved the last one may be over
 DRY_RUNS = 2
-AFTER_EXPIRY = 2.0  # seconds: the lease under which the prepare left, the margin, and some more
+UNDECIDED_SECONDS = 3600
 
 
 class PointNotReached(Exception):
     """A victim did not die where it should have: the point was not tested."""
 
 
-class Scene(Enum):
-    """What a dead web process left for the jobs process: the last point it passed."""
+@dataclass(frozen=True)
+class Scene:
+    """What the jobs process finds: `leave` brings a fresh transfer to where it has to be taken up.
 
-    QUEUED = "respond-async"
-    PREPARED = "bytes of POST /v1/fund-transfers away"
-    COMPLETED = "bytes of PUT /v1/fund-transfers/{id}/status away"
+    `orphaned`: so that its client may only ask when it has ended, for to be orphaned is a final answer too.
+    """
+
+    name: str
+    leave: Callable[[Station, Door, Wish], None]
+    orphaned: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,20 +108,25 @@ def kill_web(station: Station, wish: Wish, point: Point) -> Kill:
 
 
 def _kill_web(station: Station, wish: Wish, point: Point) -> Kill:
+    strike_web(station, point, lambda door: station.post(door, wish))
+    return Kill(wish, point)
+
+
+def strike_web(station: Station, point: Point, ask: Callable[[Door], Reply]) -> None:
+    """A fresh web process, one request, SIGKILL at the point. Raises PointNotReached."""
     victim = station.victim("web", point)
     try:
-        door = station.victims.door(victim, station.secret)
         try:
-            reply = station.post(door, wish)
+            reply = ask(station.victims.door(victim, station.secret))
         except ConnectionDied:
-            _require_struck(station, victim, point)
-            return Kill(wish, point)
+            require_struck(station, victim, point)
+            return
         raise PointNotReached(f"never came {point}: {reply}")
     finally:
         station.victims.end(victim)
 
 
-def _require_struck(station: Station, victim: Victim, point: Point) -> None:
+def require_struck(station: Station, victim: Victim, point: Point) -> None:
     """Raise PointNotReached unless SIGKILL met the victim at exactly this point."""
     status = station.victims.wait(victim, DEATH_SECONDS)
     if status != -SIGKILL or victim.points[-1:] != [point]:
@@ -132,7 +141,7 @@ def restart(station: Station, directions: Sequence[str], say: Say) -> Tally:
     with station.web() as web, station.jobs():
         door = Door(web.address, station.secret)
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            list(pool.map(lambda kill: _come_back(station, door, kill, tally, say), kills))
+            list(pool.map(lambda kill: come_back(station, door, kill, tally, say), kills))
     tally.wrong += station.wrong()
     return tally
 
@@ -142,7 +151,7 @@ def takeover(station: Station, directions: Sequence[str], say: Say) -> Tally:
     tally = Tally()
     with station.web() as web, station.jobs():
         door = Door(web.address, station.secret)
-        _kill_all_web(station, directions, say, tally, lambda kill: _come_back(station, door, kill, tally, say))
+        _kill_all_web(station, directions, say, tally, lambda kill: come_back(station, door, kill, tally, say))
     tally.wrong += station.wrong()
     return tally
 
@@ -159,7 +168,7 @@ def _kill_all_web(
 
     def one(planned: tuple[str, Point]) -> Kill | None:
         direction, point = planned
-        kill = _again(lambda: kill_web(station, station.wish(direction), point), station, tally)
+        kill = again(lambda: kill_web(station, station.wish(direction), point), station, tally)
         if kill is not None and after is not None:
             after(kill)
         return kill
@@ -168,7 +177,7 @@ def _kill_all_web(
         return [kill for kill in pool.map(one, plan) if kill is not None]
 
 
-def _again(kill: Callable[[], Kill], station: Station, tally: Tally) -> Kill | None:
+def again(kill: Callable[[], Kill], station: Station, tally: Tally) -> Kill | None:
     """The kill; a victim on a busy machine may time out and take another way past its point, so a few are tried.
     What became of their transfers is judged like all others."""
     for tries in range(TRIES):
@@ -181,7 +190,7 @@ def _again(kill: Callable[[], Kill], station: Station, tally: Tally) -> Kill | N
     return None
 
 
-def _come_back(station: Station, door: Door, kill: Kill, tally: Tally, say: Say) -> None:
+def come_back(station: Station, door: Door, kill: Kill, tally: Tally, say: Say) -> None:
     """The client repeats its key until the end is answered; every answer is about one and the same transfer."""
     first = station.post(door, kill.wish)
     if first.transfer_id is None or not _acceptable(first):
@@ -219,7 +228,7 @@ def jobs(
 
         def leave(scene: Scene) -> Wish:
             wish = station.wish(direction)
-            _leave(station, door, scene, wish)
+            scene.leave(station, door, wish)
             return wish
 
         for scene in scenes:
@@ -228,32 +237,20 @@ def jobs(
             tally.points += len(points)
             for point in points:
                 one = partial(_kill_jobs, station, leave, scene, point)
-                kill = _again(one, station, tally)
+                kill = again(one, station, tally)
                 if kill is not None:
                     with station.jobs():
-                        _come_back(station, door, kill, tally, say)
+                        if scene.orphaned:
+                            station.final(door, station.id_of(kill.wish))
+                        come_back(station, door, kill, tally, say)
     tally.wrong += station.wrong()
     return tally
-
-
-def _leave(station: Station, door: Door, scene: Scene, wish: Wish) -> None:
-    """Bring a fresh transfer to where the jobs process has to take it up."""
-    if scene is Scene.QUEUED:
-        reply = station.post(door, wish, Prefer="respond-async")
-        if reply.status != 202:
-            raise PointNotReached(f"respond-async was answered {reply}")
-        return
-    kill_web(station, wish, Point(scene.value))
-    if scene is Scene.PREPARED:
-        time.sleep(station.simulators[wish.provider].expiry + AFTER_EXPIRY)
 
 
 def _count_jobs_points(station: Station, door: Door, wish: Wish) -> list[Point]:
     victim = station.victim("jobs")
     try:
-        transfer_id = station.post(door, wish).transfer_id
-        assert transfer_id is not None
-        state = station.final(door, transfer_id)
+        state = station.final(door, station.id_of(wish))
         if state not in ("confirmed", "reversed"):
             raise PointNotReached(f"the dry run ended {state}")
         return victim.points
@@ -265,7 +262,75 @@ def _kill_jobs(station: Station, leave: Callable[[Scene], Wish], scene: Scene, p
     wish = leave(scene)
     victim = station.victim("jobs", point)
     try:
-        _require_struck(station, victim, point)
+        require_struck(station, victim, point)
         return Kill(wish, point, f"jobs in {scene.name}")
     finally:
         station.victims.end(victim)
+
+
+# --- a cancel as the request that dies ----------------------------------------------------------------
+
+
+def cancels(station: Station, directions: Sequence[str], say: Say) -> Tally:
+    """Every point of a web process that was asked to cancel what its provider has not decided; then the same cancel
+    again at a living one: the transfer is reversed, and nothing has moved."""
+    tally = Tally()
+    with station.web() as web:
+        door = Door(web.address, station.secret)
+
+        def undecided(direction: str) -> tuple[Wish, str]:
+            wish = station.wish(direction)
+            leave_undecided(station, door, wish)
+            return wish, f"/v1/transfers/{station.id_of(wish)}/cancel"
+
+        for direction in directions:
+            points = _count_cancel_points(station, *undecided(direction))
+            say(f"{station.name} {direction}: {len(points)} points of a cancel")
+            tally.points += len(points)
+            for point in points:
+                kill = again(partial(_kill_cancel, station, undecided, direction, point), station, tally)
+                if kill is not None:
+                    _cancel_again(station, door, kill, tally)
+                    come_back(station, door, kill, tally, say)
+    tally.wrong += station.wrong()
+    return tally
+
+
+def leave_undecided(station: Station, door: Door, wish: Wish) -> None:
+    """Received at the provider of our own contract, and not decided there."""
+    undecided = {"variant": "success", "delay": UNDECIDED_SECONDS}
+    station.simulators[wish.provider].order("/faults", case=25, on="create", player=wish.player, params=undecided)
+    reply = station.post(door, wish, Prefer="wait=1")
+    if reply.status != 202:
+        raise PointNotReached(f"what was not decided was answered {reply}")
+
+
+def cancel(door: Door, wish: Wish, path: str) -> Reply:
+    """Ask for the cancel, or again for it: under a key of its own."""
+    return door.ask("POST", path, Idempotency_Key=f"cancel-{wish.key}")
+
+
+def _count_cancel_points(station: Station, wish: Wish, path: str) -> list[Point]:
+    victim = station.victim("web")
+    try:
+        reply = cancel(station.victims.door(victim, station.secret), wish, path)
+        if (reply.status, reply.state) != (200, "reversed"):
+            raise PointNotReached(f"the dry run was not reversed but {reply}")
+        return victim.points
+    finally:
+        station.victims.end(victim)
+
+
+def _kill_cancel(station: Station, undecided: Callable[[str], tuple[Wish, str]], direction: str, point: Point) -> Kill:
+    wish, path = undecided(direction)
+    strike_web(station, point, lambda door: cancel(door, wish, path))
+    return Kill(wish, point, "a cancel")
+
+
+def _cancel_again(station: Station, door: Door, kill: Kill, tally: Tally) -> None:
+    """Until it is answered for good: a lease of the dead one may be in the way for a while."""
+    path, end = f"/v1/transfers/{station.id_of(kill.wish)}/cancel", time.monotonic() + DEATH_SECONDS
+    while (reply := cancel(door, kill.wish, path)).status == 202 and time.monotonic() < end:
+        time.sleep(0.2)
+    if (reply.status, reply.state) != (200, "reversed"):
+        tally.wrong.append(f"{station.name} {kill}: the cancel was answered {reply} in the end")

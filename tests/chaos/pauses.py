@@ -1,7 +1,8 @@
 """SIGSTOP: a web process stopped right before a money request leaves, past its lease and past the not-after.
 
 Meanwhile another worker resolves the transfer: with the quick provider it has expired and is reversed, with the
-slow one the other worker sends what the stopped one did not. Then SIGCONT: the gate is shut, nothing leaves, and
+slow one the other worker sends what the stopped one did not; at the provider of our own contract it sends it, or,
+where the client wishes it cancelled meanwhile, a cancel. Then SIGCONT: the gate is shut, nothing leaves, and
 what the late worker has to tell is stored and moves nothing.
 """
 
@@ -17,35 +18,43 @@ from signal import SIGCONT, SIGSTOP
 
 from tests.chaos.books import FINAL, Effect, Record, wire
 from tests.chaos.client import Door, Reply
-from tests.chaos.kills import TRIES, PointNotReached, Tally
+from tests.chaos.kills import TRIES, PointNotReached, Tally, cancel
+from tests.chaos.settings import SIGNED
 from tests.chaos.station import Point, Station, Victim, Wish
 
 Say = Callable[[str], None]
 
 PAUSE_SECONDS = 45.0
 SIDE_BY_SIDE = 5  # more would starve each other before they are stopped
-BEFORE = {
-    "prepare": "before POST /v1/fund-transfers",
-    "complete": "before PUT /v1/fund-transfers/{id}/status",
+LABELS = {
+    "prepare": "POST /v1/fund-transfers",
+    "complete": "PUT /v1/fund-transfers/{id}/status",
+    "create": "transfer.create",
 }
-PAST_THE_GATE = {
-    "prepare": "gate open for POST /v1/fund-transfers",
-    "complete": "gate open for PUT /v1/fund-transfers/{id}/status",
-}
+"""Operation, as the simulator calls it → the request that stands in a point's label."""
+
+BEFORE, PAST_THE_GATE = "before", "gate open for"
 
 
 @dataclass(frozen=True)
 class Pause:
-    """One case: whose transfer, and before which request its worker is stopped."""
+    """One case: whose transfer, before which request its worker is stopped, and whether its client then wishes it
+    cancelled."""
 
     wish: Wish
     step: str
-    label: str
     past_the_gate: bool
+    cancelled: bool = False
+
+    @property
+    def label(self) -> str:
+        """Of the point at which the worker is stopped."""
+        return f"{PAST_THE_GATE if self.past_the_gate else BEFORE} {LABELS[self.step]}"
 
     def __str__(self) -> str:
         """For people."""
-        return f"{self.wish.direction} at {self.wish.provider}, stopped {self.label}"
+        then = ", then cancelled" if self.cancelled else ""
+        return f"{self.wish.direction} at {self.wish.provider}, stopped {self.label}{then}"
 
 
 @dataclass(frozen=True)
@@ -59,14 +68,14 @@ class Seen:
 
 
 def run(station: Station, directions: Sequence[str], say: Say) -> Tally:
-    """Every direction × request × provider × place of the stop, all at once, beside a live web and jobs."""
+    """Every direction × provider × request × place of the stop, all at once, beside a live web and jobs."""
     tally = Tally()
     with station.web() as web, station.jobs():
         door = Door(web.address, station.secret)
         pauses = [
-            Pause(station.wish(direction, provider), step, labels[step], labels is PAST_THE_GATE)
+            Pause(station.wish(direction, provider), step, past_the_gate, cancelled)
             for direction in directions for provider in station.simulators
-            for labels in (BEFORE, PAST_THE_GATE) for step in ("prepare", "complete")
+            for past_the_gate in (False, True) for step, cancelled in _cases(provider)
         ]  # fmt: skip
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             cases = [(pause, pool.submit(_one, station, door, pause)) for pause in pauses]
@@ -74,6 +83,11 @@ def run(station: Station, directions: Sequence[str], say: Say) -> Tally:
                 _count(station, pause, case, tally, say)
     tally.wrong += station.wrong()
     return tally
+
+
+def _cases(provider: str) -> Sequence[tuple[str, bool]]:
+    """(request before which the worker is stopped, whether a cancel is wished meanwhile)."""
+    return [("create", False), ("create", True)] if provider == SIGNED else [("prepare", False), ("complete", False)]
 
 
 def _count(station: Station, pause: Pause, case: Future[tuple[str, list[str]]], tally: Tally, say: Say) -> None:
@@ -104,6 +118,8 @@ def _stop(station: Station, door: Door, pause: Pause) -> tuple[str, list[str]]:
             asked = client.submit(station.post, stopped, pause.wish)
             try:
                 _wait_until_stopped(victim, asked)
+                if pause.cancelled:
+                    cancel(door, pause.wish, f"/v1/transfers/{station.id_of(pause.wish)}/cancel")
                 before = _resolved_meanwhile(station, door, pause.wish, victim)
             finally:
                 os.kill(victim.pid, SIGCONT)
@@ -123,8 +139,7 @@ def _wait_until_stopped(victim: Victim, asked: Future[Reply]) -> None:
 
 def _resolved_meanwhile(station: Station, door: Door, wish: Wish, victim: Victim) -> Seen:
     """What is to be seen once another worker has brought the transfer of the stopped one to its end."""
-    transfer_id = next(record.id for record in station.ours().records if record.key == wish.key)
-    station.final(door, transfer_id)
+    station.final(door, station.id_of(wish))
     return _look(station, wish, victim)
 
 

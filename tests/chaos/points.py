@@ -22,8 +22,9 @@ from bridge import outbound
 
 WRITES = re.compile(r"\bINSERT INTO\s+\"?(\w+)|\bUPDATE\s+\"?(\w+)\"?\s+SET\b|\bDELETE FROM\s+\"?(\w+)")
 UNSAID = frozenset({"account", "history", "leg"})  # always in company; a label names what tells commits apart
-BESIDE_MONEY = frozenset({"job_run"})  # a job's own diary: when it is written depends on the clock alone
+BESIDE_MONEY = frozenset({"job_run", "lineage"})  # a job's own diary, and what the first process of all remembers
 AN_ID = re.compile(r"[0-9a-f-]{32,}")
+A_TYPE = re.compile(r'^\{"type": "([a-z._]+)"')  # the contract of our own has one address: its messages name themselves
 
 _CALL: ContextVar[str] = ContextVar("chaos_call", default="a call")
 _COMMIT = threading.local()
@@ -103,7 +104,8 @@ def _around_calls(reach: Callable[[str], None]) -> None:
     sent, let_out, answered = outbound.Outbound.send, outbound._Call.pass_gate, outbound._Gate.getresponse
 
     def send(self: outbound.Outbound, method: str, path: str, **parts: Any) -> outbound.Exchange:
-        label = f"{method} {AN_ID.sub('{id}', path)}"
+        typed = A_TYPE.match(parts.get("json") or "")
+        label = typed[1] if typed else f"{method} {AN_ID.sub('{id}', path)}"
         _CALL.set(label)
         reach(f"before {label}")
         exchange = sent(self, method, path, **parts)

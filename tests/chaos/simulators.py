@@ -92,13 +92,14 @@ class Jobs(Program):
 
 
 class Simulator:
-    """A provider that does not lie here; its ledger file is the judge's witness."""
+    """A provider that does not lie unless it is told to; its ledger file is the judge's witness."""
 
-    def __init__(self, name: str, folder: Path, expiry: float) -> None:
+    def __init__(self, name: str, folder: Path, expiry: float, *options: str) -> None:
         self.name, self.expiry, self.ledger = name, expiry, folder / f"{name}.ledger"
         with (folder / f"{name}.log").open("ab") as log:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "bridge.simulator", "--ledger", str(self.ledger), "--expiry", str(expiry)],
+                [sys.executable, "-m", "bridge.simulator", "--ledger", str(self.ledger), "--expiry", str(expiry),
+                 *options],
                 cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
         assert self._child.stdout is not None
@@ -107,14 +108,24 @@ class Simulator:
             raise DidNotStart((folder / f"{name}.log").read_text(encoding="utf-8"))
         self.address, self._control = told["address"], Door(told["control"].removeprefix("http://"))
 
+    def order(self, path: str, **wanted: Any) -> Mapping[str, Any]:
+        """One POST to the control port; what was answered."""
+        reply = self._control.ask("POST", path, wanted)
+        assert reply.status in (200, 201), reply
+        return reply.body
+
     def win(self, player: str, amount: str) -> None:
         """A player wins at the provider, so that there is something to bring out."""
-        reply = self._control.ask("POST", "/play", {"player": player, "currency": "EUR", "amount": amount})
-        assert reply.status == 200, reply
+        self.order("/play", player=player, currency="EUR", amount=amount)
 
     def effects(self) -> list[Effect]:
         """What truly moved there."""
         return effects(self.ledger)
+
+    def diary(self, of: str) -> list[dict[str, Any]]:
+        """The lines of the diary `wire` or `callbacks`; none before the first."""
+        path = Path(f"{self.ledger}.{of}")
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
     def stop(self) -> None:
         """SIGTERM; its file stays."""

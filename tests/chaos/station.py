@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +20,17 @@ from sqlalchemy import create_engine, text
 from bridge import cashier, keys, players
 from bridge.app import compose
 from bridge.config import Config
-from tests.chaos.books import FINAL, Ours, judge, ours, unexplained_wallets
+from tests.chaos.books import FINAL, Heard, Ours, heard, judge, ours, unexplained_wallets
 from tests.chaos.client import Door, Reply
+from tests.chaos.settings import CURRENCY, OPERATOR, SIGNED, Contract, settings, toml
 from tests.chaos.simulators import PROJECT, START_SECONDS, DidNotStart, Jobs, Simulator, Web
 
-OPERATOR = "casino"
-CURRENCY = "EUR"
+LONG_SECONDS = 3600.0  # what is pending at a provider of our own contract stays so until somebody ends it
 PURSE = "500.00"  # put into the wallet and won at each provider: more than one transfer takes
 FINAL_SECONDS = 60.0
 AT_WORK = 3
-PASSWORD = "demo"  # the simulator's own default
+SETTLE_SECONDS = 0.3  # after a kick a game settles for so long; the bridge waits longer
+MAX = "max"
 
 
 @dataclass(frozen=True)
@@ -169,40 +170,64 @@ class Victims:
 
 
 class Station:
-    """A migrated database, providers of the given expiry (name → seconds), an operator, a key, players."""
+    """A migrated database, an operator, a key, players, and providers: those of the given expiry (name → seconds),
+    and one of our own contract if that is given."""
 
-    def __init__(self, name: str, folder: Path, url: str, victims: Victims, expiries: Mapping[str, float]) -> None:
+    def __init__(
+        self, name: str, folder: Path, url: str, victims: Victims, expiries: Mapping[str, float],
+        contract: Contract | None = None,
+    ) -> None:  # fmt: skip
         self.name, self.folder, self.victims = name, folder, victims
         folder.mkdir(parents=True)
         self._stack = ExitStack()
         self.simulators = {each: Simulator(each, folder, expiry) for each, expiry in expiries.items()}
+        if contract is not None:
+            self.simulators[SIGNED] = Simulator(SIGNED, folder, LONG_SECONDS, *contract.options)
         for simulator in self.simulators.values():
             self._stack.callback(simulator.stop)
-        settings = _settings(url, self.simulators.values())
-        (folder / "bridge.toml").write_text(_toml(settings), encoding="utf-8")
+        tables: dict[str, Any] = dict(settings(url, self.simulators.values(), contract))
+        (folder / "bridge.toml").write_text(toml(tables), encoding="utf-8")
         self.environment = {"BRIDGE_CONFIG": str(folder / "bridge.toml")}
-        self.runtime = compose(Config(**settings))
+        self.runtime = compose(Config(**tables))
         self._stack.callback(self.runtime.engine.dispose)
         self._reader = create_engine(self.runtime.engine.url)
         self._stack.callback(self._reader.dispose)
-        self._operator = keys.add_operator(self.runtime, OPERATOR)
+        self.operator = keys.add_operator(self.runtime, OPERATOR)
         _, self.secret = keys.create(self.runtime, OPERATOR, ["admin"], "chaos")
-        self._wishes = 0
+        self._wishes, self._lock = 0, threading.Lock()
 
     def wish(self, direction: str, provider: str | None = None) -> Wish:
         """A new player with money on both sides, and a transfer of theirs that nobody has asked for yet, at the
-        station's first provider unless another is named.
+        station's first provider unless another is named. MAX: all that was won there, while the player is in a game.
 
         Each amount is its own, so that a mixed-up effect could not pass for the right one.
         """
-        self._wishes += 1
+        player, amount = self._enrolled()
         provider = provider or next(iter(self.simulators))
-        player = f"{self.name}-{self._wishes}"
-        players.register(self.runtime, self._operator, player, [CURRENCY])
-        purse = cashier.CashWish(player, PURSE, CURRENCY)
-        cashier.move(self.runtime, self._operator, "deposit", f"purse-{player}", purse)
+        if direction == MAX:
+            self.simulators[provider].win(player, amount)
+            self.simulators[provider].order("/game", player=player, in_game=True, settle=SETTLE_SECONDS)
+            return Wish(f"key-{player}", player, provider, "out", MAX)
         self.simulators[provider].win(player, PURSE)
-        return Wish(f"key-{player}", player, provider, direction, f"{10 + self._wishes // 100}.{self._wishes % 100:02}")
+        return Wish(f"key-{player}", player, provider, direction, amount)
+
+    def player(self) -> str:
+        """A new player with money in the wallet and at every provider."""
+        player, _ = self._enrolled()
+        for simulator in self.simulators.values():
+            simulator.win(player, PURSE)
+        return player
+
+    def _enrolled(self) -> tuple[str, str]:
+        """A new player with money in the wallet, and an amount that is nobody else's."""
+        with self._lock:
+            self._wishes += 1
+            number = self._wishes
+        player = f"{self.name}-{number}"
+        players.register(self.runtime, self.operator, player, [CURRENCY])
+        purse = cashier.CashWish(player, PURSE, CURRENCY)
+        cashier.move(self.runtime, self.operator, "deposit", f"purse-{player}", purse)
+        return player, f"{10 + number // 100}.{number % 100:02}"
 
     def web(self) -> Web:
         """Start the normal web process."""
@@ -229,9 +254,18 @@ class Station:
                 return str(reply.state)
             time.sleep(0.1)
 
+    def id_of(self, wish: Wish) -> str:
+        """The transfer that a key has begun."""
+        ((transfer_id,),) = self.rows("SELECT id FROM transfer WHERE idempotency_key = :key", key=wish.key)
+        return str(transfer_id)
+
     def ours(self) -> Ours:
         """What our tables say now."""
         return ours(self._reader)
+
+    def heard(self) -> list[Heard]:
+        """What our inbox says now."""
+        return heard(self._reader)
 
     def rows(self, query: str, **values: object) -> list[tuple[Any, ...]]:
         """What a plain query of our tables tells now; it never waits for a writer."""
@@ -255,34 +289,3 @@ class Station:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
-
-
-def _settings(url: str, simulators: Collection[Simulator]) -> dict[str, Any]:
-    """Short times, in which the deadlines of calls fit into the expiry; from 10 s on, the product's defaults."""
-    providers = {}
-    for simulator in simulators:
-        short = simulator.expiry < 10
-        providers[simulator.name] = {
-            "operator": OPERATOR, "protocol": "qtech", "base_url": simulator.address,
-            "username": "demo", "password": PASSWORD, "currencies": [CURRENCY], "lane_policy": "allow",
-            "expiry_seconds": simulator.expiry, "expiry_margin_seconds": 0.2 if short else 2,
-            "complete_reserve_seconds": 0.1 if short else 3, "prepare_seconds": 0.8 if short else 4,
-            "complete_seconds": 0.8 if short else 4, "lookup_seconds": 1 if short else 5,
-            "patience_seconds": 300, "breaker_least": 100000,
-        }  # fmt: skip
-    # Nobody is looked after again while the campaign lasts: an aftercare look-up is no point of its transfer.
-    slack = 0.5 if any(each.expiry < 10 for each in simulators) else 5
-    engine = {"lease_slack_seconds": slack, "poll_seconds": [0, 0.3, 0.5, 1], "resolve_every_seconds": 0.2,
-              "verify_every_seconds": 86400, "aftercare_seconds": [86400]}  # fmt: skip
-    return {"database": {"url": url}, "engine": engine, "providers": providers}
-
-
-def _toml(settings: Mapping[str, Any]) -> str:
-    """The settings as bridge.toml; every value of theirs is written alike in JSON and in TOML."""
-    tables = {"database": settings["database"], "engine": settings["engine"]}
-    tables |= {f"providers.{name}": values for name, values in settings["providers"].items()}
-    blocks = [
-        "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())])
-        for name, values in tables.items()
-    ]
-    return "\n\n".join(blocks) + "\n"
