@@ -1,13 +1,16 @@
-"""The whole bridge on one machine: simulator, web and jobs as child processes on one SQLite file in one folder.
+"""The whole bridge on one machine: two simulated providers, one a protocol, web and jobs as child processes on one
+SQLite file in one folder.
 
 A child that ends by itself is reported. A stop lets the web finish the requests in hand while jobs and
-simulator still answer them, then the jobs their work, then the simulator.
+simulators still answer them, then the jobs their work, then the simulators.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import secrets
 import select
 import signal
 import subprocess
@@ -28,14 +31,35 @@ from bridge.runtime import Runtime, SystemClock
 
 PROJECT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
-PROVIDER, OPERATOR, PLAYER = "simulator", "demo", "ann"
+OPERATOR, PLAYER = "demo", "ann"
 START_SECONDS = 30.0
 WATCH_SECONDS = 0.2
-
-LAST_SECONDS = {"web": 40.0, "jobs": 50.0, "simulator": 15.0}
-"""How long each child may take to stop, in the order in which they are stopped."""
+SECRET_BYTES = 32
 
 Tables = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A simulated provider: its name in the API, the protocol that it speaks, the same in words, its own books."""
+
+    name: str
+    protocol: str
+    words: str
+    ledger: str
+
+    @property
+    def child(self) -> str:
+        """The name of its process."""
+        return f"simulator-{self.protocol}"
+
+
+QTECH = Simulated("simulator", "qtech", "QTech's transfer wallet", "provider.ledger")
+GENERIC = Simulated("generic", "generic", "our own contract, with callbacks", "generic.ledger")
+SIMULATED = (QTECH, GENERIC)
+
+LAST_SECONDS = {"web": 40.0, "jobs": 50.0, QTECH.child: 15.0, GENERIC.child: 15.0}
+"""How long each child may take to stop, in the order in which they are stopped."""
 
 
 @dataclass
@@ -56,10 +80,11 @@ class Child:
 
 @dataclass
 class Stack:
-    """Simulator, web and jobs in `folder`; a context manager that starts and stops them.
+    """Simulators, web and jobs in `folder`; a context manager that starts and stops them.
 
-    `port` 0 takes any free one; `tables` are added to the generated bridge.toml, `simulator` to the
-    simulator's command line. Entering raises doctor.CannotStart; nothing is left running then.
+    `port` 0 takes any free one; `tables` are added to the generated bridge.toml, `simulator` to each simulator's
+    command line. `told`: what each said when it was ready, by the provider's name. Entering raises
+    doctor.CannotStart; nothing is left running then.
     """
 
     folder: Path
@@ -67,7 +92,7 @@ class Stack:
     tables: Tables = field(default_factory=dict)
     simulator: Sequence[str] = ()
     children: list[Child] = field(default_factory=list)
-    told: dict[str, Any] = field(default_factory=dict)
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
     _ends: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
@@ -89,10 +114,14 @@ class Stack:
         """The first child that has ended by itself, None while all run."""
         return next((child for child in self.children if child.process.poll() is not None), None)
 
-    def stop(self, *names: str) -> None:
-        """Stop the named children, or all of them, each with the time it needs for the work in hand."""
+    def ledger(self, provider: Simulated) -> Path:
+        """The books that a simulated provider keeps of its own."""
+        return self.folder / provider.ledger
+
+    def stop(self) -> None:
+        """Stop all children, each with the time it needs for the work in hand."""
         for name, seconds in LAST_SECONDS.items():
-            for child in [child for child in self.children if child.name == name and name in (names or LAST_SECONDS)]:
+            for child in [child for child in self.children if child.name == name]:
                 self.children.remove(child)
                 child.process.terminate()
                 try:
@@ -113,12 +142,14 @@ class Stack:
         ends.enter_context(redirect_stderr(ends.enter_context((self.folder / "up.log").open("a", encoding="utf-8"))))
         log.configure()
         self.port = doctor.free_port(HOST, self.port)
-        self.told = self._say_when_ready(self._simulator())
-        config = self.folder / "bridge.toml"
-        config.write_text(_toml(self._tables()), encoding="utf-8")
-        config.chmod(0o600)
-        for name in [name for name in os.environ if name.startswith("BRIDGE_")]:
+        for name in [name for name in os.environ if name.startswith(("BRIDGE_", "SIMULATOR_"))]:
             del os.environ[name]  # what stands in the folder is all that counts, here and in the children
+        requests, callbacks = _secret(), _secret()
+        self._simulators(requests, callbacks)
+        config = self.folder / "bridge.toml"
+        config.touch(mode=0o600)
+        config.chmod(0o600)  # before a secret stands in it
+        config.write_text(_toml(self._tables(requests, callbacks)), encoding="utf-8")
         os.environ[CONFIG_VARIABLE] = str(config)
         db.migrate(self.url)
         self._spawn("web", sys.executable, "-m", "bridge", "serve")
@@ -134,35 +165,50 @@ class Stack:
         """A runtime of this process on the same configuration."""
         return doctor.bridge(doctor.configuration())
 
-    def _simulator(self) -> Child:
-        ledger = str(self.folder / "provider.ledger")
-        return self._spawn(
-            "simulator", sys.executable, "-m", "bridge.simulator", "--ledger", ledger, *self.simulator, ready=True
-        )
-
-    def _tables(self) -> Tables:
-        provider = {
-            "operator": OPERATOR,
-            "protocol": "qtech",
-            "base_url": self.told["address"],
-            "username": "demo",
-            "password": "demo",
-            "currencies": ("EUR",),
+    def _simulators(self, requests: str, callbacks: str) -> None:
+        # By the environment: a command line can be read by everybody on the machine.
+        secret = {"SIMULATOR_SECRET": requests, "SIMULATOR_CALLBACK_SECRET": callbacks}
+        to_us = f"{self.address}/v1/providers/{GENERIC.name}/callbacks"
+        program = (sys.executable, "-m", "bridge.simulator", *self.simulator)
+        started = {
+            each: self._spawn(
+                each.child,
+                *(*program, "--protocol", each.protocol, "--ledger", str(self.ledger(each))),
+                *(("--callbacks", to_us) if each is GENERIC else ()),
+                ready=True,
+                more=secret if each is GENERIC else {},
+            )
+            for each in SIMULATED
         }
-        ours: Tables = {
+        self.told = {each.name: self._say_when_ready(child) for each, child in started.items()}
+
+    def _tables(self, requests: str, callbacks: str) -> Tables:
+        providers: dict[Simulated, dict[str, Any]] = {
+            QTECH: {"username": "demo", "password": "demo"},
+            GENERIC: {
+                "request_secret": requests,
+                "callback_secrets": (callbacks,),
+                "callback_networks": (f"{HOST}/32",),
+            },
+        }
+        ours: dict[str, Mapping[str, Any]] = {
             "database": {"url": self.url},
             "web": {"host": HOST, "port": self.port, "threads": 32},
-            f"providers.{PROVIDER}": provider,
         }
+        for each, more in providers.items():
+            account = {"operator": OPERATOR, "protocol": each.protocol, "base_url": self.told[each.name]["address"]}
+            ours[f"providers.{each.name}"] = {**account, **more, "currencies": ("EUR",)}
         return {name: {**ours.get(name, {}), **self.tables.get(name, {})} for name in {**ours, **self.tables}}
 
-    def _spawn(self, name: str, *command: str, ready: bool = False) -> Child:
-        """Start a child in a session of its own, so that a Ctrl-C reaches it only through us."""
+    def _spawn(self, name: str, *command: str, ready: bool = False, more: Mapping[str, str] | None = None) -> Child:
+        """Start a child in a session of its own, so that a Ctrl-C reaches it only through us; `more` is added to
+        its environment."""
         path = self.folder / f"{name}.log"
         with path.open("a", encoding="utf-8") as log:
             process = subprocess.Popen(
                 command,
                 cwd=PROJECT,
+                env={**os.environ, **(more or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if ready else log,
                 stderr=log,
@@ -213,7 +259,7 @@ def run(folder: Path, port: int) -> int:
     out = Console(highlight=False, soft_wrap=True, markup=False)
     interrupt_once()
     try:
-        out.print("starting simulator, web and jobs …")
+        out.print("starting two simulators, web and jobs …")
         with Stack(folder, port) as stack:
             secret = _welcome(stack.runtime())
             for line in _greeting(stack, secret):
@@ -244,17 +290,28 @@ def _welcome(runtime: Runtime) -> str:
     return keys.create(runtime, OPERATOR, [keys.Scope.READ, keys.Scope.TRANSFERS], "up")[1]
 
 
+def _secret() -> str:
+    """A new one, as docs/provider-contract.md wants it."""
+    return "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
 def _greeting(stack: Stack, secret: str) -> list[str]:
-    wish = {"player_id": PLAYER, "provider": PROVIDER, "direction": "in", "amount": "25.00", "currency": "EUR"}
+    wish = {"player_id": PLAYER, "provider": QTECH.name, "direction": "in", "amount": "25.00", "currency": "EUR"}
     named = {"Authorization": f"Bearer {secret}", "Idempotency-Key": "try-1", "Content-Type": "application/json"}
     headers = " ".join(f"-H '{name}: {value}'" for name, value in named.items())
+    told = stack.told
     return [
         f"bridge     {stack.address}  (docs: {stack.address}/docs)",
-        f"simulator  {stack.told['address']}  (control: {stack.told['control']})",
+        *(
+            f"{each.name:9}  {told[each.name]['address']}  (a simulated provider that speaks {each.words}; "
+            f"control: {told[each.name]['control']})"
+            for each in SIMULATED
+        ),
         f"folder     {stack.folder}",
         f"command    BRIDGE_CONFIG={stack.folder / 'bridge.toml'} python -m bridge transfers list",
         f"key        {secret}  (operator {OPERATOR}, player {PLAYER})",
         f"try        curl -sS {stack.address}/v1/transfers {headers} -d '{json.dumps(wish)}'",
+        f'           (through the other protocol: "provider": "{GENERIC.name}", and another Idempotency-Key)',
         "Ctrl-C stops everything.",
     ]
 

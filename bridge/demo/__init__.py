@@ -1,16 +1,17 @@
-"""The demo: real processes, a provider that lies, and then every cent is accounted for.
+"""The demo: real processes, two providers that lie, and then every cent is accounted for.
 
-1. Simulator, web and jobs are started on a fresh SQLite file.
-2. Players move money in and out over the API while they win and lose at the provider, which meets the
-   planned part of the transfers with faults.
-3. When none is pending, and nothing is half done at the provider, the web and the simulator are stopped and
-   our database is compared with the provider's ledger file, player by player.
+1. Two simulated providers, one a protocol, web and jobs are started on a fresh SQLite file.
+2. Players move money in and out over the API, every other transfer through the other provider, while they win and
+   lose there. The planned part of the transfers meets faults; some players are called home in the end.
+3. When none is pending, nothing is half done at a provider and every callback is acted on, all is stopped and our
+   database is compared with each provider's own ledger file, player by player and currency by currency.
 """
 
 from __future__ import annotations
 
 import secrets
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +23,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from bridge import keys
 from bridge.demo import comparison, report
 from bridge.demo.casino import Casino
-from bridge.demo.plan import CURRENCIES, Gambler, kinds_of, plan
+from bridge.demo.plan import CURRENCIES, Gambler, plan
 from bridge.doctor import CannotStart
 from bridge.runtime import SystemClock
-from bridge.up import OPERATOR, PROVIDER, Stack, Tables, interrupt_once
+from bridge.up import GENERIC, OPERATOR, QTECH, SIMULATED, Stack, Tables, interrupt_once
 from bridge.verify import verify
 
 ALL_SECONDS = 165.0
@@ -34,14 +35,25 @@ ALL_SECONDS = 165.0
 LOOK_SECONDS = 0.5
 LINE_EVERY_SECONDS = 5.0
 
+OF_EACH = {
+    "currencies": tuple(CURRENCIES),
+    "patience_seconds": 30,
+    "lane_policy": "allow",  # an orphan must not keep its player from playing on
+    "breaker_share": 0.9,  # of so many faults chance alone would make an outage now and then
+}
 TABLES: Tables = {
     "web": {"threads": 64},
     "engine": {"poll_seconds": (0, 1, 2, 3, 3, 3, 5, 5, 10, 30)},
     "currencies": {"BTC": 8},
-    f"providers.{PROVIDER}": {
-        "currencies": tuple(CURRENCIES),
-        "patience_seconds": 30,
-        "lane_policy": "allow",  # an orphan must not keep its player from playing on
+    f"providers.{QTECH.name}": OF_EACH,
+    f"providers.{GENERIC.name}": {
+        **OF_EACH,
+        "transfer_seconds": 4,
+        "lookup_seconds": 3,
+        "absent_after_seconds": 15,  # the contract says 60; this simulator ends after 10 what it has begun
+        "absent_apart_seconds": 3,
+        "final_after_seconds": 3,
+        "settle_seconds": 2,
     },
 }
 
@@ -54,6 +66,7 @@ def run(seed: int | None, transfers: int, players: int, folder: Path | None) -> 
     interrupt_once()
     with _folder(folder) as place:
         out.print(f"seed {chosen}: {transfers} transfers of {players} players, files in {place}")
+        out.print(_split(gamblers))
         try:
             return _show(out, gamblers, chosen, place)
         except KeyboardInterrupt:
@@ -68,27 +81,36 @@ def _show(out: Console, gamblers: list[Gambler], seed: int, place: Path) -> int:
         runtime = stack.runtime()
         keys.add_operator(runtime, OPERATOR)
         _, secret = keys.create(runtime, OPERATOR, [keys.Scope.TRANSFERS, keys.Scope.READ], "demo")
-        casino = Casino(stack.address, secret, stack.told["control"], PROVIDER, clock)
+        controls = {name: told["control"] for name, told in stack.told.items()}
+        casino = Casino(stack.address, secret, controls, clock)
         threads = casino.play(gamblers)
         _watch(out, stack, casino, threads, sum(len(gambler.moves) for gambler in gamblers), end)
-        ledger = place / "provider.ledger"
-        while comparison.open_at_provider(ledger) and clock.monotonic() < end:
+        ledgers = {each.name: stack.ledger(each) for each in SIMULATED}
+        while _half_done(place, ledgers) and clock.monotonic() < end:
             clock.sleep(LOOK_SECONDS)
         ended = stack.watch()
         trouble = [*casino.tally.trouble, *([f"{ended.name} ended by itself: {ended.last_words()}"] if ended else [])]
         stack.stop()
         findings = [f"{finding.invariant} {finding.sentence}" for finding in verify(runtime)]
-    moved, accounts = comparison.ours(place / "bridge.db")
+    transfers, accounts = comparison.ours(place / "bridge.db")
+    effects = [effect for name, ledger in ledgers.items() for effect in comparison.theirs(name, ledger)]
     outcome = report.Outcome(
-        transfers=moved,
-        met=comparison.faults_met(place / "provider.ledger.faults"),
-        kinds=kinds_of(gamblers),
-        compared=comparison.compare(moved, accounts, comparison.theirs(ledger)),
-        planned=sum(len(gambler.moves) for gambler in gamblers),
+        gamblers=gamblers,
+        transfers=transfers,
+        met={each: cases for ledger in ledgers.values() for each, cases in comparison.faults_met(ledger).items()},
+        compared=comparison.compare(transfers, accounts, effects),
+        sweeps=casino.tally.sweeps,
+        home=casino.tally.home,
+        owned={each: units for name, file in ledgers.items() for each, units in comparison.owned(name, file).items()},
         findings=findings,
         trouble=trouble,
     )
     return _tell(out, outcome)
+
+
+def _half_done(place: Path, ledgers: dict[str, Path]) -> bool:
+    """Whether a provider has begun what it will yet end, or has told what is not acted on yet."""
+    return any(map(comparison.open_at_provider, ledgers.values())) or bool(comparison.unheard(place / "bridge.db"))
 
 
 def _watch(out: Console, stack: Stack, casino: Casino, threads: list[Thread], total: int, end: float) -> None:
@@ -110,13 +132,20 @@ def _watch(out: Console, stack: Stack, casino: Casino, threads: list[Thread], to
 
 
 def _tell(out: Console, outcome: report.Outcome) -> int:
-    for line in (*report.kind_lines(outcome), *report.orphan_lines(outcome), *report.currency_lines(outcome)):
+    parts = (report.kind_lines, report.sweep_lines, report.orphan_lines, report.currency_lines)
+    for line in (line for part in parts for line in part(outcome)):
         out.print(line)
     failed = list(report.failures(outcome))
     for sentence in failed:
         out.print(f"FAILED: {sentence}")
     out.print(report.last_line(outcome))
     return 1 if failed else 0
+
+
+def _split(gamblers: list[Gambler]) -> str:
+    """How many transfers go through which provider, in words."""
+    through = Counter(move.provider for gambler in gamblers for move in gambler.moves)
+    return " and ".join(f"{through[each.name]} by {each.words} (provider {each.name})" for each in SIMULATED)
 
 
 @contextmanager

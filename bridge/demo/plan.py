@@ -1,117 +1,96 @@
-"""The plan of a demo: who moves what when, wins or loses in between, and which fault each transfer meets.
+"""The plan of a demo: who moves what when through which provider, wins or loses in between, which fault each transfer
+meets, and who is called home at the end.
 
 A function of the seed alone, so that the same demo can be seen again. The faults are announced to the
-simulator's control port, one player at a time; the bridge knows nothing of them.
+simulators' control ports, one player at a time; the bridge knows nothing of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import cycle
 from random import Random
-from typing import Any
+
+from bridge.demo.kinds import KINDS, UNPROVABLE, Kind
+from bridge.up import SIMULATED
 
 FAULTED_IN_100 = 40
 ORPHANS_IN_100 = 2
 """Of 100 transfers so many meet a fault, and so many of those one that nobody can see through."""
 
+MAX_IN_100 = 25
+"""Of 100 withdrawals so many take all that is there."""
+
+PLAYERS_PER_RECALL = 8
+"""One player of so many is called home in the end."""
+
 CURRENCIES = {"EUR": (2, 100), "JPY": (0, 100), "BTC": (8, 1_000_000)}
 """Code → decimals, and the least amount of a transfer in minor units."""
 
-
-@dataclass(frozen=True)
-class Kind:
-    """One way in which a provider lies: its case number, what happens, and what the simulator is told."""
-
-    case: int
-    title: str
-    on: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-    times: int = 1
-    only: str = ""
-
-
-KINDS = (
-    Kind(1, "prepare executed, answer lost", "prepare", {"how": "reset"}),
-    Kind(2, "prepare lost on the way", "prepare", {"how": "close"}),
-    Kind(3, "complete executed, answer lost", "complete", {"how": "reset"}),
-    Kind(4, "complete held until after the expiry", "complete"),
-    Kind(5, "complete held to the instant of the expiry", "complete"),
-    Kind(8, "token dies between prepare and complete", "complete", {"variant": "dead"}),
-    Kind(9, "every complete refused with 503", "complete", times=3),
-    Kind(13, "complete executed, then silence", "complete", {"how": "hang"}),
-    Kind(14, "complete never executed, connection closed", "complete", {"how": "close"}),
-    Kind(15, "complete executed late, look-ups say pending", "complete"),
-    Kind(16, "complete executed, answered too late", "complete"),
-    Kind(17, "complete executed, garbled answer", "complete", {"body": "truncated"}),
-    Kind(18, "500, executed", "complete", {"status": 500, "commit": True}),
-    Kind(20, "answer about an older transfer", "complete", {"variant": "older"}),
-    Kind(26, "answer lost, then look-ups lie", "complete", {"variant": "late"}),
-    Kind(28, "completed told first, moved later", "complete"),
-    Kind(32, "a bet lands before the withdrawal", "prepare", only="out"),
-    Kind(33, "withdrawal refused in game", "prepare", {"delay": 0.5}, only="out"),
-    Kind(35, "credit at the provider exhausted", "prepare", only="in"),
-    Kind(36, "maintenance", "complete", {"delay": 1}),
-    Kind(39, "token refused once", "prepare", {"variant": "alive"}),
-    Kind(40, "address not allowed", "prepare", {"variant": "drop"}),
-    Kind(41, "too many requests", "prepare"),
-)  # fmt: skip
-
-UNPROVABLE = (
-    Kind(26, "answer lost, then look-ups lie", "complete", {"variant": "retention"}),
-    Kind(19, "success told with another amount", "complete", {"variant": "thousandfold"}),
-)
-"""No evidence can settle these: a person has to."""
+PROVIDERS = tuple(each.name for each in SIMULATED)
 
 
 @dataclass(frozen=True)
 class Move:
-    """One transfer of a player; before it, the player wins (+) or loses (−) `play` minor units at the provider."""
+    """One transfer of a player; before it, the player wins (+) or loses (−) `play` minor units at the provider.
+
+    `everything`: what is asked for is "max", and `amount` only what is won before.
+    """
 
     number: int
+    provider: str
     direction: str
     amount: int
     play: int
+    everything: bool = False
     fault: Kind | None = None
 
 
 @dataclass(frozen=True)
 class Gambler:
-    """One player with one currency, and the moves in their order."""
+    """One player with one currency, and the moves in their order; `recalled`: called home after them."""
 
     name: str
     currency: str
     moves: tuple[Move, ...]
+    recalled: bool = False
+
+
+Lines = list[list[Move]]
+Place = tuple[int, int]
+"""(player, step)"""
 
 
 def plan(seed: int, transfers: int, players: int) -> list[Gambler]:
-    """Who does what; `transfers` in all, spread over `players`."""
+    """Who does what; `transfers` in all, spread over `players`, every other one of a player's through the same
+    provider."""
     chance = Random(seed)  # noqa: S311 - a plan that can be made again; nothing here is secret
-    lines = [[_move(chance, number, CURRENCIES[_currency(player)][1]) for number in range(player, transfers, players)]
+    lines = [[_move(chance, number, player, step) for step, number in enumerate(range(player, transfers, players))]
              for player in range(players)]  # fmt: skip
     places = [(player, step) for player, line in enumerate(lines) for step in range(len(line))]
     chance.shuffle(places)
-    waiting: set[int] = set()  # a player waits for an orphan's whole patience: one each, while there are enough
-    for kind in _wanted(transfers):
-        unprovable = kind in UNPROVABLE and len(waiting) < players
-        player, step = place = next(
-            (player, step)
-            for player, step in places
-            if _fits(kind, step, lines[player][step]) and not (unprovable and player in waiting)
-        )
-        places.remove(place)
-        waiting |= {player} if unprovable else set()
-        move = lines[player][step]
-        # What is to be withdrawn is won just before, so that it is there and the fault has its stage.
-        lines[player][step] = replace(move, fault=kind, play=move.amount if move.direction == "out" else move.play)
-    return [Gambler(f"player-{player + 1:03}", _currency(player), tuple(line)) for player, line in enumerate(lines)]
+    orphans, faults = max(1, transfers * ORPHANS_IN_100 // 100), transfers * FAULTED_IN_100 // 100
+    _strike_unprovable(lines, places, orphans)
+    for provider, share in zip(PROVIDERS, _shares(faults - orphans), strict=True):
+        _strike(lines, [place for place in places if lines[place[0]][place[1]].provider == provider], share)
+    home = set(chance.sample(range(players), max(1, players // PLAYERS_PER_RECALL)))
+    return [
+        Gambler(f"player-{player + 1:03}", _currency(player), tuple(line), player in home)
+        for player, line in enumerate(lines)
+    ]
 
 
-def kinds_of(gamblers: list[Gambler]) -> dict[int, str]:
-    """Case number → title of every fault that is planned."""
-    planned = [move.fault for gambler in gamblers for move in gambler.moves if move.fault is not None]
-    return {kind.case: kind.title for kind in sorted(planned, key=lambda kind: kind.case)}
+def planned_faults(gamblers: list[Gambler]) -> dict[int, tuple[str, Kind]]:
+    """Number of the transfer → provider and planned fault, those of one kind one after the other."""
+    struck = [
+        (move.provider, move.fault.case, move.fault.title, move.number, move.fault)
+        for gambler in gamblers
+        for move in gambler.moves
+        if move.fault is not None
+    ]
+    order = sorted(struck, key=lambda each: (PROVIDERS.index(each[0]), *each[1:4]))
+    return {number: (provider, kind) for provider, _, _, number, kind in order}
 
 
 def written(amount: int, currency: str) -> str:
@@ -121,24 +100,80 @@ def written(amount: int, currency: str) -> str:
     return sign + (f"{digits[:-decimals]}.{digits[-decimals:]}" if decimals else digits)
 
 
-def _wanted(transfers: int) -> Iterator[Kind]:
-    """The faults of a demo: the few that nobody can see through, then every kind in turn."""
-    orphans, faults = max(1, transfers * ORPHANS_IN_100 // 100), transfers * FAULTED_IN_100 // 100
-    for _, kind in zip(range(orphans), cycle(UNPROVABLE), strict=False):
-        yield kind
-    for _, kind in zip(range(faults - orphans), cycle(KINDS), strict=False):
-        yield kind
+def _strike_unprovable(lines: Lines, places: list[Place], orphans: int) -> None:
+    """The few that nobody can see through, each kind in turn, and of each provider. A player waits for the patience
+    of such a transfer: one each, while there are enough players."""
+    waiting: set[int] = set()
+    for _, (provider, kind) in zip(range(orphans), _unprovable(), strict=False):
+        fitting = [
+            (player, step)
+            for player, step in places
+            if lines[player][step].provider == provider and _fits(kind, lines[player][step])
+        ]
+        player, step = place = next((each for each in fitting if each[0] not in waiting), fitting[0])
+        places.remove(place)
+        waiting.add(player)
+        lines[player][step] = _struck(lines[player][step], kind)
 
 
-def _fits(kind: Kind, step: int, move: Move) -> bool:
-    """An answer about an older transfer needs one; some faults are met in one direction only."""
-    return kind.only in ("", move.direction) and (step >= 1 or kind.params.get("variant") != "older")
+def _unprovable() -> Iterator[tuple[str, Kind]]:
+    kinds = {provider: cycle(UNPROVABLE[provider]) for provider in PROVIDERS}
+    for provider in cycle(reversed(PROVIDERS)):
+        yield provider, next(kinds[provider])
 
 
-def _move(chance: Random, number: int, least: int) -> Move:
+def _strike(lines: Lines, places: list[Place], faults: int) -> None:
+    """Every kind of one provider in turn, until there are enough; one that fits nowhere any more is left out."""
+    kinds = cycle(KINDS[lines[places[0][0]][places[0][1]].provider]) if places else iter(())
+    while places and faults:
+        kind = next(kinds)
+        taken = next(filter(None, (_taken(lines, places, place, kind) for place in places)), ())
+        if taken:
+            player, step = taken[0]
+            lines[player][step] = _struck(lines[player][step], kind)
+            places = [place for place in places if place not in taken]
+            faults -= 1
+
+
+def _taken(lines: Lines, places: list[Place], place: Place, kind: Kind) -> tuple[Place, ...]:
+    """The place, if the kind fits there. An answer about an older transfer needs one of the player at the same
+    provider: a transfer in, which goes on without a fault, so that nobody refuses it."""
+    player, step = place
+    if not _fits(kind, lines[player][step]):
+        return ()
+    if not kind.older:
+        return (place,)
+    before = ((player, each) for each in range(step - len(PROVIDERS), -1, -len(PROVIDERS)))
+    older = [each for each in before if each in places and lines[player][each[1]].direction == "in"]
+    return (place, older[0]) if older else ()
+
+
+def _fits(kind: Kind, move: Move) -> bool:
+    """Some faults are met in one direction only."""
+    return {"": move.direction, "max": "out"}.get(kind.only, kind.only) == move.direction
+
+
+def _struck(move: Move, kind: Kind) -> Move:
+    """What is to be withdrawn is won just before, so that it is there and the fault has its stage."""
+    everything = {"": move.everything, "max": True}.get(kind.only, False)
+    play = move.amount if move.direction == "out" else move.play
+    return replace(move, fault=kind, everything=everything, play=play)
+
+
+def _shares(number: int) -> list[int]:
+    """A number in parts that are as equal as can be, one a provider; the last one has an unprovable one more."""
+    return [(number + place) // len(PROVIDERS) for place in reversed(range(len(PROVIDERS)))]
+
+
+def _move(chance: Random, number: int, player: int, step: int) -> Move:
+    least = CURRENCIES[_currency(player)][1]
     direction = chance.choice(("in", "in", "out"))
     amount = least * chance.randint(1, 60) + chance.randint(0, least - 1)
-    return Move(number, direction, amount, play=chance.choice((0, 1, -1)) * chance.randint(1, amount))
+    play = chance.choice((0, 1, -1)) * chance.randint(1, amount)
+    everything = chance.randint(1, 100) <= MAX_IN_100 and direction == "out"
+    # A "max" that finds nothing is no transfer: something is won before.
+    provider = PROVIDERS[(player + step) % len(PROVIDERS)]
+    return Move(number, provider, direction, amount, amount if everything else play, everything)
 
 
 def _currency(player: int) -> str:

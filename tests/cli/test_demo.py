@@ -1,4 +1,5 @@
-"""The demo: a small one ends well, its plan can be made again, and its comparison would have seen a lost cent."""
+"""The demo: a small one ends well through both protocols, its plan can be made again, and its comparison would have
+seen a lost cent in either ledger."""
 
 from __future__ import annotations
 
@@ -8,22 +9,29 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bridge.demo import comparison
-from bridge.demo.plan import KINDS, kinds_of, plan, written
+from bridge.demo.kinds import KINDS, UNPROVABLE
+from bridge.demo.plan import plan, planned_faults, written
+from bridge.demo.report import Outcome, failures, last_line
 from tests.cli.conftest import environment
-from tests.harness import bench, simulator
+from tests.harness import PLAYER, PROVIDER, SECRET, bench, simulator
 
 LAST_LINE = re.compile(r"transfers=60 faulted=(\d+) confirmed=(\d+) reversed=(\d+) orphaned=(\d+) unexplained=0")
 
 
 @pytest.mark.timeout(180)
 def test_a_small_demo_ends_well(tmp_path):
-    """Issue, point 11: at least 30 % of the transfers met a fault of at least 10 kinds, each printed with its
-    count; at most 3 % are orphaned, each by id with its reason; nothing is unexplained."""
+    """Issue, point 11, and issue 3, point 6: half of the transfers go through each protocol; at least 30 % of each
+    half met a fault, of at least 10 kinds, each printed with its count, callbacks and a player in a game among them;
+    at most 3 % are orphaned, each by id with its reason; sweeps of recalls are beside the plan; nothing is
+    unexplained."""
     place = tmp_path / "files"
     options = ["--seed", "3", "--transfers", "60", "--players", "12", "--folder", str(place)]
     ended = subprocess.run(
@@ -41,7 +49,10 @@ def test_a_small_demo_ends_well(tmp_path):
     assert numbers is not None, said
     faulted, confirmed, reversed_, orphaned = map(int, numbers.groups())
     assert confirmed + reversed_ + orphaned == 60
-    assert faulted >= 18
+    halves = [tuple(map(int, each)) for each in re.findall(r": (\d+) transfers, (\d+) of them met a fault", said)]
+    assert [total for total, _ in halves] == [30, 30]
+    assert sum(met for _, met in halves) == faulted
+    assert all(met >= 9 for _, met in halves)
     assert orphaned <= 1
 
     rows = [re.split(r"  +", line.strip()) for line in said.splitlines() if re.match(r" +\d+  \D", line)]
@@ -49,46 +60,92 @@ def test_a_small_demo_ends_well(tmp_path):
     assert len(kinds) >= 10
     assert all(int(row[2]) > 0 for row in kinds)
     assert all(int(row[2]) == sum(map(int, row[3:])) for row in kinds)
+    assert {"33", "53"} <= {row[0] for row in kinds}
     assert len([line for line in said.splitlines() if line.startswith("orphan tr_")]) == orphaned
+
     transfers, _ = comparison.ours(place / "bridge.db")
-    assert len({transfer.reference for transfer in transfers}) == 60
+    planned = [transfer for transfer in transfers if transfer.key.startswith("move-")]
+    assert Counter(transfer.holding[0] for transfer in planned) == {"simulator": 30, "generic": 30}
+    sweeps = [transfer for transfer in transfers if transfer.key.startswith("recall ")]
+    assert sweeps != []
+    assert len(planned) + len(sweeps) == len(transfers)
+    assert f"by {len(sweeps)} sweeps ({len(sweeps)} confirmed); nothing of theirs is left there" in said
 
 
-@pytest.fixture
-def books(tmp_path, migrated_sqlite_file) -> tuple[Path, Path, dict[str, str]]:
-    """Both books after four real transfers: confirmed in and out, reversed, and orphaned though executed; the
-    database, the ledger, and the reference of each."""
-    database = tmp_path / "bridge.db"
-    shutil.copyfile(migrated_sqlite_file, database)
-    calm = {"expiry_seconds": 10, "prepare_seconds": 5, "complete_seconds": 5, "patience_seconds": 60}
+@dataclass(frozen=True)
+class Books:
+    """Both books after five real transfers through one protocol; `references`: of each, of a sweep that of the try
+    that was refused."""
+
+    database: Path
+    ledger: Path
+    references: dict[str, str]
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The provider's ledger."""
+        return [json.loads(line) for line in self.ledger.read_text().splitlines()]
+
+    def compared(self, place: Path, lines: list[dict[str, Any]]) -> comparison.Comparison:
+        """The demo's comparison of our books with a ledger of these lines."""
+        copy = place / "copy"
+        copy.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return comparison.compare(*comparison.ours(self.database), comparison.theirs(PROVIDER, copy))
+
+
+QTECH = {"expiry_seconds": 10, "prepare_seconds": 5, "complete_seconds": 5, "patience_seconds": 60}
+GENERIC = {"protocol": "generic", "transfer_seconds": 5}
+
+
+@pytest.fixture(scope="module", params=["qtech", "generic"])
+def books(request, tmp_path_factory, migrated_sqlite_file) -> Iterator[Books]:
+    """Confirmed in and out, reversed, orphaned though executed, and a sweep whose first try was refused."""
+    place = tmp_path_factory.mktemp("books")
+    shutil.copyfile(migrated_sqlite_file, place / "bridge.db")
+    qtech = request.param == "qtech"
+    begins, ends = ("prepare", "complete") if qtech else ("create", "create")
+    options = () if qtech else ("--protocol", "generic", "--secret", SECRET)
     with (
-        simulator(tmp_path, "--expiry", "10") as provider,
-        bench(f"sqlite:///{database}", provider.address, engine_lease_slack_seconds=5, **calm) as made,
+        simulator(place, "--expiry", "10", *options) as provider,
+        bench(
+            f"sqlite:///{place / 'bridge.db'}",
+            provider.address,
+            engine_lease_slack_seconds=5,
+            **(QTECH if qtech else GENERIC),
+        ) as made,
     ):
         ids = {"confirmed": made.run("in", "50.00", ask=5), "out": made.run("out", "20.00", ask=5)}
-        provider.script(35, on="prepare")
+        provider.script(35, on=begins)
         ids["reversed"] = made.run("in", "7.00", ask=5)
-        provider.script(19, on="complete", params={"variant": "thousandfold"})
+        provider.script(19, on=ends, params={"variant": "thousandfold"})
         ids["orphaned"] = made.run("in", "9.00", ask=5)
-        references = {name: str(made.get(each).outside.reference) for name, each in ids.items()}
-        return database, provider.file, references
+        provider.script(32, on=begins)
+        ids["max"] = made.run("out", "max", ask=5)
+        states = [made.get(each).state.value for each in ids.values()]
+        assert states == ["confirmed", "confirmed", "reversed", "orphaned", "confirmed"]
+        assert [len(made.get(each).tries) for each in ids.values()] == [1, 1, 1, 1, 2]
+        references = {name: str(made.get(each).tries[0].reference) for name, each in ids.items()}
+        yield Books(place / "bridge.db", provider.file, references)
 
 
-def compared(database: Path, ledger: Path) -> comparison.Comparison:
-    """The demo's comparison of two files."""
-    return comparison.compare(*comparison.ours(database), comparison.theirs(ledger))
-
-
-def test_true_books_leave_nothing_over_but_the_orphan(books):
+def test_true_books_leave_nothing_over_but_the_orphan(books, tmp_path):
     """Issue, point 11: the difference is exactly what the listed orphan accounts for."""
-    database, ledger, _ = books
-
-    found = compared(database, ledger)
+    found = books.compared(tmp_path, books.lines())
 
     assert found.unexplained == []
     assert list(found.orphans.values()) == [-900]
-    assert found.differences == {("ann", "EUR"): -900}
-    assert found.of_currency("EUR") == -900
+    assert found.differences == {(PROVIDER, PLAYER, "EUR"): -900}
+    assert (found.of(PROVIDER, "EUR"), found.of("another", "EUR")) == (-900, 0)
+
+
+def test_what_a_player_has_is_transfers_and_results(books, tmp_path):
+    """Issue 3, point 4: after a sweep of all that was there the provider's ledger sums to nothing, bets and the
+    orphan's effect included; what is won later is seen."""
+    won = {"kind": "result", "player": PLAYER, "currency": "EUR", "amount": "2.50"}
+    later = tmp_path / "later"
+    later.write_text(books.ledger.read_text() + json.dumps(won) + "\n")
+
+    assert comparison.owned(PROVIDER, books.ledger) == {(PROVIDER, PLAYER, "EUR"): 0}
+    assert comparison.owned(PROVIDER, later) == {(PROVIDER, PLAYER, "EUR"): 250}
 
 
 PLANTED = {
@@ -97,6 +154,7 @@ PLANTED = {
     "a confirmed one with a cent more": ("confirmed", lambda entry: [{**entry, "amount": "50.01"}]),
     "a confirmed one for another player": ("confirmed", lambda entry: [{**entry, "player": "bob"}]),
     "a confirmed one in the other direction": ("confirmed", lambda entry: [{**entry, "type": "DEBIT"}]),
+    "a confirmed one taken back": ("confirmed", lambda entry: [entry, {**entry, "kind": "taken_back"}]),
     "a withdrawal twice": ("out", lambda entry: [entry, entry]),
     "a withdrawal not at all": ("out", lambda _entry: []),
     "one that we never knew": ("out", lambda entry: [entry, {**entry, "reference": "f" * 33}]),
@@ -107,44 +165,40 @@ PLANTED = {
 
 @pytest.mark.parametrize(("which", "wrong"), PLANTED.values(), ids=PLANTED.keys())
 def test_the_comparison_sees_what_is_planted(books, tmp_path, which, wrong):
-    """Issue, point 11: what the provider executed otherwise than we booked is unexplained; an orphan explains
+    """Issue, point 11: what either provider executed otherwise than we booked is unexplained; an orphan explains
     one effect or none, never two."""
-    database, ledger, references = books
-    copy = tmp_path / "copy"
-    entries = [json.loads(line) for line in ledger.read_text().splitlines()]
-    struck = [each for each in entries if each["kind"] == "completed" and each["reference"] == references[which]]
+    entries = books.lines()
+    struck = [each for each in entries if each["kind"] == "completed" and each["reference"] == books.references[which]]
     assert len(struck) == 1
 
     planted = [entry for each in entries for entry in (wrong(each) if each in struck else [each])]
-    copy.write_text("".join(json.dumps(entry) + "\n" for entry in planted))
 
-    assert compared(database, copy).unexplained != []
+    assert books.compared(tmp_path, planted).unexplained != []
 
 
-def test_a_reversed_transfer_that_was_executed_is_seen(books, tmp_path):
-    """Issue, point 11: money that moved at the provider for a transfer that we gave back."""
-    database, ledger, references = books
-    copy = tmp_path / "copy"
-    completed = next(line for line in ledger.read_text().splitlines() if '"completed"' in line)
-    executed = {**json.loads(completed), "reference": references["reversed"], "amount": "7.00"}
-    copy.write_text(ledger.read_text() + json.dumps(executed) + "\n")
+@pytest.mark.parametrize(("which", "what"), [("reversed", "is reversed"), ("max", "is confirmed")])
+def test_what_should_not_have_been_executed_is_seen(books, tmp_path, which, what):
+    """Issue, point 11: money that moved at the provider for a transfer that we gave back, or for a refused try of a
+    sweep; taken back again by the provider, it is explained."""
+    completed = next(line for line in books.lines() if line["kind"] == "completed")
+    executed = {**completed, "reference": books.references[which], "amount": "7.00"}
 
-    found = compared(database, copy)
+    found = books.compared(tmp_path, [*books.lines(), executed])
+    taken_back = books.compared(tmp_path, [*books.lines(), executed, {**executed, "kind": "taken_back"}])
 
     assert len(found.unexplained) == 2
-    assert "is reversed, the provider executed 700 for ann" in found.unexplained[0]
+    assert re.search(rf"{what}, {PROVIDER} executed .*700 for {PLAYER}", found.unexplained[0])
+    assert taken_back.unexplained == []
 
 
 def test_an_orphan_that_was_not_executed_accounts_for_nothing(books, tmp_path):
     """Issue, point 11: the truth about an orphan is read from the provider's file, not assumed."""
-    database, ledger, references = books
-    copy = tmp_path / "copy"
-    lines = ledger.read_text().splitlines(keepends=True)
-    copy.write_text("".join(each for each in lines if not ('"completed"' in each and references["orphaned"] in each)))
+    executed = ("completed", books.references["orphaned"])
+    lines = [each for each in books.lines() if (each["kind"], each.get("reference")) != executed]
 
-    found = compared(database, copy)
+    found = books.compared(tmp_path, lines)
 
-    assert (found.unexplained, list(found.orphans.values()), found.of_currency("EUR")) == ([], [0], 0)
+    assert (found.unexplained, list(found.orphans.values()), found.of(PROVIDER, "EUR")) == ([], [0], 0)
 
 
 def test_a_plan_can_be_made_again():
@@ -156,22 +210,80 @@ def test_a_plan_can_be_made_again():
 @pytest.mark.parametrize(("transfers", "players"), [(500, 50), (60, 10), (60, 12), (40, 7)])
 @pytest.mark.parametrize("seed", range(5))
 def test_a_plan_keeps_its_shares(seed, transfers, players):
-    """Issue, point 11: 40 % of the transfers meet a fault, 2 % one that nobody can see through; every kind that
-    fits is planned; only what exists is withdrawn; directions fit."""
+    """Issue, point 11: half of the transfers go through each protocol; 40 % meet a fault, 2 % one that nobody can see
+    through; every kind is planned where there is room; only what exists is withdrawn; directions fit."""
     gamblers = plan(seed, transfers, players)
     moves = [move for gambler in gamblers for move in gambler.moves]
-    faults = [move.fault for move in moves if move.fault is not None]
+    struck = [(move, move.fault) for move in moves if move.fault is not None]
+    kinds = {name: [kind for move, kind in struck if move.provider == name] for name in KINDS}
 
     assert len(gamblers) == players
     assert sorted(move.number for move in moves) == list(range(transfers))
-    assert len(faults) == transfers * 40 // 100
-    unprovable = [kind for kind in faults if kind.case == 19 or kind.params.get("variant") == "retention"]
+    assert Counter(move.provider for move in moves) == dict.fromkeys(KINDS, transfers // 2)
+    assert len(struck) == transfers * 40 // 100
+    assert abs(len(kinds["simulator"]) - len(kinds["generic"])) <= 1
+    unprovable = [kind for move, kind in struck if kind in UNPROVABLE[move.provider]]
     assert len(unprovable) == max(1, transfers * 2 // 100)
-    assert len(kinds_of(gamblers)) >= 10
-    if transfers >= 60:
-        assert {kind.case for kind in KINDS} <= set(kinds_of(gamblers))
-    assert all(move.fault.only in ("", move.direction) for move in moves if move.fault is not None)
-    assert all(move.play == move.amount for move in moves if move.fault is not None and move.direction == "out")
+    assert all(kind in (*KINDS[move.provider], *UNPROVABLE[move.provider]) for move, kind in struck)
+    room = 100 if transfers == 500 else 7
+    assert all(set(KINDS[name][:room]) <= set(planned) for name, planned in kinds.items())
+    assert all({"": move.direction, "max": "out"}.get(kind.only, kind.only) == move.direction for move, kind in struck)
+    assert all(move.everything == (kind.only == "max") for move, kind in struck if kind.only)
+    assert all(move.play == move.amount for move, _ in struck if move.direction == "out")
+    assert all(move.play == move.amount and move.direction == "out" for move in moves if move.everything)
+    assert any(gambler.recalled for gambler in gamblers)
+
+
+@pytest.fixture
+def shown() -> Outcome:
+    """What a demo has found out in which everything went as planned, and one sweep was reversed."""
+    gamblers = plan(1, 100, 10)
+    faults = planned_faults(gamblers)
+    homes = [gambler for gambler in gamblers if gambler.recalled]
+    transfers = [
+        comparison.Transfer(f"tr_{move.number}", f"move-{move.number}", (f"{move.number}",),
+                            (move.provider, each.name, each.currency), move.amount, "confirmed", "", move.amount)
+        for each in gamblers for move in each.moves
+    ]  # fmt: skip
+    sweep = replace(transfers[0], id="tr_sweep", key="recall x y EUR", references=("s",), state="reversed")
+    return Outcome(
+        gamblers=gamblers,
+        transfers=[*transfers, sweep],
+        met={str(number): {kind.case} for number, (_, kind) in faults.items()},
+        compared=comparison.Comparison(),
+        sweeps={"tr_sweep": "reversed"},
+        home=[each.name for each in homes],
+        owned={("generic", each.name, each.currency): 0 for each in homes},
+        findings=[],
+        trouble=[],
+    )
+
+
+def test_the_end_of_a_demo_is_judged_exactly(shown):
+    """Issue 3, points 4 and 6: the planned transfers and no others are counted; beside them there may be nothing but
+    the sweeps that recalls told, as they told them; who was called home has nothing left at a provider."""
+    *moves, sweep = shown.transfers
+    other = replace(moves[0], holding=("generic", "somebody", "EUR"))
+    (home,) = shown.owned
+
+    assert list(failures(shown)) == []
+    assert last_line(shown) == "transfers=100 faulted=40 confirmed=100 reversed=0 orphaned=0 unexplained=0"
+    wrong = {
+        "99 exist": replace(shown, transfers=[*moves[1:], sweep]),
+        "101 exist": replace(shown, transfers=[*moves, moves[0], sweep]),
+        "not as planned: ['move-": replace(shown, transfers=[other, *moves[1:], sweep]),
+        "0 exist; different: tr_sweep": replace(shown, transfers=moves),
+        "2 exist; different: tr_b": replace(shown, transfers=[*moves, sweep, replace(sweep, id="tr_b")]),
+        "1 exist; different: tr_sweep": replace(shown, sweeps={"tr_sweep": "confirmed"}),
+        "did not end": replace(shown, home=[]),
+        "still has": replace(shown, owned={home: 1}),
+        "never met": replace(shown, met={each: cases - {33} for each, cases in shown.met.items()}),
+        "through generic met a fault": replace(
+            shown, met={each.references[0]: {1} for each in moves if each.holding[0] != "generic"}
+        ),
+    }
+    unseen = [told for told, each in wrong.items() if not any(told in sentence for sentence in failures(each))]
+    assert unseen == []
 
 
 def test_amounts_are_written_with_their_decimals():

@@ -1,9 +1,10 @@
-"""`up`: one command, everything there, one key, one line to try; and nothing left when it ends."""
+"""`up`: one command, everything there, one key, both protocols, one line to try; and nothing left when it ends."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -56,13 +57,28 @@ class Up:
         assert isinstance(found, list), self.lines
         return found[0].removeprefix(start).strip()
 
+    def commands(self) -> dict[int, list[str]]:
+        """Process id → command line of what it has started, as anybody on the machine can read it."""
+        pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0") for pid in pids}
+
     def children(self) -> dict[str, int]:
-        """Program → process id of what it has started."""
+        """Program (of a simulator, its protocol) → process id of what it has started."""
         found = {}
-        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-            found[words[words.index("-m") + 1]] = int(pid)
+        for pid, words in self.commands().items():
+            found[words[words.index("--protocol" if "--protocol" in words else "-m") + 1]] = pid
         return found
+
+    def transfer(self, provider: str, key: str) -> tuple[int, Any]:
+        """Ask for 1.00 EUR into a provider with the printed key."""
+        wish = {"player_id": "ann", "provider": provider, "direction": "in", "amount": "1.00", "currency": "EUR"}
+        address, secret = self.until("bridge").split()[0], self.until("key").split()[0]
+        headers = {"Authorization": f"Bearer {secret}", "Idempotency-Key": key}
+        return self.call("POST", f"{address}/v1/transfers", wish, **headers)
+
+    def control(self, provider: str) -> str:
+        """The printed address of a simulator's control port."""
+        return self.until(provider).split("control: ")[1].rstrip(")")
 
     def call(self, method: str, url: str, body: Any = None, **headers: str) -> tuple[int, Any]:
         """One HTTP request with code of this test's own."""
@@ -106,13 +122,10 @@ def test_the_printed_line_moves_money_and_a_stop_finishes_the_request_in_hand(up
     answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=True)
     assert json.loads(answer.stdout)["state"] == "confirmed"
 
-    control = up.until("simulator").split("control: ")[1].rstrip(")")
-    assert up.call("POST", f"{control}/faults", {"case": 16, "on": "complete", "params": {"delay": 2}})[0] == 201
-    wish = {"player_id": "ann", "provider": "simulator", "direction": "in", "amount": "1.00", "currency": "EUR"}
-    address, key = up.until("bridge").split()[0], up.until("key").split()[0]
-    headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": "in-hand"}
+    fault = {"case": 16, "on": "complete", "params": {"delay": 2}}
+    assert up.call("POST", f"{up.control('simulator')}/faults", fault)[0] == 201
     answers: list[tuple[int, Any]] = []
-    asked = threading.Thread(target=lambda: answers.append(up.call("POST", f"{address}/v1/transfers", wish, **headers)))
+    asked = threading.Thread(target=lambda: answers.append(up.transfer("simulator", "in-hand")))
     children = up.children()
     asked.start()
     ledger = up.place / ".bridge-up" / "provider.ledger"
@@ -125,9 +138,36 @@ def test_the_printed_line_moves_money_and_a_stop_finishes_the_request_in_hand(up
     asked.join(30)
 
     assert [(status, answer["state"]) for status, answer in answers] == [(201, "confirmed")]
-    assert sorted(children) == ["bridge.simulator", "granian", "jobs"]
+    assert sorted(children) == ["generic", "granian", "jobs", "qtech"]
     assert [pid for pid in children.values() if not gone(pid)] == []
     assert [path.name for path in up.place.iterdir()] == [".bridge-up"]
+
+
+def test_both_protocols_are_there(up):
+    """Issue 3, point 6: the printed key moves money through the other protocol too. Its callbacks arrive, signed with
+    secrets that stand in the folder's bridge.toml alone, and are acted on: what it takes back is reversed."""
+    status, transfer = up.transfer("generic", "other")
+    assert (status, transfer["state"]) == (201, "confirmed")
+
+    reference = next(leg["reference"] for leg in transfer["legs"] if leg["holder"] == "generic")
+    act = {"act": "take_back", "id": reference}
+    assert up.call("POST", f"{up.control('generic')}/act", act)[0] == 200
+    end = time.monotonic() + 30
+    while transfer["state"] != "reversed":
+        assert time.monotonic() < end, transfer
+        time.sleep(0.05)
+        address, key = up.until("bridge").split()[0], up.until("key").split()[0]
+        bearer = {"Authorization": f"Bearer {key}"}
+        transfer = up.call("GET", f"{address}/v1/transfers/{transfer['id']}", **bearer)[1]
+
+    config = up.place / ".bridge-up" / "bridge.toml"
+    assert config.stat().st_mode & 0o777 == 0o600
+    secrets = set(re.findall(r"whsec_[A-Za-z0-9+/=]+", config.read_text()))
+    assert len(secrets) == 2
+    told = [word for words in up.commands().values() for word in words] + up.lines
+    files = [path for path in config.parent.iterdir() if path != config]
+    told += [path.read_bytes().decode(errors="replace") for path in files]
+    assert [secret for secret in secrets for text in told if secret in text] == []
 
 
 def test_again_in_the_same_folder_goes_on(up):
@@ -165,14 +205,15 @@ def test_a_second_signal_leaves_nobody_behind(up):
     assert [pid for pid in children.values() if not gone(pid)] == []
 
 
-def test_a_child_that_dies_is_reported(up):
-    """Issue, point 10: when a child ends by itself, `up` says which, ends the others and gives exit code 1."""
+@pytest.mark.parametrize(("which", "name"), [("jobs", "jobs"), ("generic", "simulator-generic")])
+def test_a_child_that_dies_is_reported(up, which, name):
+    """Issue, point 10: when a child ends by itself, `up` says which of them, ends the others and gives exit code 1."""
     children = up.children()
-    os.kill(children["jobs"], signal.SIGKILL)
+    os.kill(children[which], signal.SIGKILL)
 
     assert up.process.wait(60) == 1
     said = "\n".join(up.lines)
-    assert f"jobs (process {children['jobs']}) ended by itself, exit code -9: stopping." in said
+    assert f"{name} (process {children[which]}) ended by itself, exit code -9: stopping." in said
     assert [pid for pid in children.values() if not gone(pid)] == []
 
 
