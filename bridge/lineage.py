@@ -149,6 +149,7 @@ def restored(runtime: Runtime, reason: str, actor: str) -> int:
     with _turn:
         _memories.pop(runtime.engine, None)
         with db.writing(runtime.engine) as connection:
+            connection.execute(_ROW.with_for_update())  # first, as whoever notices it by himself does
             marked = _close_and_mark(connection, runtime, reason, actor)
     closed = sorted(runtime.config.providers)
     _log.error("database restored", why=reason, actor=actor, closed=closed, transfers=marked)

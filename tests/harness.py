@@ -432,9 +432,10 @@ def _legs_wrong(transfer: Any, legs: list[Any]) -> list[str]:
     wrong = []
     if len(tries) > 3 or (len(tries) > 1 and not transfer["sweep"]):
         wrong.append(f"{len(tries)} tries")
-    if state != "orphaned" and any(leg["state"] != "refused" for leg in tries[:-1]):
+    people = transfer["reason_code"] == "decided"  # who may have weighed what no rule can
+    if state != "orphaned" and not people and any(leg["state"] != "refused" for leg in tries[:-1]):
         wrong.append("another try beside one that was not refused")
-    if taken_back and state == ("confirmed" if transfer["direction"] == "in" else "reversed"):
+    if taken_back and not people and state == ("confirmed" if transfer["direction"] == "in" else "reversed"):
         wrong.append("taken out of the game, and ended as if it had stayed there")
     if state != "confirmed" and (arrived is not None or transfer["written_off"]):
         wrong.append(f"an end in part ({arrived}, {transfer['written_off']}) that is none")

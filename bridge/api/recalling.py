@@ -16,7 +16,7 @@ from bridge.api.answers import replies, views
 from bridge.api.waiting import Preference
 from bridge.idempotency import Key
 from bridge.runtime import Runtime
-from bridge.transfers.recall import Found, Swept, recall
+from bridge.transfers.recall import Found, Swept, places_of, recall
 from statemachines import TransferState
 
 ENDED, GOING_ON = 200, 202
@@ -33,9 +33,10 @@ def call_home(runtime: Runtime, key: Key, player_id: str, body: Mapping[str, Any
     if stored is not None and stored.response is not None:
         return replies.replayed(replies.kept(stored))
     until = runtime.clock.monotonic() + preference.seconds
-    swept = recall(runtime, key, player_id, until)
+    places = places_of(runtime, key.operator_id, player_id)
     with db.writing(runtime.engine) as connection:
         idempotency.take(connection, key, asked, None, runtime.clock.now())
+    swept = recall(runtime, key, player_id, places, until)
     response = _told(runtime, key, player_id, swept, until)
     if preference.applied:
         response.headers["Preference-Applied"] = preference.applied

@@ -20,8 +20,9 @@ from bridge.ports import SECOND, Descriptor, Effect, Window
 from bridge.runtime import Runtime
 from bridge.transfers import rows
 from bridge.transfers.core import contract, steps
+from bridge.transfers.core.decisions import is_news
 from bridge.transfers.core.draft import NOT_STORED, Draft, send, settle, try_again
-from bridge.transfers.core.facts import Transfer
+from bridge.transfers.core.facts import Leg, Transfer
 from bridge.transfers.core.proof import Finding, Verdict
 from bridge.transfers.write import write
 from statemachines import TransferState
@@ -180,7 +181,7 @@ def _one_round(
     if not holding:
         # Whoever holds the lease keeps it; where nobody does, the resolver plans anew from what changed.
         schedule = {"wake_at": now} if changed and seen.lease_owner is None else {}
-    version = seen.version + 1 if changed or fact is not None else seen.version
+    version = seen.version + 1 if changed or _is_news(seen, fact) else seen.version
     if not changed and not schedule and version == seen.version:
         return Outcome(draft.transfer)
     draft.transfer = replace(draft.transfer, version=version)
@@ -212,6 +213,16 @@ def _store_fact(
     return replace(seen, legs=tuple(informed if each.ordinal == leg.ordinal else each for each in seen.legs))
 
 
+def _is_news(seen: Transfer, fact: Fact | None) -> bool:
+    """Whether what was told makes another version of the transfer. The slow questions about an orphan, answered as
+    ever, do not: people who decide about what they have seen would be refused as stale for nothing."""
+    if fact is None or fact.source not in (Source.LOOKUP, Source.ASIDE):
+        return fact is not None
+    leg = seen.leg(fact.ordinal) if fact.ordinal else seen.driven
+    *earlier, told = leg.evidence
+    return is_news(told, tuple(earlier))
+
+
 def _wallet_holds(connection: Connection, seen: Transfer) -> int | None:
     """What may be taken from the wallet at most, locked until the end; asked only where it was given something."""
     if seen.given <= 0 or seen.state not in (TransferState.CONFIRMED, TransferState.ORPHANED):
@@ -233,11 +244,13 @@ def order_for(
         if step.before is not None:
             not_after = min(not_after, mono + (step.before - now) / SECOND)
         attempt = send(draft, step.step, now, lease_end).number
+    about = step.ordinal if isinstance(step, steps.Ask) else 0
+    leg = draft.transfer.leg(about) if about else draft.transfer.driven
     order = Order(
         claim=claim,
         provider=draft.transfer.provider,
-        ordinal=draft.transfer.driven.ordinal,
-        effect=effect_of(draft.transfer),
+        ordinal=leg.ordinal,
+        effect=effect_of(draft.transfer, leg),
         window=Window(not_after=min(not_after, deadline), deadline=deadline),
         step=step.step if isinstance(step, steps.Send) else None,
         attempt=attempt,
@@ -246,9 +259,9 @@ def order_for(
     return order, {"wake_at": lease_end, "lease_owner": runtime.worker}
 
 
-def effect_of(transfer: Transfer) -> Effect:
-    """The outside effect of the driven leg, exactly as committed."""
-    leg = transfer.driven
+def effect_of(transfer: Transfer, leg: Leg | None = None) -> Effect:
+    """The outside effect of a leg, of the driven one unless another is named, exactly as committed."""
+    leg = leg or transfer.driven
     assert leg.reference is not None
     return Effect(leg.reference, leg.provider_reference, leg.side, transfer.player, leg.amount, transfer.currency)
 

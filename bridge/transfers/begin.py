@@ -101,6 +101,9 @@ def _begin_sweep(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Beg
         detail = f"{wish.provider} does not say what the player has there"
         raise Unavailable(detail, code="balance_unknown", after_seconds=BALANCE_AGAIN_SECONDS)
     if told.amount == 0:
+        if _may_still_arrive(runtime, key.operator_id, wish):
+            detail = f"a transfer to {wish.provider} is not proved yet: what it brings is still to be swept"
+            raise Unavailable(detail, code="balance_unknown", after_seconds=BALANCE_AGAIN_SECONDS)
         return _pin(runtime, key, wish, nothing_to_move())
     sweep = TryAgain(told.amount, told.balance - told.amount)
     return _begin(runtime, key, wish, queued=queued, sweep=sweep)
@@ -281,6 +284,14 @@ def _check_lane(connection: Connection, runtime: Runtime, transfer: Transfer) ->
         # It is looked at when it wakes at the latest; an orphan may wait for people much longer than that.
         wait = min(max(1, (other.wake_at - runtime.clock.now()) // SECOND + 1), LANE_WAIT_AT_MOST)
         raise LaneUnresolved(transfer_id=other.id, after_seconds=wait)
+
+
+def _may_still_arrive(runtime: Runtime, operator_id: int, wish: Wish) -> bool:
+    """Whether money was on its way to where nothing was found; it is asked about, for whoever comes again."""
+    with db.reading(runtime.engine) as connection:
+        others = _unresolved(connection, operator_id, wish.player_id, wish.provider)
+    _resolve_lane(runtime, operator_id, wish)
+    return any(other.direction == Direction.IN for other in others)
 
 
 def _resolve_lane(runtime: Runtime, operator_id: int, wish: Wish) -> None:

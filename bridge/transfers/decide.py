@@ -58,7 +58,9 @@ def decide(runtime: Runtime, operator_id: int, transfer_id: str, decision: Decis
         if seen.version != decision.version:
             raise Stale(transfer_id=transfer_id)
         now = runtime.clock.now()
-        senseless = decisions.refusal(seen, decision.kind, decision.arrived, decision.returned, now)
+        senseless = decisions.refusal(
+            seen, runtime.providers[seen.provider].descriptor, decision.kind, decision.arrived, decision.returned, now
+        )
         if senseless is not None:
             raise Invalid(fields=dict([senseless]))
         _require_funds(connection, seen, decision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bridge.evidence import Answer, Reply
+from bridge.money import MAX_MINOR_UNITS
 from bridge.ports import Window
 from bridge.runtime import Runtime
 from bridge.transfers.core.sweep import BALANCE
@@ -24,5 +25,6 @@ def movable(runtime: Runtime, provider: str, balance: int, currency: str) -> int
     """The largest part of a balance that converts exactly, in minor units; 0 where nothing does."""
     adapter = runtime.providers[provider]
     surplus = runtime.currencies.exponent(currency) - adapter.descriptor.places[currency]
-    amount = balance - balance % 10 ** max(0, surplus)
+    most = min(balance, MAX_MINOR_UNITS)  # a transfer's own bound; what is beyond it is dust of this sweep
+    amount = most - most % 10 ** max(0, surplus)
     return amount if amount > 0 and adapter.refuses(amount, currency) is None else 0

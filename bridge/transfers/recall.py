@@ -6,7 +6,6 @@ crash or by an impatient client, finds those that were begun and begins those th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -37,14 +36,17 @@ class Swept:
     transfer_id: str | None = None
 
 
-def recall(runtime: Runtime, key: Key, player_id: str, until: float) -> list[Swept]:
+Places = list[tuple[str, str]]
+"""(provider, currency) to be swept."""
+
+
+def recall(runtime: Runtime, key: Key, player_id: str, places: Places, until: float) -> list[Swept]:
     """Begin (or find) every sweep of a recall and drive each until `until` (monotonic seconds).
 
-    Past that instant no further balance is read: what is left is UNREAD. Raises NotFound for a player that is
-    none of the operator's.
+    The recall's own key is stored before. Past that instant no further balance is read: what is left is UNREAD.
     """
     swept = []
-    for provider, currency in _places(runtime, key.operator_id, player_id):
+    for provider, currency in places:
         in_time = runtime.clock.monotonic() < until
         swept.append(
             _sweep(runtime, key, Wish(player_id, provider, Direction.OUT, MAX, currency), until)
@@ -54,18 +56,21 @@ def recall(runtime: Runtime, key: Key, player_id: str, until: float) -> list[Swe
     return swept
 
 
-def _places(runtime: Runtime, operator_id: int, player_id: str) -> Iterator[tuple[str, str]]:
-    """(provider, currency) wherever the player may have something: all of the operator's providers, for promotions
-    and wins can be where no transfer ever went."""
+def places_of(runtime: Runtime, operator_id: int, player_id: str) -> Places:
+    """Wherever the player may have something: all of the operator's providers, for promotions and wins can be where
+    no transfer ever went. Raises NotFound for a player that is none of the operator's."""
     with db.reading(runtime.engine) as connection:
         operator = players.operator_name(connection, operator_id)
         currencies = players.wallets_of(connection, operator_id, player_id)
     if not currencies:
         raise NotFound("There is no such player.")
-    for name, policy in runtime.config.providers.items():
-        longest = runtime.providers[name].descriptor.longest_player_id
-        if policy.operator == operator and len(player_id) <= longest:
-            yield from ((name, currency) for currency in policy.currencies if currency in currencies)
+    return [
+        (name, currency)
+        for name, policy in runtime.config.providers.items()
+        if policy.operator == operator and len(player_id) <= runtime.providers[name].descriptor.longest_player_id
+        for currency in policy.currencies
+        if currency in currencies
+    ]
 
 
 def _sweep(runtime: Runtime, key: Key, wish: Wish, until: float) -> Swept:

@@ -299,7 +299,8 @@ def test_a_first_try_that_is_cancelled_after_the_second_succeeded(migrated_url):
             assert (made.get(transfer_id).state, made.wallet()) == ("confirmed", 102_000)
             late = {"direction": "out", "amount": "25.00", "balance": "20.00"}
             made.told("transfer.cancelled", transfer(first.reference, "cancelled", **late))
-            made.told("transfer.confirmed", transfer(second.reference, **{**late, "amount": "20.00"}), id_="evt_2")
+            late |= {"amount": "20.00", "provider_id": second.reference}
+            made.told("transfer.confirmed", transfer(second.reference, **late), id_="evt_2")
             assert made.work()["acted"] == 2
             assert [piece["ordinal"] for piece in made.evidence()] == [first.ordinal, second.ordinal]
             assert (made.get(transfer_id).state, made.wallet()) == ("confirmed", 102_000)

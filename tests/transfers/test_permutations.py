@@ -165,8 +165,8 @@ def meaning(there: World, pieces: list[Evidence]) -> str:
     if any(p.reply.answer in VERDICT and p.reply.reference and not whole(p) and not part(there, p) for p in mine):
         return "mismatched"
     yes = [p for p in mine if p.reply.answer is Answer.APPLIED and (whole(p) or part(there, p))]
-    no = refusing(there, mine)
-    if len({p.reply.amount for p in yes}) > 1:
+    no = refusing(there, mine) + counted_later(yes, mine)
+    if len({p.reply.amount for p in yes}) > 1 or len({p.reply.provider_reference for p in yes} - {None}) > 1:
         return "contradicted"
     if yes and no:
         counts = [p.reply.sequence for p in (*yes, *no)]
@@ -202,8 +202,18 @@ def refusing(there: World, pieces: list[Evidence]) -> list[Evidence]:
         negative = [p for p in looked_up if p.reply.answer.value in ("cancelled", "not_applied") and p.at >= old]
         negative = [p for p in negative if whole(p)]
         said += negative if len(negative) >= there.by.fail_final_times else []
-        said += absent(there, direct, looked_up)
+        known = any(p.reply.answer is Answer.IN_PROGRESS for p in pieces)
+        said += absent(there, direct, looked_up, known=known)
     return said + each_refused(there, direct) + inferred(there, direct)
+
+
+def counted_later(executed: list[Evidence], pieces: list[Evidence]) -> list[Evidence]:
+    """Look-ups that tell a cancel which the provider counts after all that it said was executed: its later word."""
+    counts = [p.reply.sequence for p in executed]
+    if not counts or None in counts:
+        return []
+    cancels = [p for p in pieces if p.source is Source.LOOKUP and p.reply.answer is Answer.CANCELLED and whole(p)]
+    return [p for p in cancels if p.reply.sequence is not None and p.reply.sequence > max(counts)]
 
 
 def final(there: World, piece: Evidence) -> bool:
@@ -240,10 +250,11 @@ def inferred(there: World, direct: dict[int, Evidence]) -> list[Evidence]:
     return [piece for piece in repeated if piece.reply.answer is Answer.CANCELLED]
 
 
-def absent(there: World, direct: dict[int, Evidence], looked_up: list[Evidence]) -> list[Evidence]:
-    """Answers "not found", where told often enough, far enough apart, and long enough after the last lease ended."""
+def absent(there: World, direct: dict[int, Evidence], looked_up: list[Evidence], *, known: bool) -> list[Evidence]:
+    """Answers "not found", where told often enough, far enough apart, and long enough after the last lease ended;
+    nothing where the provider has said that it is working on it."""
     rule = there.by.absence
-    if rule is None:
+    if rule is None or known:
         return []
     quiet = {n: at(n - 1 + LEASE) for n in range(1, len(there.steps) + 1)}
     quiet |= {n: min(quiet[n], p.at) for n, p in direct.items()}

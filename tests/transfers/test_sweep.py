@@ -20,13 +20,14 @@ from bridge.transfers.advance import Outcome, advance
 from bridge.transfers.cancel import cancel
 from bridge.transfers.core.facts import Transfer
 from bridge.transfers.drive import drive, perform
-from bridge.transfers.recall import Found, Swept, recall
+from bridge.transfers.recall import Found, Swept, places_of, recall
 from bridge.verify import verify
 from statemachines import LegState
 from tests.harness import EUR, PLAYER, Bench, Hands, together
 from tests.transfers.scripted_one import (
     DROPPED,
     GRANTED,
+    LATE,
     LOST,
     OK,
     ONE_PHASE,
@@ -531,7 +532,7 @@ def two(lone: Bench, one: ScriptedOne, hands: Hands) -> tuple[Bench, ScriptedOne
 def home(desk: Bench, text: str, seconds: float = 15) -> list[Swept]:
     """A recall under this key."""
     until = desk.runtime.clock.monotonic() + seconds
-    return recall(desk.runtime, key(text, desk), PLAYER, until)
+    return recall(desk.runtime, key(text, desk), PLAYER, places_of(desk.runtime, desk.operator, PLAYER), until)
 
 
 def test_recall_sweeps_every_provider(two: tuple[Bench, ScriptedOne, ScriptedOne]) -> None:
@@ -644,9 +645,9 @@ def test_recall_reads_no_balance_after_its_time(two: tuple[Bench, ScriptedOne, S
 def test_recall_of_somebody_else(lone: Bench) -> None:
     """I-55 A player that is none of the operator's is not there."""
     with pytest.raises(NotFound):
-        recall(lone.runtime, key("r1", lone), "nobody", lone.runtime.clock.monotonic() + 5)
+        places_of(lone.runtime, lone.operator, "nobody")
     with pytest.raises(NotFound):
-        recall(lone.runtime, Key(lone.operator + 1, RECALL, "r1"), PLAYER, lone.runtime.clock.monotonic() + 5)
+        places_of(lone.runtime, lone.operator + 1, PLAYER)
 
 
 def test_key_of_a_client_is_never_one_of_a_recall(lone: Bench, one: ScriptedOne) -> None:
@@ -658,3 +659,18 @@ def test_key_of_a_client_is_never_one_of_a_recall(lone: Bench, one: ScriptedOne)
     assert swept[0].transfer_id != transfer_id
     assert (one.owned(PLAYER), GRANTED) == (0, 1_000_000)
     assert lone.wallet() == START + 2500
+
+
+def test_recall_waits_for_what_is_on_its_way(two: tuple[Bench, ScriptedOne, ScriptedOne], hands: Hands) -> None:
+    """I-10 I-20 "Nothing there" is not said, for ever, of a game that money is still on its way to."""
+    desk, one, other = two
+    has(one, 0)
+    has(other, 0)
+    one.script = [LATE]
+    desk.run("in")
+    assert [each.found for each in home(desk, "r1")] == [Found.UNREAD, Found.NOTHING]
+    hands.turn(30)
+    desk.resolve_due()
+    assert [each.found for each in home(desk, "r1")] == [Found.SWEPT, Found.NOTHING]
+    assert (one.owned(PLAYER), desk.wallet()) == (0, START)
+    desk.audit()

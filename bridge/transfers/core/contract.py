@@ -7,13 +7,14 @@ What silence itself proves is said by :func:`conclude` alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import assert_never
 
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import SECOND, Cancel, Descriptor, SameId
 from bridge.transfers.core import one_phase, sweep, two_phase
 from bridge.transfers.core.facts import Leg, Transfer
-from bridge.transfers.core.proof import TWO_PHASES, Finding, Verdict
+from bridge.transfers.core.proof import TWO_PHASES, Finding, Verdict, judge
 from bridge.transfers.core.steps import Ask, Done, NextStep, Rest, Schedule, Send, askable
 from statemachines import LegState, TransferState
 
@@ -25,14 +26,21 @@ def first_step(descriptor: Descriptor) -> Step:
     return Step.PREPARE if descriptor.phases == TWO_PHASES else Step.TRANSFER
 
 
-def conclude(transfer: Transfer, descriptor: Descriptor, now: int) -> Reply | None:
+def is_withdrawn(transfer: Transfer, finding: Finding) -> bool:
+    """Whether an order to take money out of the game has lost its ground: what the people rested it on was told to
+    be otherwise. What has left of it is asked about; nothing more is sent."""
+    contradicted = finding.verdict in (Verdict.CONTRADICTED, Verdict.MISMATCHED)
+    return contradicted and transfer.state is TransferState.ORPHANED and transfer.driven.undoes is not None
+
+
+def conclude(transfer: Transfer, descriptor: Descriptor, now: int, *, withdrawn: bool = False) -> Reply | None:
     """What the contract itself proves: that the outside leg can have had no effect. Only the holder of the
     lease may store it, for it fences every other worker out of sending."""
     leg = transfer.driven
     if transfer.rewound_at is not None:
         return None  # a restored backup has forgotten what came after it: our silence says nothing
     if leg.state is LegState.PLANNED:
-        given_up = transfer.cancels(leg) or (leg.undoes is None and now >= transfer.orphan_at)
+        given_up = withdrawn or _is_given_up(transfer, leg, now)
         return _proved("never_sent", "no request was ever sent") if given_up else None
     if leg.state not in (LegState.SENT, LegState.RESERVED) or leg.may_be_on_the_wire(now):
         return None
@@ -49,10 +57,13 @@ def next_step(
     """What to do about the driven leg now. `queued_until`: before it, nothing new may be sent (breaker)."""
     leg = transfer.driven
     if transfer.state in (TransferState.CONFIRMED, TransferState.REVERSED):
-        return _aftercare(transfer, transfer.outside, descriptor, schedule, finding, now)
+        return _aftercare(transfer, descriptor, schedule, finding, now)
+    if is_withdrawn(transfer, finding) and leg.state in (LegState.SENT, LegState.RESERVED):
+        step = _drive(transfer, leg, descriptor, schedule, now, queued_until)
+        return _watch(transfer, descriptor, schedule, now) if isinstance(step, Send) else step
     if finding.verdict is not Verdict.OPEN:
         again = sweep.next_try(transfer, descriptor, schedule, finding, now)
-        return again or _watch(leg, descriptor, schedule, now)
+        return again or _watch(transfer, descriptor, schedule, now)
     step = _drive(transfer, leg, descriptor, schedule, now, queued_until)
     if transfer.state is not TransferState.PENDING or not isinstance(step, Rest):
         return step
@@ -139,6 +150,8 @@ def _drive(
         return Rest(max(a.wire_until for a in leg.attempts if leg.answer_to(a) is None))
     two = descriptor.phases == TWO_PHASES
     match leg.state:
+        case LegState.PLANNED if _is_given_up(transfer, leg, now):
+            return _watch(transfer, descriptor, schedule, now)
         case LegState.PLANNED:
             return Rest(queued_until) if now < queued_until else Send(first_step(descriptor))
         case LegState.RESERVED:
@@ -147,40 +160,72 @@ def _drive(
             after_sending = two_phase.after_sending if two else one_phase.after_sending
             return after_sending(transfer, leg, descriptor, schedule, now)
         case LegState.APPLIED | LegState.REFUSED:
-            return _watch(leg, descriptor, schedule, now)
+            return _watch(transfer, descriptor, schedule, now)
         case _ as unreachable:
             assert_never(unreachable)
 
 
-def _watch(leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> NextStep:
-    """A contradiction or a mismatch is for people; a slow question now and then keeps their file fresh."""
+def _is_given_up(transfer: Transfer, leg: Leg, now: int) -> bool:
+    """Whether what was never sent is not to be sent any more. Usually that is its end at once; not in a restored
+    backup, where "never sent" is only what we remember."""
+    return transfer.cancels(leg) or (leg.undoes is None and now >= transfer.orphan_at)
+
+
+def _watch(transfer: Transfer, descriptor: Descriptor, schedule: Schedule, now: int) -> NextStep:
+    """A contradiction or a mismatch is for people; a slow question now and then keeps their file fresh, about every
+    leg that decides."""
+    steps = [_ask_slowly(transfer, leg, schedule, now) for leg in _deciding(transfer) if askable(leg, descriptor)]
+    return _soonest(steps) or Rest(now + schedule.longest_wait)
+
+
+def _ask_slowly(transfer: Transfer, leg: Leg, schedule: Schedule, now: int) -> Ask | Rest:
     asked = leg.lookups()
     since = asked[-1].at if asked else max((leg.quiet_since(attempt) for attempt in leg.attempts), default=now)
     due = since + schedule.longest_wait
-    if due > now:
-        return Rest(due)
-    return Ask() if askable(leg, descriptor) else Rest(now + schedule.longest_wait)
+    return Rest(due) if due > now else _ask(transfer, leg)
 
 
-def _aftercare(
-    transfer: Transfer, leg: Leg, descriptor: Descriptor, schedule: Schedule, finding: Finding, now: int
-) -> NextStep:
-    """Some providers execute after they said no: a reversal that rests on our inference is asked about later.
+def _aftercare(transfer: Transfer, descriptor: Descriptor, schedule: Schedule, finding: Finding, now: int) -> NextStep:
+    """Some providers execute after they said no: what rests on our inference is asked about later, a reversal, and
+    a take-back that came to nothing, whatever people decided then."""
+    watched = [] if transfer.state is TransferState.CONFIRMED else [(transfer.outside, finding)]
+    watched += [(leg, judge(transfer, leg, descriptor)) for leg in transfer.take_backs]
+    steps = [
+        _ask_at_the_marks(transfer, leg, schedule, now)
+        for leg, found in watched
+        if needs_aftercare(leg, descriptor, found)
+    ]
+    return _soonest(steps) or Done()
 
-    Only a question that was answered counts; one answer serves every mark that has passed by then.
-    """
+
+def _ask_at_the_marks(transfer: Transfer, leg: Leg, schedule: Schedule, now: int) -> Ask | Rest | None:
+    """Only a question that was answered counts; one answer serves every mark that has passed by then."""
     settled = transfer.settled_at
-    if transfer.state is not TransferState.REVERSED or settled is None or not needs_aftercare(leg, descriptor, finding):
-        return Done()
+    if settled is None:
+        return None
     asked = leg.lookups(settled + 1)
     told = [piece.at - settled for piece in asked if piece.reply.answer is not Answer.UNKNOWN]
     marks = [int(mark * SECOND) for mark in schedule.aftercare if int(mark * SECOND) > max(told, default=0)]
     if not marks:
-        return Done()
+        return None
     unanswered = sum(1 for piece in asked if piece.reply.answer is Answer.UNKNOWN)
     again = asked[-1].at + int(schedule.polls[min(unanswered, len(schedule.polls) - 1)] * SECOND) if asked else 0
     due = max(settled + marks[0], again)
-    return Ask() if due <= now else Rest(due)
+    return Rest(due) if due > now else _ask(transfer, leg)
+
+
+def _deciding(transfer: Transfer) -> tuple[Leg, ...]:
+    return (transfer.outside, *transfer.take_backs)
+
+
+def _ask(transfer: Transfer, leg: Leg) -> Ask:
+    return Ask() if leg is transfer.driven else Ask(leg.ordinal)
+
+
+def _soonest(steps: Iterable[Ask | Rest | None]) -> Ask | Rest | None:
+    """A question that is due, else the rest that ends first."""
+    due = [step for step in steps if step is not None]
+    return min(due, key=lambda step: step.until if isinstance(step, Rest) else 0, default=None)
 
 
 def _proved(code: str, detail: str) -> Reply:

@@ -8,6 +8,7 @@ before. The table says for each place where the money may stand which decisions 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import assert_never
 
 from bridge.evidence import Evidence
 from bridge.ports import Descriptor, Direction
@@ -70,7 +71,9 @@ def place(transfer: Transfer) -> Place:
     return Place.HOUSE if transfer.given == transfer.amount else Place.CUSTODY
 
 
-def refusal(transfer: Transfer, kind: Kind, arrived: int, returned: int, now: int) -> tuple[str, str] | None:
+def refusal(
+    transfer: Transfer, descriptor: Descriptor, kind: Kind, arrived: int, returned: int, now: int
+) -> tuple[str, str] | None:
     """(field, why) a decision cannot be made about this transfer now, or None. Amounts in minor units."""
     if transfer.state is not TransferState.ORPHANED:
         return "transfer_id", f"is {transfer.state.value}: people decide about orphans only"
@@ -84,31 +87,59 @@ def refusal(transfer: Transfer, kind: Kind, arrived: int, returned: int, now: in
             return "arrived", "and returned must be the whole amount together"
     if transfer.may_be_on_the_wire(now):
         return "transfer_id", "has a request on its way: wait for its end"
-    if any(leg.state not in (LegState.APPLIED, LegState.REFUSED) for leg in transfer.take_backs):
+    if any(_is_under_way(transfer, leg, descriptor) for leg in transfer.take_backs):
         return "transfer_id", "is being taken out of the game at the provider: wait for its end"
     return None
 
 
+def _is_under_way(transfer: Transfer, leg: Leg, descriptor: Descriptor) -> bool:
+    """Whether something may still come of a take-back by itself: what the provider contradicts itself about, or
+    did otherwise than ordered, is at its end for us."""
+    open_still = leg.state not in (LegState.APPLIED, LegState.REFUSED)
+    return open_still and judge(transfer, leg, descriptor).verdict is Verdict.OPEN
+
+
 def decided(transfer: Transfer, decision: Evidence, descriptor: Descriptor) -> Finding:
-    """What is proved about a transfer that people have decided about."""
+    """What is proved about a transfer that people have decided about: what they decided, until a leg is told to
+    be otherwise than they had seen."""
     kind = Kind(decision.reply.code)
-    ordered = transfer.take_backs[-1:] if kind is Kind.CLAW_BACK else ()
-    for leg in transfer.take_backs:
-        # An earlier order to take it back had been refused when this was decided; that it was carried out
-        # after all is a new fact, whatever was decided since.
-        found = judge(transfer, leg, descriptor)
-        if leg not in ordered and found.verdict is not Verdict.REFUSED:
-            return Finding(Verdict.CONTRADICTED, found.proof)
-    if kind is Kind.CLAW_BACK:
-        return _taken_back(transfer, ordered, decision, descriptor)
+    ordered = _ordered(transfer) if kind is Kind.CLAW_BACK else None
     stands = _by_decision(transfer, kind, decision)
-    news = [judge(transfer, leg, descriptor, _new_facts(leg.evidence, decision)) for leg in transfer.tries]
-    told = [finding for finding in news if finding.verdict is not Verdict.OPEN]
-    other = next((finding for finding in told if finding.verdict is not stands.verdict or stands.arrived), None)
-    return stands if other is None else Finding(Verdict.CONTRADICTED, other.proof)
+    for leg in (*transfer.tries, *transfer.take_backs):
+        if leg is ordered:
+            continue
+        news = judge(transfer, leg, descriptor, _new_facts(leg.evidence, decision))
+        if news.verdict is Verdict.OPEN:
+            continue
+        newest = leg is transfer.outside
+        premise = _premise(transfer, stands) if newest else _as_seen(transfer, leg, decision, descriptor)
+        if (news.verdict, news.arrived) != (premise.verdict, premise.arrived):
+            return Finding(Verdict.CONTRADICTED, news.proof)
+    return _taken_back(transfer, ordered, decision, descriptor) if kind is Kind.CLAW_BACK else stands
+
+
+def _ordered(transfer: Transfer) -> Leg | None:
+    """The leg by which the newest claw-back is carried out, once it is planned."""
+    orders = sum(piece.reply.code == Kind.CLAW_BACK for piece in transfer.decisions)
+    return transfer.take_backs[-1] if len(transfer.take_backs) == orders else None
+
+
+def _as_seen(transfer: Transfer, leg: Leg, decision: Evidence, descriptor: Descriptor) -> Finding:
+    """What was proved about a leg when the decision was made."""
+    assert decision.watermark is not None
+    return judge(transfer, leg, descriptor, tuple(piece for piece in leg.evidence if piece.id <= decision.watermark))
+
+
+def _premise(transfer: Transfer, stands: Finding) -> Finding:
+    """What a decision says of the leg at the provider. Of what is written off or clawed back, the game has it."""
+    assert stands.proof is not None
+    if stands.proof.reply.code not in (Kind.WRITE_OFF, Kind.CLAW_BACK):
+        return stands
+    return Finding(Verdict.APPLIED if transfer.direction is Direction.IN else Verdict.REFUSED, stands.proof)
 
 
 def _by_decision(transfer: Transfer, kind: Kind, decision: Evidence) -> Finding:
+    """What the decision says of the transfer; an order says nothing of it yet."""
     match kind:
         case Kind.REVERSE:
             return Finding(Verdict.REFUSED, decision)
@@ -116,30 +147,47 @@ def _by_decision(transfer: Transfer, kind: Kind, decision: Evidence) -> Finding:
             return Finding(Verdict.APPLIED, decision, arrived=decision.reply.amount)
         case Kind.WRITE_OFF:
             return Finding(Verdict.APPLIED, decision, written_off=transfer.amount)
-        case _:
+        case Kind.CLAW_BACK:
+            return Finding(Verdict.OPEN, decision)
+        case Kind.CONFIRM:
             return Finding(Verdict.APPLIED, decision)
+        case _ as unreachable:
+            assert_never(unreachable)
 
 
-def _taken_back(transfer: Transfer, ordered: tuple[Leg, ...], decision: Evidence, descriptor: Descriptor) -> Finding:
+def _taken_back(transfer: Transfer, ordered: Leg | None, decision: Evidence, descriptor: Descriptor) -> Finding:
     """Ordered to be taken out of the game: that request's own proof decides, and nothing does before it.
 
-    Once it is out of the game, a transfer in has returned and a transfer out has arrived.
+    Once it is out of the game, a transfer in has returned and a transfer out has arrived. Refused it is for people
+    again; so it is when it was carried out and undone afterwards, or otherwise than ordered.
     """
-    found = judge(transfer, ordered[-1], descriptor) if ordered else Finding(Verdict.OPEN)
-    if found.verdict is not Verdict.APPLIED or found.arrived is not None:
-        return Finding(Verdict.OPEN, decision)
-    out = transfer.direction is Direction.OUT
-    return Finding(Verdict.APPLIED if out else Verdict.REFUSED, found.proof)
+    found = Finding(Verdict.OPEN) if ordered is None else judge(transfer, ordered, descriptor)
+    out_of_the_game = Verdict.APPLIED if transfer.direction is Direction.OUT else Verdict.REFUSED
+    match found.verdict:
+        case Verdict.APPLIED if found.arrived is None:
+            return Finding(out_of_the_game, found.proof)
+        case Verdict.OPEN:
+            return Finding(Verdict.OPEN, decision)
+        case Verdict.REFUSED if not found.taken_back:
+            return Finding(Verdict.OPEN, decision)
+        case _:
+            return Finding(Verdict.CONTRADICTED, found.proof)
 
 
 def _new_facts(pieces: tuple[Evidence, ...], decision: Evidence) -> tuple[Evidence, ...]:
     """What was told after the watermark and had not been told by the same source before it."""
     assert decision.watermark is not None
-    seen = {_said(piece) for piece in pieces if piece.id <= decision.watermark}
+    seen = tuple(piece for piece in pieces if piece.id <= decision.watermark)
     later = (piece for piece in pieces if piece.id > decision.watermark and piece.id != decision.id)
-    return tuple(piece for piece in later if _said(piece) not in seen)
+    return tuple(piece for piece in later if is_news(piece, seen))
+
+
+def is_news(piece: Evidence, earlier: tuple[Evidence, ...]) -> bool:
+    """Whether a source says what it had not said before."""
+    return _said(piece) not in {_said(other) for other in earlier}
 
 
 def _said(piece: Evidence) -> tuple[object, ...]:
+    """By the provider's own count a later word is another one, also where it says what an earlier one said."""
     reply = piece.reply
-    return piece.source, reply.answer, reply.amount, reply.currency, reply.player, reply.side
+    return piece.source, reply.answer, reply.sequence, reply.amount, reply.currency, reply.player, reply.side

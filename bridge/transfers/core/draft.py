@@ -79,8 +79,10 @@ def settle(
     _learn_reservation(draft)
     _carry_out_order(draft)
     draft.finding = fold.find(draft.transfer, descriptor)
-    if may_conclude and draft.finding.verdict is Verdict.OPEN:
-        concluded = contract.conclude(draft.transfer, descriptor, now)
+    _count_every_try(draft, descriptor)
+    withdrawn = contract.is_withdrawn(draft.transfer, draft.finding)
+    if may_conclude and (withdrawn or draft.finding.verdict is Verdict.OPEN):
+        concluded = contract.conclude(draft.transfer, descriptor, now, withdrawn=withdrawn)
         if concluded is not None:
             draft.find(Source.CONTRACT, concluded, now, draft.transfer.driven)
             draft.finding = fold.find(draft.transfer, descriptor)
@@ -211,9 +213,27 @@ def _carry_out_order(draft: Draft) -> None:
     draft.moves.append(Move(f"leg {ordinal}", "plan", None, leg.state.value, "to be taken back", ordered[-1]))
 
 
+def _count_every_try(draft: Draft, descriptor: Descriptor) -> None:
+    """Where an earlier try of a sweep was told as executed after all, its amount is in doubt too, and what people
+    decide about the transfer has to cover all of it."""
+    transfer = draft.transfer
+    if len(transfer.tries) == 1 or draft.finding.verdict is not Verdict.CONTRADICTED:
+        return
+    happened = (Verdict.APPLIED, Verdict.CONTRADICTED)
+    told = [leg for leg in transfer.tries[:-1] if judge(transfer, leg, descriptor).verdict in happened]
+    if judge(transfer, transfer.outside, descriptor).verdict is not Verdict.REFUSED:
+        told.append(transfer.outside)
+    amount = max(sum(leg.amount for leg in told) or transfer.amount, transfer.given)
+    if amount != transfer.amount:
+        draft.transfer = replace(transfer, amount=amount)
+        draft.moves.append(Move("amount", "count", str(transfer.amount), str(amount), "an earlier try happened too"))
+
+
 def _move_outside_leg(draft: Draft) -> None:
     proof = draft.finding.proof
     leg = draft.transfer.outside
+    if proof is not None and any(proof.ordinal == back.ordinal for back in draft.transfer.take_backs):
+        return  # what came of a take-back says nothing of the leg that it undoes
     if draft.finding.verdict in (Verdict.OPEN, Verdict.MISMATCHED) or proof is None:
         last = leg.evidence[-1] if leg.evidence else None
         if last is not None and last.reply.answer is Answer.UNKNOWN and leg.unknown_since is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
-from bridge.ports import SECOND, Descriptor
+from bridge.ports import SECOND, Descriptor, SameId
 from bridge.transfers.core.facts import Leg, Transfer
 
 TWO_PHASES = 2
@@ -46,10 +46,11 @@ def judge(transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Ev
     """What is proved about a leg by the set of its evidence (or of `pieces` of it), in whatever order it came."""
     told = _Told(transfer, leg, descriptor, leg.evidence if pieces is None else pieces)
     applied, refused = told.effects(), told.refusals()
+    refused += told.later_cancels(applied)
     mismatched = [piece for piece in told.pieces if told.is_mismatch(piece.reply)]
     if mismatched:
         return Finding(Verdict.MISMATCHED, _newest(mismatched))
-    if len({piece.reply.amount for piece in applied}) > 1:
+    if len({piece.reply.amount for piece in applied}) > 1 or told.is_executed_twice(applied):
         return Finding(Verdict.CONTRADICTED, _newest(applied))
     if applied and refused:
         if _cancelled_after(applied, refused):
@@ -128,6 +129,26 @@ class _Told:
         proofs += self._proved_absence()
         return proofs
 
+    def later_cancels(self, applied: list[Evidence]) -> list[Evidence]:
+        """Look-ups that tell a cancel which the provider counts after every execution that it told. Each alone says
+        enough: what is doubted in a first refusal, that the execution is still to come, has been there before."""
+        counts = [piece.reply.sequence for piece in applied]
+        if not counts or None in counts:
+            return []
+        last = max(count for count in counts if count is not None)
+        return [
+            piece
+            for piece in self._lookups(0)
+            if piece.reply.answer is Answer.CANCELLED
+            and (piece.reply.sequence or 0) > last
+            and self._concerns(piece.reply)
+            and _equals_intent(self.transfer, self.leg, piece.reply)
+        ]
+
+    def is_executed_twice(self, applied: list[Evidence]) -> bool:
+        """Whether one reference was told as executed under two ids of the provider's own."""
+        return len({piece.reply.provider_reference for piece in applied} - {None}) > 1
+
     def is_mismatch(self, reply: Reply) -> bool:
         """A verdict about our reference whose amount, currency, player or side is told and is another."""
         if reply.answer not in (Answer.APPLIED, Answer.CANCELLED) or not self._concerns(reply):
@@ -175,6 +196,7 @@ class _Told:
         an attempt-sensitive code ("insufficient") counts only when nothing had left before it. It need not repeat
         what was asked, but what it tells must be that: another's refusal says nothing."""
         refusals: list[Evidence] = []
+        forgotten = self.transfer.rewound_at is not None and self.descriptor.same_id is not SameId.REPLAY
         for attempt in self.leg.attempts:
             answer = self.leg.answer_to(attempt)
             if answer is None or answer.reply.answer not in (Answer.NOT_SENT, Answer.NOT_APPLIED):
@@ -182,8 +204,8 @@ class _Told:
             if answer.reply.answer is Answer.NOT_APPLIED:
                 if not self._fits_intent(answer.reply):
                     return []
-                if answer.reply.attempt_sensitive and refusals:
-                    return []
+                if forgotten or (answer.reply.attempt_sensitive and (refusals or self.transfer.rewound_at)):
+                    return []  # of a database that was rewound, nobody knows what was sent before
                 refusals.append(answer)
         return [piece for piece in refusals if piece in self.pieces]
 
@@ -203,9 +225,11 @@ class _Told:
 
     def _proved_absence(self) -> list[Evidence]:
         """The answer "not found" proves absence only by the rule, and only while the provider still remembers;
-        of a database that was rewound, nobody knows what was sent before that."""
+        of a database that was rewound, nobody knows what was sent before that. Who has said that it is working on
+        our reference knows it: that it does not find it afterwards proves nothing."""
         rule = self.descriptor.absence
-        if rule is None or not self.leg.attempts:
+        known = any(e.reply.answer is Answer.IN_PROGRESS and self._concerns(e.reply) for e in self.pieces)
+        if rule is None or not self.leg.attempts or known:
             return []
         quiet = max(self.leg.quiet_since(attempt) for attempt in self.leg.attempts)
         begins = max(quiet, self.transfer.rewound_at or 0) + int(rule.after * SECOND)

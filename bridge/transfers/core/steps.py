@@ -21,7 +21,9 @@ class Send:
 
 @dataclass(frozen=True)
 class Ask:
-    """Look the effect up."""
+    """Look an effect up: that of the driven leg, or of the leg with this number."""
+
+    ordinal: int = 0
 
 
 @dataclass(frozen=True)
