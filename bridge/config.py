@@ -10,8 +10,9 @@ import os
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,7 +30,19 @@ CONFIG_VARIABLE = "BRIDGE_CONFIG"
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Wait = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9]{2,9}$")]
-Network = IPv4Network | IPv6Network
+EXECUTED_WITHIN_SECONDS = 60
+"""What a provider of our own contract has received it executes within this time, or never (contract §2, promise 4)."""
+
+
+def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """An IPv4 caller is compared as one: a network of mapped addresses is kept as what it means."""
+    if isinstance(network, IPv6Network) and (mapped := network.network_address.ipv4_mapped) is not None:
+        return IPv4Network((mapped, network.prefixlen - MAPPED_BITS))
+    return network
+
+
+MAPPED_BITS = 96
+Network = Annotated[IPv4Network | IPv6Network, AfterValidator(_unmapped)]
 ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 
 
@@ -60,7 +73,8 @@ class WebSection(Section):
     host: str = Field("127.0.0.1", description="Address that `up` and `doctor` use.")
     port: int = Field(8080, ge=0, le=65535, description="Port of the API; 0 lets the system choose one.")
     proxy_hops: int = Field(
-        0, ge=0, le=5, description="Proxies before the bridge: the caller is so many `X-Forwarded-For` from the right."
+        0, ge=0, le=5, description="Proxies before the bridge: the caller is so many `X-Forwarded-For` from the right. "
+        "They must drop header names with an underscore.",
     )
     threads: int = Field(32, ge=1, description="Threads per web process: two to four times the slow calls allowed.")
     wait_seconds: float = Field(
@@ -225,8 +239,9 @@ class GenericSection(ProviderSection):
 
     def read_secrets(self) -> None:
         """Read the secrets once; raises OSError, or ValueError for one that is none."""
-        for secret in (self.signing_secret(), *self.accepted_secrets()):
-            webhooks.key(secret)
+        keys = [webhooks.key(secret) for secret in (self.signing_secret(), *self.accepted_secrets())]
+        if keys[0] in keys[1:]:
+            raise ValueError("the secret of requests is one of callbacks too: the contract wants two, one each way")
 
     @model_validator(mode="after")
     def _safe_together(self) -> Self:
@@ -240,7 +255,16 @@ class GenericSection(ProviderSection):
                 "patience_seconds must be longer than transfer_seconds plus absent_after_seconds: "
                 "else every lost request becomes an orphan"
             )
+        if self.absent_after_seconds < EXECUTED_WITHIN_SECONDS and not self._is_on_this_machine:
+            raise ValueError(
+                f"absent_after_seconds must be at least {EXECUTED_WITHIN_SECONDS}: the contract gives a provider so "
+                "long to execute what it has received (less is for a simulator at a loopback address)"
+            )
         return self
+
+    @property
+    def _is_on_this_machine(self) -> bool:
+        return (urlsplit(self.base_url).hostname or "") in ("127.0.0.1", "::1", "localhost")
 
     def signing_secret(self) -> str:
         """The secret of our requests, `whsec_…`."""

@@ -27,11 +27,13 @@ is left alone; the amount stands in **custody**, or, where the wallet had been g
 **house** bears one.
 
 - Two people decide: one proposes, another one approves. What they decide is proof from then on, labelled as theirs.
-- They decide about what they saw. If the transfer changed since, the decision is refused as stale: look again.
-- What a source repeats afterwards changes nothing. A *new* fact, another verdict or amount than it told before,
-  stands against the decision, and the transfer is orphaned again.
+- They decide about what they saw. If something new was told since, the decision is refused as stale: look again.
+- What a source repeats afterwards, or says in agreement, changes nothing. A *new* fact that says otherwise, or a later
+  one by the provider's own count, stands against the decision, and the transfer is orphaned again.
 - What is taken from a wallet must be there; else the decision is refused (`wallet_spent`) and nothing is posted.
-- While a request of the transfer is on its way, or a claw-back is not proved, nothing can be decided.
+- While a request of the transfer is on its way, or a claw-back may still be carried out, nothing can be decided.
+- A claw-back rests on the game having the amount. When the provider says otherwise before it has left, it is not sent.
+- A sweep of which an earlier try was executed too is decided about whole: its amount is then the sum of both.
 
 In the tables: a transfer of 100.00 for the player *ann* at the provider *acme*; a split of 60.00 arrived and 40.00
 returned. Written by `python -m bridge diagrams`; the postings come from the code that makes them.

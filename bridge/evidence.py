@@ -1,7 +1,7 @@
 """Evidence: the words in which every outside answer is told, and the rules of what a word may mean.
 
 An adapter answers each request with exactly one :class:`Answer`; anything it does not list is UNKNOWN
-(design §5). Only `bridge.transfers.core.fold` decides what is proof.
+(design §5). Only `bridge.transfers.core.proof` decides what is proof.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Reply:
 
     A field that the provider did not tell is None; `digest` is the SHA-256 of the raw message. `sequence`
     is the provider's own count of the changes of this transfer: of two statements the higher is the later.
+    `requested`: where only a part moved, the whole that it is a part of, as the provider has it.
     """
 
     answer: Answer
@@ -66,6 +67,7 @@ class Reply:
     attempt_sensitive: bool = False
     digest: str = ""
     sequence: int | None = None
+    requested: int | None = None
 
 
 @dataclass(frozen=True)

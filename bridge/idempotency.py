@@ -20,7 +20,8 @@ _key: Table = models.metadata.tables["idempotency_key"]
 
 
 TRANSFER, CANCEL, RECALL = "transfer", "cancel", "recall"
-"""The operations whose keys stand for a transfer; the cashier's have names of their own."""
+"""The operations of transfers: a key stands for one, or, of a recall, for all of its sweeps; the cashier's have names
+of their own."""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ def receive(runtime: Runtime, provider: str, message: Message, peer: str) -> Non
     MessageIdReused, which leaves a security event; Invalid naming the member that is wrong; Unavailable where our own
     secrets cannot be read. Nothing of the message is stored then.
     """
-    settings, address = _admitted(runtime, provider, peer)
+    settings, address = admit(runtime, provider, peer)
     now = runtime.clock.now()
     _authenticate(settings, provider, address, message, now)
     digest = hashlib.sha256(message.body).hexdigest()
@@ -107,7 +107,7 @@ def receive(runtime: Runtime, provider: str, message: Message, peer: str) -> Non
         raise MessageIdReused
 
 
-def _admitted(runtime: Runtime, provider: str, peer: str) -> tuple[GenericSection, str]:
+def admit(runtime: Runtime, provider: str, peer: str) -> tuple[GenericSection, str]:
     """The settings of a provider that may call back from there, and the address; no network means from nowhere."""
     settings, address = runtime.config.providers.get(provider), _address(peer)
     if address is not None and isinstance(settings, GenericSection) and _is_within(address, settings):
@@ -192,6 +192,9 @@ def _named(connection: Connection, provider: str, message_id: str) -> Row[Any, A
 def _report_reuse(runtime: Runtime, provider: str, peer: str, message: Message, digest: str, now: int) -> None:
     row = {"kind": MessageIdReused.code, "provider": provider, "peer": peer, "detail": message.id}
     with db.writing(runtime.engine) as connection:
+        same = select(_event.c.id).where(*(_event.c[name] == value for name, value in row.items()))
+        if connection.execute(same.where(_event.c.digest == digest).limit(1)).first() is not None:
+            return  # the same letter, sent again: told once is told
         connection.execute(insert(_event).values(**row, digest=digest, at=now))
     _log.error("message id reused", provider=provider, peer=peer, message=message.id, digest=digest)
 
@@ -244,7 +247,9 @@ _STRICT = json.JSONDecoder(object_pairs_hook=_members, parse_float=Decimal, pars
 def due(runtime: Runtime, limit: int) -> list[int]:
     """Take up to `limit` messages that are due, longest due first; nobody else is given them while the lease lasts."""
     now, lease = runtime.clock.now(), runtime.in_seconds(LEASE_SECONDS)
-    waiting = select(_task.c.inbox_id).where(_task.c.wake_at <= now).order_by(_task.c.wake_at, _task.c.inbox_id)
+    # What waits for a transfer that may never come stands behind whatever can be acted on now.
+    order = (_task.c.state == State.PARKED.value, _task.c.wake_at, _task.c.inbox_id)
+    waiting = select(_task.c.inbox_id).where(_task.c.wake_at <= now).order_by(*order)
     chosen = waiting.limit(limit).with_for_update(skip_locked=True).cte("due")  # evaluated once, locks no more rows
     with db.writing(runtime.engine) as connection:
         taken = connection.execute(

@@ -22,6 +22,7 @@ from bridge.runtime import Runtime
 from jobs.schedule import SCHEDULE, Job
 
 LAST_WORK_SECONDS = 45.0
+STOP = (signal.SIGTERM, signal.SIGINT)
 """A stop waits no longer: longer than any one exchange with a provider; a lease covers what is cut off."""
 
 _log = log.get("jobs")
@@ -74,15 +75,16 @@ def _astray(runtime: Runtime) -> bool:
 
 def main() -> int:
     """The exit code: 0 after a stop; exits with 2 where it cannot start."""
+    # Waited for, not handled: a handler that sets an event can wait for a lock that the interrupted code holds.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # before any thread is started: threads inherit it
     runtime = doctor.bridge_or_exit()
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # a tick that is skipped because one runs is no news
     stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     scheduler = build(runtime, stop)
     scheduler.start()
     print(json.dumps({"jobs": [job.name for job in SCHEDULE], "pid": os.getpid()}), flush=True)
-    stop.wait()
+    signal.sigwait(STOP)
+    stop.set()
     last = Thread(target=scheduler.shutdown, daemon=True)
     last.start()
     last.join(LAST_WORK_SECONDS)

@@ -24,7 +24,7 @@ class LegState(StrEnum):
 
 @dataclass(frozen=True)
 class LegFacts:
-    """What the evidence says about a leg; decided in `bridge.transfers.core.fold` and `.contract`."""
+    """What the evidence says about a leg; decided in `bridge.transfers.core.proof` and `.contract`."""
 
     intent_committed: bool = False  # the reference and amounts are in this same transaction
     prepared: bool = False  # the provider answered that it holds a prepared half

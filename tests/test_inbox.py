@@ -143,6 +143,10 @@ def test_another_body_under_the_same_id_is_refused_and_reported(office):
         ("message_id_reused", PROVIDER, "evt_1")
     ] * 3
     assert len({row["digest"] for row in told}) == 3
+    for other in others:  # sent again, as by one that waits for a 2xx: reported once
+        with pytest.raises(MessageIdReused):
+            office.hear(other)
+    assert office.rows("SELECT COUNT(*) AS n FROM security_event")[0]["n"] == 3
 
 
 def test_two_bodies_at_once_under_one_id(office):

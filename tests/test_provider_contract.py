@@ -105,7 +105,8 @@ REFUSALS: list[tuple[Callable[[Generic], Any], Reply]] = [
      reply(Answer.NOT_APPLIED, code="player_in_game", side="debit", reference=OUT.reference)),
     (ASK["transfer.create"], reply(Answer.NOT_APPLIED, code="limit_reached", balance=0)),
     (ASK["transfer.create"], reply(Answer.CANCELLED, code="cancelled")),
-    (ASK["transfer.create"], Reply(Answer.UNKNOWN, code="id_reused", detail="this id was used with another amount")),
+    (ASK["transfer.create"],
+     Reply(Answer.IN_PROGRESS, code="id_reused", detail="this id was used with another amount")),
     (ASK["transfer.look_up"], Reply(Answer.NOT_FOUND, code="not_found", reference=EFFECT.reference)),
     (ASK["transfer.cancel"], reply(Answer.APPLIED, code="confirmed", balance=2500)),
     (ASK["transfer.create"], Reply(Answer.UNKNOWN, code="bad_signature", detail="no signature fits")),
@@ -180,7 +181,8 @@ def test_a_part_of_the_page_is_read_where_it_is_agreed_on():
     (part,) = messages("Part of the whole")
     for agreed in (True, False):
         told, _ = answered(part, ASK["transfer.create"], partial=agreed)
-        assert plain(told) == reply(Answer.APPLIED, code="confirmed", amount=2000, balance=2000)
+        whole = 2500 if agreed else None
+        assert plain(told) == reply(Answer.APPLIED, code="confirmed", amount=2000, balance=2000, requested=whole)
 
 
 # --- callbacks -------------------------------------------------------------------------------------------

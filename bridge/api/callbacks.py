@@ -29,8 +29,10 @@ def take_callback(runtime: Runtime, path: CallbackPath, header: CallbackHeader) 
 
     The answer is the same whether what it names is known or not.
     """
+    peer = _peer(runtime.config.web.proxy_hops)
+    inbox.admit(runtime, path.provider, peer)  # before the body is read: a stranger must not hold a thread by it
     message = Message(header.id, header.timestamp, header.signature, raw_json())
-    inbox.receive(runtime, path.provider, message, _peer(runtime.config.web.proxy_hops))
+    inbox.receive(runtime, path.provider, message, peer)
     return replies.show(Received(received=True))
 
 

@@ -143,6 +143,7 @@ class EvidenceRow(SQLModel, table=True):
     worker: str
     lease_epoch: int = Field(sa_type=BigInteger)
     sequence: int | None = Field(default=None, sa_type=BigInteger)
+    requested: int | None = Field(default=None, sa_type=BigInteger)
     watermark: int | None = Field(default=None, sa_type=RowId)
     inbox_id: int | None = Field(default=None, foreign_key="inbox.id", sa_type=RowId)
 

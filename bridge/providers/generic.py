@@ -39,6 +39,7 @@ STATUSES = {
 CALLBACKS = {"transfer.confirmed": "confirmed", "transfer.cancelled": "cancelled"}
 OUR_WORDS = frozenset({"kicked", "balance"})
 """Codes by which the engine knows an answered kick and an answered balance read: no provider's error may bear them."""
+ID_REUSED = "id_reused"
 INSUFFICIENT, IN_GAME = frozenset({"insufficient_funds"}), frozenset({"player_in_game"})
 
 SHAPES = {
@@ -125,7 +126,10 @@ class Generic:
             return replace(exchange, answer=Answer.NOT_SENT)
         if not exchange.sent:
             return Reply(Answer.NOT_SENT, code=exchange.failure, digest=exchange.digest)
-        return self._read(exchange, lambda body: self._transfer(body, effect))
+        told = self._read(exchange, lambda body: self._transfer(body, effect))
+        if exchange.status == HTTPStatus.CONFLICT and told.code == ID_REUSED:
+            return replace(told, answer=Answer.IN_PROGRESS)  # whatever it has under this id, it knows it
+        return told
 
     def look_up(self, effect: Effect, window: Window) -> Reply:
         """Ask by our own id; tells what the body says, for the engine to compare."""
@@ -248,8 +252,7 @@ class Generic:
         amount, code = self._amount(body, "amount", currency), status
         if amount <= 0:
             raise Malformed("amount", "is not greater than zero")
-        if self.descriptor.partial:
-            self._check_part(body, amount, currency, effect)
+        requested = self._requested(body, amount, currency, effect) if self.descriptor.partial else None
         if STATUSES[status] is Answer.NOT_APPLIED:
             code = _text(body, "code")
         elif "code" in body:
@@ -268,17 +271,20 @@ class Generic:
             balance=self._amount(body, "balance", currency, owned=True) if "balance" in body else None,
             attempt_sensitive=code in INSUFFICIENT,
             sequence=_count(body, "sequence"),
+            requested=requested,
         )
 
-    def _check_part(self, body: Mapping[str, Any], amount: int, currency: str, effect: Effect | None) -> None:
+    def _requested(self, body: Mapping[str, Any], amount: int, currency: str, effect: Effect | None) -> int | None:
         """A part of the whole says so by `requested` (contract §5); without it, a smaller amount is a mistake."""
         asked = effect.amount if effect is not None and effect.currency == currency else None
         if "requested" in body:
             requested = self._amount(body, "requested", currency)
             if body["status"] != "confirmed" or requested <= amount or asked not in (None, requested):
                 raise Malformed("requested", "is not the whole of a confirmed part")
-        elif body["status"] == "confirmed" and asked is not None and amount < asked:
+            return requested
+        if body["status"] == "confirmed" and asked is not None and amount < asked:
             raise Malformed("requested", "is missing")
+        return None
 
     def _balance(self, body: Mapping[str, Any], currency: str) -> Balance:
         _same(body, "currency", currency)

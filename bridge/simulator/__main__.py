@@ -23,6 +23,7 @@ LAST_REQUESTS_SECONDS = 10.0  # a stop waits no longer than this for the request
 POLL_SECONDS = 0.05  # how soon a listener notices that it should stop
 LONGEST_SECONDS = 10**9  # some thirty years
 CANNOT_START = 2
+STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 def seconds(text: str) -> Decimal:
@@ -77,9 +78,6 @@ def _generic_arguments(group: argparse._ArgumentGroup) -> None:
 
 def serve(made: Assembled, gate: Gate) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests in hand."""
-    asked_to_stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked_to_stop.set())
     doors = (made.protocol, made.control)
     for door in doors:
         threading.Thread(target=door.serve_forever, args=(POLL_SECONDS,), daemon=True).start()
@@ -87,7 +85,7 @@ def serve(made: Assembled, gate: Gate) -> None:
     made.spoken.begin()
     address = made.protocol.url + made.spoken.path
     print(json.dumps({"address": address, "control": made.control.url, "pid": os.getpid()}), flush=True)
-    asked_to_stop.wait()
+    signal.sigwait(STOP)
     for door in doors:
         door.shutdown()
     gate.close(LAST_REQUESTS_SECONDS)
@@ -104,6 +102,8 @@ def main(argv: list[str] | None = None) -> int:
     if wanted.list:
         print(listing())
         return 0
+    # Waited for, not handled: a handler that sets an event can wait for a lock that the interrupted code holds.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # before any thread is started: threads inherit it
     gate = Gate()
     try:
         made = assemble(wanted, gate)

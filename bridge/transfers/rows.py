@@ -22,7 +22,7 @@ history_table: Table = models.metadata.tables["history"]
 
 _REPLY_FIELDS = (
     "code", "detail", "amount", "currency", "player", "side", "reference", "provider_reference",
-    "provider_time", "balance", "attempt_sensitive", "digest", "sequence",
+    "provider_time", "balance", "attempt_sensitive", "digest", "sequence", "requested",
 )  # fmt: skip
 
 

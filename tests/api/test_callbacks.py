@@ -162,6 +162,26 @@ def test_a_stranger_gets_one_answer(door):
     assert office.contents() == before
 
 
+@pytest.mark.parametrize("where", [{"peer": FAR}, {"provider": "nobody"}])
+def test_a_strangers_body_is_not_read(door, where):
+    """I-42: who may not call back is refused before the body is read, or waited for."""
+
+    class Unread(io.RawIOBase):
+        """A body that nobody may ask for."""
+
+        def readable(self):
+            return True
+
+        def readinto(self, _buffer):
+            raise AssertionError("the body was read")
+
+    sent = door.office.letter("transfer.confirmed", transfer(UNKNOWN_REFERENCE))
+    path = f"/v1/providers/{where.get('provider', PROVIDER)}/callbacks"
+    body = {"wsgi.input": Unread(), "CONTENT_LENGTH": "9999", "REMOTE_ADDR": where.get("peer", NEAR)}
+    answer = door.app.test_client().post(path, headers=sent.headers, environ_overrides=body)
+    problem(answer, 403, "address_not_allowed")
+
+
 def test_what_is_not_signed_gets_one_answer(door):
     """I-42, C-65: no header, a wrong one, another secret, another body: the same 401, with a challenge."""
     office = door.office

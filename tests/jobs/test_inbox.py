@@ -171,3 +171,15 @@ def test_the_process_of_the_jobs_acts(migrated_url, tmp_path):
             code = process.stop()
         assert code == 0
         assert made.get(transfer_id).state == "confirmed"
+
+
+def test_what_waits_for_its_transfer_delays_no_other(office, hands):
+    """C-66, I-32: many messages about transfers that never come are due again; a fresh one is acted on before them."""
+    for number in range(20):
+        office.told("transfer.confirmed", transfer(f"never-{number}"), id_=f"evt_{number}")
+    assert office.work()["acted"] == 20
+    hands.turn(30 * 86_400)
+    _, reference = office.planned()
+    office.told("transfer.confirmed", transfer(reference), id_="evt_fresh")
+    office.work(limit=10)
+    assert [state for state, _ in office.tasks()][-1] == "done"

@@ -65,6 +65,17 @@ def test_a_stop_finishes_the_work_in_hand(migrated_url, tmp_path, jobs):
         assert provider.owns(PLAYER) == 100
 
 
+def test_asked_often_to_stop_it_stops(migrated_url, tmp_path, jobs):
+    """Design §10: signal upon signal, as from somebody impatient: it ends, and the exit code is 0."""
+    process = jobs(migrated_url, "http://127.0.0.1:9", **CALM)
+    process.ready()
+    for _ in range(200):
+        process.process.send_signal(signal.SIGTERM)
+        process.process.send_signal(signal.SIGINT)
+
+    assert process.stop() == 0
+
+
 def test_what_a_killed_process_had_in_hand_is_taken_over(migrated_url, tmp_path, jobs):
     """C-45, I-31: SIGKILL in the middle of a complete: after its lease another process proves the one effect."""
     with simulator(tmp_path, "--expiry", "20") as provider, bench(migrated_url, provider.address, **CALM) as made:

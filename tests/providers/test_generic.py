@@ -10,8 +10,10 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from ipaddress import ip_network
 
 import pytest
+from pydantic import ValidationError
 
 from bridge.config import GenericSection
 from bridge.evidence import Answer, Step
@@ -61,7 +63,7 @@ SAYS: list[tuple[str, Answer, str, bool, int, int | None]] = [
 
 NOTHING: list[tuple[str, Wire, str]] = [
     ("refusal under 400", http(400, REFUSED), "limit_reached"),
-    ("id reused", error(409, "id_reused"), "id_reused"),
+    ("id reused under 422", error(422, "id_reused"), "id_reused"),
     ("bad signature", error(401, "bad_signature"), "bad_signature"),
     ("insufficient under 422", error(422, "insufficient_funds"), "insufficient_funds"),
     ("not found under 404", error(404, "not_found"), "not_found"),
@@ -482,7 +484,40 @@ def test_what_cannot_be_told_is_refused_before_the_wire(server, generic, minor, 
     assert server.received == []
 
 
+@pytest.mark.parametrize(("operation", "answer"), [
+    ("transfer", Answer.IN_PROGRESS), ("void", Answer.IN_PROGRESS), ("look_up", Answer.UNKNOWN),
+])  # fmt: skip
+def test_an_id_that_is_used_for_something_else_is_known(server, generic, operation, answer):
+    """I-10, C-10, §2 promise 1: 409 `id_reused` says that the provider has this id; it is never absent after that."""
+    server.answers = [error(409, "id_reused")]
+    reply = call(generic, operation)
+    assert (reply.answer, reply.code, reply.amount, reply.sequence) == (answer, "id_reused", None, None)
+
+
 # --- what it promises ------------------------------------------------------------------------------------
+
+
+def test_absence_is_not_concluded_before_a_provider_has_had_its_time():
+    """I-10, §2 promise 4: what was received may be executed for 60 s; less is refused but for a simulator beside us."""
+    section = {"base_url": "https://games.example/transfers", **SETTINGS}
+    with pytest.raises(ValidationError, match="absent_after_seconds must be at least 60"):
+        GenericSection(**section, absent_after_seconds=59.9)
+    assert GenericSection(**section, absent_after_seconds=60).absent_after_seconds == 60
+    near = {**section, "base_url": "http://127.0.0.1:9/"}
+    assert GenericSection(**near, absent_after_seconds=1).absent_after_seconds == 1
+
+
+def test_one_secret_for_both_ways_is_refused():
+    """§1: requests and callbacks have two different secrets; who knew one could forge the other."""
+    both = {**SETTINGS, "callback_secrets": (SETTINGS["request_secret"],)}
+    with pytest.raises(ValueError, match="the contract wants two"):
+        GenericSection(base_url="http://127.0.0.1:9", **both).read_secrets()
+
+
+def test_a_network_of_mapped_addresses_is_the_network_that_it_means():
+    """I-42: an IPv4 caller is compared as one, however the network is written."""
+    section = GenericSection(base_url="http://127.0.0.1:9", **SETTINGS, callback_networks=("::ffff:203.0.113.0/120",))
+    assert section.callback_networks == (ip_network("203.0.113.0/24"),)
 
 
 def test_the_descriptor_is_the_contract_with_the_operators_times():

@@ -305,6 +305,7 @@ class ScriptedOne:
             currency=effect.currency, player=effect.player, side=effect.side.value, reference=effect.reference,
             provider_reference=record.provider_id, sequence=record.sequence,
             attempt_sensitive=record.code == "insufficient_funds",
+            requested=effect.amount if 0 < record.moved < effect.amount and record.status == "confirmed" else None,
         )  # fmt: skip
 
 

@@ -63,7 +63,9 @@ STEPS: list[tuple[str, Transfer, Descriptor, float, Any]] = [
      Rest(at(9))),
     ("not found, then a callback", transfer(first, [lost, looked("not_found", 4), pushed("in_progress", 5)]),
      ONE_PHASE, 5, Rest(at(6))),
-    ("not found after the second", transfer(second, [lost, lost_again, looked("not_found", 6)]), ONE_PHASE, 6,
+    ("not found after the second, too soon", transfer(second, [lost, lost_again, looked("not_found", 6)]), ONE_PHASE, 6,
+     Rest(at(8))),
+    ("not found after the second", transfer(second, [lost, lost_again, looked("not_found", 6)]), ONE_PHASE, 8,
      Send(TRANSFER, at(900))),
     ("not found before the second only", transfer(second, [lost, looked("not_found", 4), lost_again]), ONE_PHASE, 6,
      Ask()),
@@ -230,20 +232,23 @@ def test_verdict(attempts: list[Any], evidence: list[Evidence], verdict: str) ->
         assert (finding.proof is None) == (verdict == "open")
 
 
+PART = {"amount": 400, "requested": 1000}
 PARTS: list[tuple[str, list[Evidence], str, int | None]] = [
-    ("part of it", [called(1, TRANSFER, "applied", amount=400)], "applied", 400),
+    ("part of it", [called(1, TRANSFER, "applied", **PART)], "applied", 400),
     ("all of it", [called(1, TRANSFER, "applied")], "applied", None),
-    ("the same part twice", [called(1, TRANSFER, "applied", amount=400), pushed("applied", 5, amount=400)], "applied",
+    ("the same part twice", [called(1, TRANSFER, "applied", **PART), pushed("applied", 5, **PART)], "applied",
      400),
-    ("two different parts", [called(1, TRANSFER, "applied", amount=400), pushed("applied", 5, amount=500)],
+    ("two different parts", [called(1, TRANSFER, "applied", **PART), pushed("applied", 5, **(PART | {"amount": 500}))],
      "contradicted", None),
-    ("a part and the whole", [called(1, TRANSFER, "applied", amount=400), pushed("applied", 5)], "contradicted", None),
+    ("a part and the whole", [called(1, TRANSFER, "applied", **PART), pushed("applied", 5)], "contradicted", None),
+    ("a part that is not said to be one", [called(1, TRANSFER, "applied", amount=400)], "mismatched", None),
+    ("a part of another whole", [called(1, TRANSFER, "applied", amount=400, requested=900)], "mismatched", None),
     ("more than the whole", [called(1, TRANSFER, "applied", amount=1001)], "mismatched", None),
     ("nothing of it", [called(1, TRANSFER, "applied", amount=0)], "mismatched", None),
-    ("a part for another player", [called(1, TRANSFER, "applied", amount=400, player="bob")], "mismatched", None),
-    ("a part, told without a player", [called(1, TRANSFER, "applied", amount=400, player=None)], "mismatched", None),
-    ("a part cancelled", [pushed("cancelled", 5, amount=400)], "mismatched", None),
-    ("a part, taken back whole", [called(1, TRANSFER, "applied", amount=400, sequence=1),
+    ("a part for another player", [called(1, TRANSFER, "applied", **PART, player="bob")], "mismatched", None),
+    ("a part, told without a player", [called(1, TRANSFER, "applied", **PART, player=None)], "mismatched", None),
+    ("a part cancelled", [pushed("cancelled", 5, **PART)], "mismatched", None),
+    ("a part, taken back whole", [called(1, TRANSFER, "applied", **PART, sequence=1),
      pushed("cancelled", 5, sequence=2)], "refused", None),
 ]  # fmt: skip
 

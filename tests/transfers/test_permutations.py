@@ -116,8 +116,9 @@ PUSHED = (
     pushed("applied", 36, currency="USD", sequence=5), pushed("in_progress", 37, sequence=6),
 )  # fmt: skip
 PARTS = (
-    pushed("applied", 40, amount=400, sequence=1), looked("applied", 41, amount=400, sequence=1),
-    pushed("applied", 42, amount=600, sequence=1), pushed("cancelled", 43, amount=400, sequence=2),
+    pushed("applied", 40, amount=400, requested=1000, sequence=1), pushed("applied", 42, amount=600, sequence=1),
+    looked("applied", 41, amount=400, requested=1000, sequence=1), pushed("cancelled", 43, amount=400, sequence=2),
+    pushed("applied", 44, amount=600, requested=1000, sequence=1),
 )  # fmt: skip
 
 
@@ -189,7 +190,8 @@ def part(there: World, piece: Evidence) -> bool:
     reply = piece.reply
     smaller = reply.amount is not None and 0 < reply.amount < 1000
     agreed = there.by.partial and reply.answer is Answer.APPLIED
-    return agreed and smaller and whole(replace(piece, reply=replace(reply, amount=1000)))
+    of_ours = reply.requested == 1000
+    return agreed and smaller and of_ours and whole(replace(piece, reply=replace(reply, amount=1000)))
 
 
 def refusing(there: World, pieces: list[Evidence]) -> list[Evidence]:

@@ -1,7 +1,7 @@
 """Callbacks, decisions of people, sweeps, switches, and the marks by which a restored backup is known.
 
-Nothing that is written is moved: columns are added at the end, and CHECK constraints are changed where the schema
-is kept, so that a large table takes no longer than a small one.
+Evidence and attempts, the largest tables, stay as they are: columns are added at the end, and CHECK constraints are
+changed where the schema is kept. What grows with the data: each leg is given its amount, and two indexes are built.
 """
 
 from __future__ import annotations
@@ -211,6 +211,7 @@ def _extend_leg() -> None:
 
 def _extend_evidence() -> None:
     op.add_column("evidence", sa.Column("sequence", sa.BigInteger(), nullable=True))
+    op.add_column("evidence", sa.Column("requested", sa.BigInteger(), nullable=True))
     op.add_column("evidence", sa.Column("watermark", ROW_ID, nullable=True))
     op.add_column("evidence", sa.Column("inbox_id", ROW_ID, nullable=True))
     if _on_sqlite():

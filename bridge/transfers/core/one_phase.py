@@ -4,9 +4,9 @@ where the provider replays it and has just said that it does not know it; void w
 from __future__ import annotations
 
 from bridge.evidence import Answer, Evidence, Source, Step
-from bridge.ports import Cancel, Descriptor, SameId
+from bridge.ports import SECOND, Cancel, Descriptor, SameId
 from bridge.transfers.core.facts import Leg, Transfer
-from bridge.transfers.core.steps import NextStep, Schedule, Send, poll, still_recognised
+from bridge.transfers.core.steps import NextStep, Rest, Schedule, Send, poll, still_recognised
 from statemachines import TransferState
 
 TRANSFERS_AT_MOST = 3  # a provider that has lost three requests is not going to be helped by a fourth
@@ -18,6 +18,10 @@ def after_sending(transfer: Transfer, leg: Leg, descriptor: Descriptor, schedule
     if transfer.cancels(leg) and descriptor.cancel is Cancel.YES:
         return _void(leg, descriptor, schedule, now)
     if _may_repeat(transfer, leg, descriptor, now):
+        # The first repetition at once; a provider that loses that too may be down for a moment.
+        due = leg.quiet_since(leg.attempts[-1]) + int(schedule.polls[len(leg.attempts) - 1] * SECOND)
+        if due > now:
+            return Rest(due)
         return Send(Step.TRANSFER, transfer.orphan_at if transfer.state is TransferState.PENDING else None)
     return poll(leg, descriptor, schedule, now)
 

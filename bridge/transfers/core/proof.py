@@ -164,7 +164,7 @@ class _Told:
             return False
         told = (reply.reference, reply.currency, reply.player, reply.side)
         meant = (self.leg.reference, self.transfer.currency, self.transfer.player, self.leg.side.value)
-        return told == meant and 0 < reply.amount < self.leg.amount
+        return told == meant and 0 < reply.amount < self.leg.amount == reply.requested
 
     def _says_it_is_off(self, piece: Evidence) -> bool:
         """The provider's own statement, to us or by callback, that it took the transfer back or never will do it.
