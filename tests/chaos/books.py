@@ -112,8 +112,13 @@ def wire(ledger: Path, reference: str) -> Counter[str]:
 
 
 def ours(engine: Engine) -> Ours:
-    """Read our side with plain SQL."""
+    """Read our side with plain SQL. Transfers first: whatever is read after them has the legs of each."""
+    transfers = text(
+        "SELECT id, idempotency_key AS key, state, direction, provider, player_id AS player, currency, amount"
+        " FROM transfer"
+    )
     with engine.connect() as connection:
+        rows = connection.execute(transfers).all()
         posted: defaultdict[str, Counter[str]] = defaultdict(Counter)
         cashed: Counter[tuple[str, str]] = Counter()
         postings = text("SELECT transfer_id, player_id, currency, debit, credit, amount FROM posting")
@@ -129,10 +134,7 @@ def ours(engine: Engine) -> Ours:
                 **row._mapping, references=tuple(tries[row.id]), take_back=take_backs.get(row.id),
                 posted={account: total for account, total in posted[row.id].items() if total},
             )
-            for row in connection.execute(text(
-                "SELECT id, idempotency_key AS key, state, direction, provider, player_id AS player, currency, amount"
-                " FROM transfer"
-            ))
+            for row in rows
         )  # fmt: skip
         balances = {
             (row.account, row.currency): row.balance
