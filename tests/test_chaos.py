@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import crowd, kills, pauses, scenes
+from tests.chaos import crossing, crowd, kills, pauses, scenes, unasked
 from tests.chaos.books import effects, judge, unexplained_wallets, wire
 from tests.chaos.client import Door
+from tests.chaos.settings import Contract
 from tests.chaos.station import Point, Station, Victims
 
 QUICK = {"quick": 1.0}
@@ -88,6 +89,60 @@ def test_a_resolver_killed_at_its_work_leaves_one_effect_or_none(
     assert found.wrong == []
     ended = {str(kill.point): state for kill, state in found.told.items()}
     assert ended == dict(zip(RESOLVER_POINTS, ("reversed", "confirmed", "confirmed"), strict=True))
+
+
+def test_at_the_contract_a_killed_process_leaves_one_effect_or_none(
+    migrated_url: str, direction: str, victims: Victims, tmp_path: Path
+) -> None:
+    """C-02, C-40, I-14, I-20: with one phase too, whichever commit or call a web process dies at: one request of
+    money, and what its answer would have said is asked for."""
+    with Station("signed", tmp_path / "signed", migrated_url, victims, {}, Contract()) as station:
+        found = kills.restart(station, [direction], print)
+    assert found.wrong == []
+    assert found.points == len(found.told) == 10
+    assert set(found.told.values()) == {"confirmed"}
+
+
+def test_a_killed_cancel_and_a_killed_take_back_are_carried_out(
+    migrated_url: str, direction: str, victims: Victims, tmp_path: Path
+) -> None:
+    """C-02, C-07, C-45: a jobs process that dies while it cancels what a client wished cancelled, or takes out of a
+    game what two people ordered: once done, never twice."""
+
+    def chosen(point: Point) -> bool:
+        return point.label.startswith("bytes of transfer.")
+
+    left = [scenes.TO_BE_CANCELLED, scenes.TO_BE_TAKEN_BACK]
+    with Station("ordered", tmp_path / "ordered", migrated_url, victims, {}, Contract()) as station:
+        found = kills.jobs(station, direction, left, print, chosen)
+    assert found.wrong == []
+    assert sorted(str(kill.point) for kill in found.told) == [
+        "bytes of transfer.cancel away", "bytes of transfer.create away",
+    ]  # fmt: skip
+
+
+def test_a_letter_that_was_taken_is_heard_once_whoever_dies(
+    migrated_url: str, direction: str, victims: Victims, tmp_path: Path
+) -> None:
+    """I-40, I-41, C-61, C-67: a web process dies at each point of receiving a callback, a jobs process at each point
+    of acting on one: every letter that was answered 200 is in the inbox once, done, and evidence once."""
+    with Station("letters", tmp_path / "letters", migrated_url, victims, {}, unasked.CONTRACT) as station:
+        found = unasked.run(station, [direction], print)
+        taken = [line for line in station.simulators["signed"].diary("callbacks") if line["status"] == 200]
+    assert found.wrong == []
+    assert found.points == len(found.told) == 12
+    assert len(taken) >= 12
+
+
+def test_everybody_at_once_meets_no_deadlock_and_no_error(migrated_url: str, victims: Victims, tmp_path: Path) -> None:
+    """C-33, C-28: transfers, sweeps, recalls, cancels, cash, callbacks, resolvers and people about the same six
+    players: no error of ours, no deadlock, and to the cent what both providers' ledgers say."""
+    place = tmp_path / "crossing"
+    with Station("crossing", place, migrated_url, victims, crossing.EXPIRIES, crossing.CONTRACT) as station:
+        found = crossing.run(station, 5, print)
+    assert (found.wrong, found.deadlocks) == ([], 0)
+    assert found.states["confirmed"] > 20
+    assert found.decided["carried out"] > 0
 
 
 def test_the_same_key_many_times_at_once_is_one_transfer(migrated_url: str, victims: Victims, tmp_path: Path) -> None:

@@ -109,12 +109,14 @@ def test_two_secrets_while_one_is_exchanged(start, receiver):
     assert not heard.signed_with(REQUESTS)
 
 
-def told(simulator, receiver, variant, count, *, quiet=0.6, **params):
-    """What is heard of one deposit whose callback meets case 53."""
+def told(simulator, receiver, variant, count, *, quiet=0.6, kinds=("completed",), **params):
+    """What is heard of one deposit whose callback meets case 53; the ledger file has it once, and nothing else."""
     simulator.script(53, params={"variant": variant, **params})
     assert simulator.create("r")["status"] == "confirmed"
     heard = receiver.still(count, quiet)
     assert simulator.shown() == [(53, "callback")]
+    moved = [(line["kind"], line["reference"], line["player"], line["amount"]) for line in simulator.lines()]
+    assert moved == [(kind, "r", "ann", "25.00") for kind in kinds]
     return heard
 
 
@@ -126,7 +128,7 @@ def test_53_duplicate(calling, receiver):
 
 def test_53_out_of_order(calling, receiver):
     """C-62, case 53: taken back indeed; cancelled (sequence 2) is told first, confirmed (sequence 1) after it."""
-    heard = told(calling, receiver, "order", 2, delay=0.3)
+    heard = told(calling, receiver, "order", 2, delay=0.3, kinds=("completed", "taken_back"))
     assert [each.said for each in heard] == [("r", "cancelled", 2), ("r", "confirmed", 1)]
     assert (calling.kinds("r"), calling.moved("r")) == (["completed", "taken_back"], "0.00")
 
@@ -192,6 +194,8 @@ def test_53_by_rate(start, receiver):
     assert simulator.shown() == [(53, "callback")] * 12
     first = [line["reference"] for line in simulator.lines(".faults")]
     assert first == [f"r{number}" for number in range(12)]
+    once = (["completed"], ["completed", "taken_back"])  # the latter where it is told out of order
+    assert all(simulator.kinds(name) in once for name in first)
 
 
 def test_acts_that_nobody_asked_for(calling, receiver):
@@ -278,6 +282,9 @@ def test_crafted_callbacks(calling, receiver):
     for wanted, status, said in CRAFTED:
         assert calling.craft(reference="r", **wanted) == [status], wanted
         assert receiver.heard[-1].said == said
+    assert [(line["kind"], line["reference"], line["amount"]) for line in calling.lines()] == [
+        ("completed", "r", "25.00")
+    ]
     assert receiver.heard[2].data["amount"] == "1.00"
     assert calling.craft(type="transfer.made_up", data={"id": "x"}, id="mine", copies=3) == [200] * 3
     assert {each.id for each in receiver.heard[-3:]} == {"mine"}
