@@ -73,7 +73,10 @@ class WebSection(Section):
     host: str = Field("127.0.0.1", description="Address that `up` and `doctor` use.")
     port: int = Field(8080, ge=0, le=65535, description="Port of the API; 0 lets the system choose one.")
     proxy_hops: int = Field(
-        0, ge=0, le=5, description="Proxies before the bridge: the caller is so many `X-Forwarded-For` from the right. "
+        0,
+        ge=0,
+        le=5,
+        description="Proxies before the bridge: the caller is so many `X-Forwarded-For` from the right. "
         "They must drop header names with an underscore.",
     )
     threads: int = Field(32, ge=1, description="Threads per web process: two to four times the slow calls allowed.")

@@ -16,7 +16,18 @@ from bridge.transfers.drive import drive
 from jobs.aftercare import STATES
 from statemachines import LegState
 from tests.harness import PLAYER, Bench, Hands
-from tests.transfers.scripted_one import ABSENT, BELATED, DROPPED, HALF, LOST, OK, ONE_PHASE, SILENT, ScriptedOne
+from tests.transfers.scripted_one import (
+    ABSENT,
+    BELATED,
+    DROPPED,
+    HALF,
+    LOST,
+    OK,
+    ONE_PHASE,
+    REFUSES,
+    SILENT,
+    ScriptedOne,
+)
 from tests.transfers.test_decide import CUSTODY, HOUSE, decision, orphan
 from tests.transfers.test_sweep import has, loses, sweep
 
@@ -179,6 +190,23 @@ def test_take_back_in_part_can_be_decided_about(lone: Bench, one: ScriptedOne, h
     assert (state(lone, transfer_id), one.net(PLAYER)) == ("orphaned", 500)
     decide(lone.runtime, lone.operator, transfer_id, decision(lone, transfer_id, "split", arrived=500, returned=500))
     assert (state(lone, transfer_id), lone.game(), lone.wallet()) == ("confirmed", 500, 100_000 - 500)
+    lone.audit()
+
+
+def test_only_what_came_is_taken_back(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """I-02 C-07 Refused first, then told as executed in part: a claw-back takes that part, and nothing else that the
+    player has there."""
+    one.descriptor, one.script = PARTIAL, [REFUSES]
+    transfer_id = lone.run("in")
+    leg = lone.get(transfer_id).outside
+    record = one.records[str(leg.reference)]
+    record.status, record.code, record.moved = "confirmed", "", 500
+    told(lone, one, transfer_id, leg, one.callback(str(leg.reference)))
+    assert (state(lone, transfer_id), one.net(PLAYER)) == ("orphaned", 500)
+    order(lone, transfer_id)
+    back = carry_out(lone, hands, transfer_id)
+    assert (back.amount, one.net(PLAYER)) == (500, 0)
+    assert (state(lone, transfer_id), lone.game(), lone.account(HOUSE)) == ("reversed", 0, 0)
     lone.audit()
 
 

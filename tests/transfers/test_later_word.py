@@ -87,7 +87,16 @@ def test_one_reference_under_two_ids_is_executed_twice(lone: Bench, one: Scripte
     leg = lone.get(transfer_id).outside
     told(lone, one, transfer_id, leg, one.callback(str(leg.reference), provider_reference="W-2"))
     assert (state(lone, transfer_id), lone.row(transfer_id)["reason_code"]) == ("orphaned", "contradiction")
+    assert "called back: applied" in lone.row(transfer_id)["reason_detail"]
     lone.audit()
+
+
+def test_reason_names_what_was_told_otherwise(lone: Bench, one: ScriptedOne) -> None:
+    """C-09 A person reads in one sentence what does not match."""
+    one.script = ["wrong_player"]
+    row = lone.row(lone.run("in"))
+    assert (row["state"], row["reason_code"]) == ("orphaned", "mismatch")
+    assert "told mallory where ann was meant" in row["reason_detail"]
 
 
 def test_sweep_is_bounded_like_any_transfer(lone: Bench, one: ScriptedOne) -> None:

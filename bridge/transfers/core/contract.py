@@ -108,14 +108,29 @@ def explain(transfer: Transfer) -> str:
     story = f"sent: {sent}; looked up {len(asked)} times"
     if asked:
         story += f", last answer {_told(asked[-1])}"
-    told = (e for e in leg.evidence if e.source not in (Source.ASIDE, Source.PERSON))
-    odd = next((e for e in told if e.reply.amount not in (None, leg.amount)), None)
-    if odd is not None:
-        story += f"; an answer told {odd.reply.amount} minor units where {leg.amount} were meant"
+    called_back = [_told(piece) for piece in leg.evidence if piece.source is Source.CALLBACK]
+    if called_back:
+        story += f"; called back: {', '.join(called_back)}"
+    story += _otherwise(transfer, leg)
     for earlier in transfer.tries[:-1]:
         if any(piece.reply.answer is Answer.APPLIED for piece in earlier.evidence):
             story += f"; an earlier try of {earlier.amount} minor units was told as executed"
     return story
+
+
+def _otherwise(transfer: Transfer, leg: Leg) -> str:
+    """What was told first that is not as it was meant."""
+    for piece in leg.evidence:
+        reply = piece.reply
+        if piece.source in (Source.ASIDE, Source.PERSON) or reply.answer is Answer.UNKNOWN:
+            continue
+        if reply.amount not in (None, leg.amount):
+            return f"; told {reply.amount} minor units where {leg.amount} were meant"
+        pairs = ((reply.currency, transfer.currency), (reply.player, transfer.player), (reply.side, leg.side.value))
+        odd = next(((other, meant) for other, meant in pairs if other not in (None, meant)), None)
+        if odd is not None:
+            return f"; told {odd[0]} where {odd[1]} was meant"
+    return ""
 
 
 def describe(descriptor: Descriptor) -> dict[str, str]:

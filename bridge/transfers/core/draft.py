@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
-from bridge.ports import WALLET, Descriptor, Side
+from bridge.ports import WALLET, Descriptor, Direction, Side
 from bridge.transfers.core import contract, fold, reasons, sweep
 from bridge.transfers.core.decisions import Kind
 from bridge.transfers.core.facts import Attempt, Leg, Transfer
-from bridge.transfers.core.proof import Finding, Verdict, judge, reservation
+from bridge.transfers.core.proof import Finding, Verdict, judge, reservation, told_to_have_moved
 from bridge.transfers.core.steps import TryAgain
 from statemachines import LegFacts, LegState, TransferState, leg_machine, transfer_machine
 
@@ -77,7 +77,7 @@ def settle(
     `wallet_holds`: what the player's wallet has now (minor units); None where nothing may be taken from it.
     """
     _learn_reservation(draft)
-    _carry_out_order(draft)
+    _carry_out_order(draft, descriptor)
     draft.finding = fold.find(draft.transfer, descriptor)
     _count_every_try(draft, descriptor)
     withdrawn = contract.is_withdrawn(draft.transfer, draft.finding)
@@ -192,19 +192,21 @@ def _learn_reservation(draft: Draft) -> None:
         draft.move_leg(leg, "reserve", LegFacts(prepared=True), "the provider holds the prepared half", prepared)
 
 
-def _carry_out_order(draft: Draft) -> None:
-    """People have decided to take the amount out of the game: that is a leg of its own, sent like any other."""
+def _carry_out_order(draft: Draft, descriptor: Descriptor) -> None:
+    """People have decided to take the amount out of the game: that is a leg of its own, sent like any other. Of a
+    transfer in that came in part only that part is taken: the rest would be other money of the player's."""
     transfer = draft.transfer
     ordered = [piece for piece in transfer.decisions if piece.reply.code == Kind.CLAW_BACK]
     if len(ordered) <= len(transfer.take_backs):
         return
     ordinal = len(transfer.legs) + 1
+    came = told_to_have_moved(transfer, transfer.outside, descriptor) if transfer.direction is Direction.IN else None
     leg = Leg(
         ordinal,
         transfer.provider,
         Side.DEBIT,
         LegState.PLANNED,
-        transfer.amount,
+        came or transfer.amount,
         undoes=transfer.outside.ordinal,
         reference=reference(transfer.id, ordinal),
     )

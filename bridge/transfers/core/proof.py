@@ -64,6 +64,12 @@ def judge(transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Ev
     return Finding(Verdict.OPEN)
 
 
+def told_to_have_moved(transfer: Transfer, leg: Leg, descriptor: Descriptor) -> int | None:
+    """The least (minor units) that the provider says this leg has moved; None where it says of no effect."""
+    amounts = [piece.reply.amount for piece in _Told(transfer, leg, descriptor, leg.evidence).effects()]
+    return min((amount for amount in amounts if amount is not None), default=None)
+
+
 def reservation(transfer: Transfer) -> Evidence | None:
     """The answer by which the provider prepared exactly what was intended, if there is one.
 
