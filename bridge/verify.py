@@ -199,7 +199,7 @@ PER_TRANSFER = (
         LEFT JOIN decision d ON d.transfer_id = t.id AND d.watermark = e.watermark AND d.kind = e.code
         WHERE t.id > :after AND t.id <= :upto AND t.state IN ('confirmed', 'reversed') AND NOT COALESCE(
             (e.source = 'person' AND d.id IS NOT NULL)
-            OR (back.ordinal IS NOT NULL AND e.answer = 'applied' AND e.amount = t.amount
+            OR (back.ordinal IS NOT NULL AND e.answer = 'applied' AND e.amount = back.amount
                 AND e.currency = t.currency AND e.player = t.player_id AND e.reference = back.reference)
             OR (e.ordinal = outside.ordinal AND t.state = 'confirmed' AND e.answer = 'applied'
                 AND e.source IN ('call', 'lookup', 'callback')
@@ -210,6 +210,14 @@ PER_TRANSFER = (
                 AND COALESCE(e.amount, t.amount) = t.amount AND COALESCE(e.currency, t.currency) = t.currency
                 AND COALESCE(e.player, t.player_id) = t.player_id
                 AND COALESCE(e.reference, outside.reference) = outside.reference), FALSE)"""),
+    Check("I-12", "What people ordered to be taken out of a game ended by that: the newest take-back is applied.", """
+        SELECT t.id AS transfer_id, t.state, back.ordinal, back.state AS leg_state FROM transfer t
+        JOIN decision d ON d.transfer_id = t.id AND d.kind = 'claw_back' AND NOT EXISTS (
+            SELECT 1 FROM decision later WHERE later.transfer_id = t.id AND later.watermark > d.watermark)
+        LEFT JOIN leg back ON back.transfer_id = t.id AND back.ordinal = (SELECT MAX(l.ordinal) FROM leg l
+            WHERE l.transfer_id = t.id AND l.undoes IS NOT NULL AND l.holder <> 'wallet')
+        WHERE t.id > :after AND t.id <= :upto AND t.state IN ('confirmed', 'reversed')
+            AND COALESCE(back.state, '') <> 'applied'"""),
     Check("I-12", "Evidence of a callback is one message in the inbox: same provider, reference and body.", """
         SELECT e.transfer_id, e.id AS evidence_id, e.inbox_id, e.provider, i.provider AS told_by, k.state, k.transfer_id
             AS settled_for

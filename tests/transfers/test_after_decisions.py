@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
+from bridge import db
 from bridge.evidence import Answer, Source
 from bridge.transfers import resolve
 from bridge.transfers.advance import Fact, advance
@@ -13,6 +15,7 @@ from bridge.transfers.core.decisions import Kind
 from bridge.transfers.core.facts import Leg
 from bridge.transfers.decide import decide
 from bridge.transfers.drive import drive
+from bridge.verify import verify
 from jobs.aftercare import STATES
 from statemachines import LegState
 from tests.harness import PLAYER, Bench, Hands
@@ -208,6 +211,24 @@ def test_only_what_came_is_taken_back(lone: Bench, one: ScriptedOne, hands: Hand
     assert (back.amount, one.net(PLAYER)) == (500, 0)
     assert (state(lone, transfer_id), lone.game(), lone.account(HOUSE)) == ("reversed", 0, 0)
     lone.audit()
+    assert not_of_callbacks(lone) == []
+
+
+def not_of_callbacks(lone: Bench) -> list[str]:
+    """What verify finds, but that the callbacks of this file are told without an inbox."""
+    found = [each for each in verify(lone.runtime) if not all(row.get("inbox_id", 0) is None for row in each.rows)]
+    return [f"{each.invariant} {each.sentence}" for each in found]
+
+
+def test_claw_back_that_ended_without_being_done_is_named(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """I-12 `verify` sees a transfer that ended by a take-back which is not applied."""
+    transfer_id = executed_late(lone, one, hands)
+    order(lone, transfer_id)
+    carry_out(lone, hands, transfer_id)
+    assert not_of_callbacks(lone) == []
+    with db.writing(lone.runtime.engine) as connection:
+        connection.execute(text("UPDATE leg SET state = 'refused' WHERE undoes IS NOT NULL AND holder <> 'wallet'"))
+    assert [each for each in not_of_callbacks(lone) if "taken out of a game" in each] != []
 
 
 def test_written_off_out_and_the_game_has_it_not(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
