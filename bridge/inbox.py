@@ -205,10 +205,14 @@ def _report_reuse(runtime: Runtime, provider: str, peer: str, message: Message, 
 def translated(runtime: Runtime, kept: Kept) -> Reply | Balance | None:
     """What a stored message says, by the provider's adapter as it is configured now.
 
-    Raises Invalid or Malformed where today's adapter reads it otherwise, and KeyError where there is none any more.
+    Raises Invalid or Malformed where today's adapter reads it otherwise, and KeyError where there is none any more
+    that is called back.
     """
     _, kind, content = _envelope(kept.body.encode())
-    return runtime.providers[kept.provider].heard(kind, content, kept.digest)
+    adapter = runtime.providers[kept.provider]
+    if not adapter.descriptor.pushes:
+        raise KeyError(kept.provider)  # it has been given another protocol, perhaps for a moment
+    return adapter.heard(kind, content, kept.digest)
 
 
 def _envelope(raw: bytes) -> tuple[str, str, Mapping[str, Any]]:

@@ -78,6 +78,18 @@ def test_a_message_that_cannot_be_read_any_more_is_kept(office, migrated_url):
     changed.runtime.engine.dispose()
 
 
+def test_a_message_of_a_provider_that_speaks_otherwise_now_is_kept(office, migrated_url):
+    """C-66: a provider that was given another protocol, perhaps by mistake and for an hour: nothing is passed over."""
+    _, reference = office.planned()
+    office.told("transfer.confirmed", transfer(reference))
+    config = callbacks.configured(migrated_url)
+    speaks_otherwise = {**config.providers, PROVIDER: config.providers["old"]}
+    changed = office.with_config(config.model_copy(update={"providers": speaks_otherwise}))
+    assert changed.work() == {"taken": 1, "acted": 0, "set_aside": 1}
+    assert office.tasks() == [("waiting", "failed: KeyError")]
+    changed.runtime.engine.dispose()
+
+
 def test_a_database_that_fails_leaves_everything_to_its_lease(office, hands, monkeypatch):
     """C-66, C-43: where not even setting aside works, the run goes on, and what it had in hand is due again later."""
     for number in range(3):
