@@ -29,10 +29,10 @@ help:  ## this list
 setup: $(READY)  ## install the pinned dependencies into .venv
 	@echo "$(VENV) is ready"
 
-demo: $(READY)  ## 500 transfers against a provider that lies, then every cent is accounted for
+demo: $(READY)  ## 500 transfers, two protocols, two providers that lie; then every cent is accounted for
 	@$(RUN) -m bridge demo
 
-up: $(READY)  ## bridge, jobs and simulator on this machine; prints addresses, a key and a line to try
+up: $(READY)  ## bridge, jobs and two simulators on this machine; prints addresses, a key and a line to try
 	@$(RUN) -m bridge up
 
 test: $(READY)  ## every test, on SQLite and on PostgreSQL

@@ -16,7 +16,7 @@ import click
 )  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: any free one.")
 def up(folder: Path, port: int) -> None:
-    """Bridge, jobs and a simulated provider, until Ctrl-C; prints addresses, a key and a curl line to try."""
+    """Bridge, jobs and two simulated providers, until Ctrl-C; prints addresses, a key and a curl line to try."""
     from bridge.up import run
 
     sys.exit(run(folder, port))
@@ -49,7 +49,7 @@ def serve() -> None:
 @click.option("--players", type=click.IntRange(1, 500), default=50, show_default=True)
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Keep the files here.")
 def demo(seed: int | None, transfers: int, players: int, folder: Path | None) -> None:
-    """Move money against a provider that lies, then account for every cent; exit code 0 only if it is."""
+    """Move money against two providers that lie, then account for every cent; exit code 0 only if it is."""
     from bridge.demo import run
 
     sys.exit(run(seed, transfers, players, folder))

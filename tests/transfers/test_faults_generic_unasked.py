@@ -117,7 +117,7 @@ def told_by(desk: Bench, sim: Simulator, variant: str, direction: str, first: st
     sim.script(53, player=player, params={"variant": variant, **dict(letter.params)})
     if first == "letter":
         sim.script(16, player=player, params={"delay": 0.9})
-    transfer_id = desk.run(direction, "10.00", player=player, key=player)
+    transfer_id = desk.run(direction, "10.00", player=player, key=player, ask=0 if first == "letter" else 10)
     return variant, first, Told(Fault(53, (letter.end, letter.end)), direction, player, transfer_id)
 
 
