@@ -11,7 +11,7 @@ from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import Cancel, Descriptor, LookupKey, SameId
 from bridge.transfers.core import contract, fold
 from bridge.transfers.core.facts import Transfer
-from bridge.transfers.core.steps import Ask, Done, Rest, Send
+from bridge.transfers.core.steps import Ask, Done, Rest, Schedule, Send
 from tests.transfers.scripted_one import (
     ONE_PHASE,
 )
@@ -119,6 +119,14 @@ def test_a_clock_that_was_set_back_sends_nothing() -> None:
     for now in (6, 7, 10, 11, 20):
         step = contract.next_step(seen, ONE_PHASE, SCHEDULE, fold.find(seen, ONE_PHASE), at(now), 0)
         assert not isinstance(step, Send), now
+
+
+def test_repetitions_keep_the_pace_of_a_short_schedule() -> None:
+    """I-13 C-18 An operator's schedule may be a single wait: it paces every repetition."""
+    pace = Schedule(polls=(3,), aftercare=())
+    seen = transfer(second, [lost, lost_again, looked("not_found", 6)])
+    steps = [contract.next_step(seen, ONE_PHASE, pace, fold.find(seen, ONE_PHASE), at(now), 0) for now in (6, 9)]
+    assert steps == [Rest(at(9)), Send(TRANSFER, at(900))]
 
 
 # what, transfer, second, code of what silence itself proves

@@ -19,7 +19,8 @@ def after_sending(transfer: Transfer, leg: Leg, descriptor: Descriptor, schedule
         return _void(leg, descriptor, schedule, now)
     if _may_repeat(transfer, leg, descriptor, now):
         # The first repetition at once; a provider that loses that too may be down for a moment.
-        due = leg.quiet_since(leg.attempts[-1]) + int(schedule.polls[len(leg.attempts) - 1] * SECOND)
+        pause = schedule.polls[min(len(leg.attempts), len(schedule.polls)) - 1]
+        due = leg.quiet_since(leg.attempts[-1]) + int(pause * SECOND)
         if due > now:
             return Rest(due)
         return Send(Step.TRANSFER, transfer.orphan_at if transfer.state is TransferState.PENDING else None)
