@@ -10,14 +10,14 @@ from dataclasses import replace
 from bridge import ledger
 from bridge.ports import WALLET, Direction, Side
 from bridge.positions import POSITIONS
-from bridge.transfers.core import fold
+from bridge.transfers.core import decisions, fold
 from bridge.transfers.core.decisions import MEANINGFUL, Kind, Place
 from bridge.transfers.core.facts import Leg, Transfer
 from bridge.transfers.core.proof import Finding, Verdict
 from statemachines import LegState, TransferState
 
-WHOLE, ARRIVED = 10_000, 6_000
-"""Minor units of the example: 100.00, of which a split lets 60.00 arrive."""
+WHOLE, ARRIVED, PART = 10_000, 6_000, 5_000
+"""Minor units of the example: 100.00, of which a split lets 60.00 arrive, and the wallet was given 50.00 in part."""
 
 HEAD = """\
 # Decisions of people
@@ -36,14 +36,17 @@ is left alone; the amount stands in **custody**, or, where the wallet had been g
 - A sweep of which an earlier try was executed too is decided about whole: its amount is then the sum of both.
 
 In the tables: a transfer of 100.00 for the player *ann* at the provider *acme*; a split of 60.00 arrived and 40.00
-returned. Written by `python -m bridge diagrams`; the postings come from the code that makes them.
+returned; 50.00 that the wallet was given by an end in part. Written by `python -m bridge diagrams`; the postings come
+from the code that makes them.
 """
 
 TITLES = {
     (Direction.IN, Place.CUSTODY): "Into the game, in custody: debited from the wallet, not proved to be in the game",
     (Direction.IN, Place.HOUSE): "Into the game, borne by the house: back in the wallet, and perhaps in the game too",
+    (Direction.IN, Place.BOTH): "Into the game, in part: some of it back in the wallet, of the rest nobody has it",
     (Direction.OUT, Place.CUSTODY): "Out of the game, in custody: perhaps out of the game, not in the wallet",
     (Direction.OUT, Place.HOUSE): "Out of the game, borne by the house: in the wallet, and perhaps still in the game",
+    (Direction.OUT, Place.BOTH): "Out of the game, in part: some of it in the wallet, of the rest nobody has it",
 }
 
 
@@ -64,20 +67,20 @@ def render() -> str:
 def postings(direction: Direction, place: Place, kind: Kind) -> list[tuple[str, str, int]]:
     """(debit, credit, minor units) that a decision posts for the example; for a claw-back, once it is proved."""
     orphan = _orphan(direction, place)
-    before, after = _stand(orphan), _stand(_ended(orphan, _finding(direction, kind)))
+    before, after = _stand(orphan), _stand(_ended(orphan, _finding(orphan, kind)))
     accounts = {*before, *after}
     return ledger.pairs({account: after.get(account, 0) - before.get(account, 0) for account in accounts})
 
 
-def _finding(direction: Direction, kind: Kind) -> Finding:
+def _finding(orphan: Transfer, kind: Kind) -> Finding:
     match kind:
         case Kind.CONFIRM:
             return Finding(Verdict.APPLIED)
         case Kind.SPLIT:
             return Finding(Verdict.APPLIED, arrived=ARRIVED)
         case Kind.WRITE_OFF:
-            return Finding(Verdict.APPLIED, written_off=WHOLE)
-        case Kind.CLAW_BACK if direction is Direction.OUT:
+            return decisions.written_off(orphan)
+        case Kind.CLAW_BACK if orphan.direction is Direction.OUT:
             return Finding(Verdict.APPLIED)
         case _:
             return Finding(Verdict.REFUSED)
@@ -85,14 +88,15 @@ def _finding(direction: Direction, kind: Kind) -> Finding:
 
 def _orphan(direction: Direction, place: Place) -> Transfer:
     """The example as it stands before the decision."""
-    inward, given = direction is Direction.IN, place is Place.HOUSE
-    inside = Leg(1 if inward else 2, WALLET, Side.DEBIT if inward else Side.CREDIT, LegState.APPLIED, WHOLE)
+    inward, given = direction is Direction.IN, {Place.HOUSE: WHOLE, Place.BOTH: PART, Place.CUSTODY: 0}[place]
+    moved = WHOLE if inward else given or WHOLE
+    inside = Leg(1 if inward else 2, WALLET, Side.DEBIT if inward else Side.CREDIT, LegState.APPLIED, moved)
     if not inward and not given:
         inside = replace(inside, state=LegState.PLANNED)
     outside = Leg(2 if inward else 1, "acme", Side.CREDIT if inward else Side.DEBIT, LegState.SENT, WHOLE)
     legs = [inside, outside] if inward else [outside, inside]
     if inward and given:
-        legs.append(Leg(3, WALLET, Side.CREDIT, LegState.APPLIED, WHOLE, undoes=1))
+        legs.append(Leg(3, WALLET, Side.CREDIT, LegState.APPLIED, given, undoes=1))
     return Transfer(
         id="tr_example",
         operator_id=1,

@@ -84,18 +84,25 @@ def _require_funds(connection: Connection, seen: Transfer, decision: Decision) -
     """What is taken back from a wallet must be there: whoever decides is told so before anything is stored."""
     if decision.kind is Kind.CLAW_BACK:
         return
-    ends = Verdict.REFUSED if decision.kind is Kind.REVERSE else Verdict.APPLIED
-    end = Finding(
-        ends,
-        arrived=decision.arrived if decision.kind is Kind.SPLIT else None,
-        written_off=seen.amount if decision.kind is Kind.WRITE_OFF else None,
-    )
-    owed = fold.wallet_owed(seen, end)
+    owed = fold.wallet_owed(seen, _end(seen, decision))
     if owed >= 0:
         return
     held = ledger.lock_wallet(connection, seen.operator_id, seen.provider, seen.player, seen.currency)
     if held < -owed:
         raise Declined("The wallet does not hold what would be taken from it.", code="wallet_spent")
+
+
+def _end(seen: Transfer, decision: Decision) -> Finding:
+    """How the transfer will stand."""
+    match decision.kind:
+        case Kind.REVERSE:
+            return Finding(Verdict.REFUSED)
+        case Kind.WRITE_OFF:
+            return decisions.written_off(seen)
+        case Kind.SPLIT:
+            return Finding(Verdict.APPLIED, arrived=decision.arrived)
+        case _:
+            return Finding(Verdict.APPLIED)
 
 
 def _carry_out(connection: Connection, runtime: Runtime, seen: Transfer, decision: Decision, now: int) -> Outcome:

@@ -19,11 +19,12 @@ from bridge.transfers.core.decisions import MEANINGFUL, Kind, Place
 from bridge.transfers.decide import Decision, decide
 from bridge.verify import verify
 from tests.harness import Bench, Hands, together
-from tests.transfers.scripted_one import LOST, REFUSES, SILENT, ScriptedOne
+from tests.transfers.scripted_one import HALF, LOST, ONE_PHASE, REFUSES, SILENT, ScriptedOne
 
 WALLET, GAME, CUSTODY, HOUSE = "wallet:ann", "game:sim:ann", "custody:sim", "house:sim"
 
-# direction, place, decision → (debit, credit, cents) from design §7, and the state after it. 10.00; split 6.00 / 4.00.
+# direction, place, decision → (debit, credit, cents) from design §7, and the state after it. 10.00; split 6.00 / 4.00;
+# both: a part of 5.00 had arrived.
 TYPED: dict[tuple[str, str, str], tuple[list[tuple[str, str, int]], str]] = {
     ("in", "custody", "confirm"): ([(CUSTODY, GAME, 1000)], "confirmed"),
     ("in", "custody", "reverse"): ([(CUSTODY, WALLET, 1000)], "reversed"),
@@ -33,6 +34,10 @@ TYPED: dict[tuple[str, str, str], tuple[list[tuple[str, str, int]], str]] = {
     ("in", "house", "split"): ([(GAME, HOUSE, 400), (WALLET, HOUSE, 600)], "confirmed"),
     ("in", "house", "write_off"): ([], "confirmed"),
     ("in", "house", "claw_back"): ([(GAME, HOUSE, 1000)], "reversed"),
+    ("in", "both", "confirm"): ([(CUSTODY, GAME, 500), (WALLET, HOUSE, 500)], "confirmed"),
+    ("in", "both", "reverse"): ([(CUSTODY, HOUSE, 500), (GAME, WALLET, 500)], "reversed"),
+    ("in", "both", "split"): ([(CUSTODY, GAME, 100), (CUSTODY, HOUSE, 400), (WALLET, HOUSE, 100)], "confirmed"),
+    ("in", "both", "write_off"): ([(CUSTODY, GAME, 500)], "confirmed"),
     ("out", "custody", "confirm"): ([(CUSTODY, WALLET, 1000)], "confirmed"),
     ("out", "custody", "reverse"): ([(CUSTODY, GAME, 1000)], "reversed"),
     ("out", "custody", "split"): ([(CUSTODY, GAME, 400), (CUSTODY, WALLET, 600)], "confirmed"),
@@ -41,22 +46,30 @@ TYPED: dict[tuple[str, str, str], tuple[list[tuple[str, str, int]], str]] = {
     ("out", "house", "split"): ([(GAME, HOUSE, 600), (WALLET, HOUSE, 400)], "confirmed"),
     ("out", "house", "write_off"): ([], "confirmed"),
     ("out", "house", "claw_back"): ([(GAME, HOUSE, 1000)], "confirmed"),
+    ("out", "both", "confirm"): ([(CUSTODY, HOUSE, 500), (GAME, WALLET, 500)], "confirmed"),
+    ("out", "both", "reverse"): ([(CUSTODY, GAME, 500), (WALLET, HOUSE, 500)], "reversed"),
+    ("out", "both", "split"): ([(CUSTODY, HOUSE, 500), (GAME, WALLET, 100)], "confirmed"),
+    ("out", "both", "write_off"): ([(CUSTODY, GAME, 500)], "confirmed"),
 }
-ORPHANS = [("in", "custody"), ("in", "house"), ("out", "custody"), ("out", "house")]
+ORPHANS = [(direction, place) for direction in ("in", "out") for place in ("custody", "house", "both")]
+STANDS = {"custody": (1000, 0), "house": (0, -1000), "both": (500, -500)}
+"""Place → cents in custody, cents with the house."""
 
 
 def orphan(lone: Bench, one: ScriptedOne, hands: Hands, direction: str, place: str) -> str:
     """An orphan as it comes about: all answers lost, or told otherwise after the wallet was given it."""
     if place == "custody":
         one.script, one.asked = [LOST], [SILENT] * 60
+    elif place == "both":
+        one.descriptor, one.script = replace(ONE_PHASE, partial=True), [HALF]
     elif direction == "in":
         one.script = [REFUSES]
     transfer_id = lone.run(direction)
     reference = str(lone.get(transfer_id).outside.reference)
-    if place == "house":
+    if place != "custody":
         told = one.callback(reference)
-        word = "applied" if direction == "in" else "cancelled"
-        other = replace(told.reply, answer=Answer(word), sequence=None)
+        word = "applied" if direction == "in" and place == "house" else "cancelled"
+        other = replace(told.reply, answer=Answer(word), sequence=None, amount=1000, requested=None)
         advance(lone.runtime, transfer_id, None, replace(told, reply=other))
     for _ in range(12):
         if lone.row(transfer_id)["state"] == "orphaned":
@@ -64,7 +77,7 @@ def orphan(lone: Bench, one: ScriptedOne, hands: Hands, direction: str, place: s
         hands.turn(120)
         lone.resolve_due()
     assert lone.row(transfer_id)["state"] == "orphaned"
-    assert lone.account(CUSTODY if place == "custody" else HOUSE) == (1000 if place == "custody" else -1000)
+    assert (lone.account(CUSTODY), lone.account(HOUSE)) == STANDS[place]
     return transfer_id
 
 
@@ -103,7 +116,8 @@ def test_each_decision_posts_what_is_typed_here(
     row = lone.row(transfer_id)
     assert (row["state"], posted(lone, transfer_id, version)) == (end, postings)
     assert row["reason_code"] == ({"reversed": "clawed_back"}.get(end) if kind == "claw_back" else "decided")
-    assert row["arrived"] == (600 if kind == "split" else None)
+    part = 500 if (direction, place, kind) == ("out", "both", "write_off") else None
+    assert row["arrived"] == (600 if kind == "split" else part)
     assert lone.rows("SELECT state FROM orphan_case")[0]["state"] == "closed"
     lone.audit()
     assert [f for f in verify(lone.runtime) if not all(r.get("inbox_id", 0) is None for r in f.rows)] == []

@@ -23,7 +23,7 @@ class Kind(StrEnum):
     CONFIRM = "confirm"  # the destination has it, and the source has not
     REVERSE = "reverse"  # the source has it, and the destination has not
     SPLIT = "split"  # a part of it arrived, the rest is back; the two are the whole
-    WRITE_OFF = "write_off"  # both sides have it and keep it; the house bears the loss
+    WRITE_OFF = "write_off"  # both sides keep what they have; the house bears the loss
     CLAW_BACK = "claw_back"  # the game has too much: take it out at the provider, by a request of its own
 
 
@@ -32,6 +32,7 @@ class Place(StrEnum):
 
     CUSTODY = "custody"  # nobody has it for certain
     HOUSE = "house"  # the wallet was given it, and the game has or may have it too
+    BOTH = "both"  # after an end in part: the wallet was given a part (house), of the rest nobody has it (custody)
 
 
 MEANINGFUL: dict[tuple[Direction, Place], dict[Kind, str]] = {
@@ -47,6 +48,12 @@ MEANINGFUL: dict[tuple[Direction, Place], dict[Kind, str]] = {
         Kind.WRITE_OFF: "both keep it: nothing is posted, the loss stays on the house",
         Kind.CLAW_BACK: "taken out of the game at the provider; once it is proved: game → house",
     },
+    (Direction.IN, Place.BOTH): {
+        Kind.CONFIRM: "the game has all of it: custody → game, and the wallet gives its part back: wallet → house",
+        Kind.REVERSE: "none of it is in the game: custody → wallet, game → house",
+        Kind.SPLIT: "so much arrived, and the wallet has, or is given, the rest",
+        Kind.WRITE_OFF: "the game has all of it, the wallet keeps its part: custody → game, the house bears the part",
+    },
     (Direction.OUT, Place.CUSTODY): {
         Kind.CONFIRM: "it left the game: custody → wallet",
         Kind.REVERSE: "it is still in the game: custody → game",
@@ -59,16 +66,27 @@ MEANINGFUL: dict[tuple[Direction, Place], dict[Kind, str]] = {
         Kind.WRITE_OFF: "both keep it: nothing is posted, the loss stays on the house",
         Kind.CLAW_BACK: "taken out of the game at the provider; once it is proved: game → house",
     },
+    (Direction.OUT, Place.BOTH): {
+        Kind.CONFIRM: "all of it left the game: custody → wallet, game → house",
+        Kind.REVERSE: "the game has all of it: custody → game, and the wallet gives its part back: wallet → house",
+        Kind.SPLIT: "so much arrived, and the game has the rest",
+        Kind.WRITE_OFF: "the game has all of it, the wallet keeps its part: custody → game, the house bears the part",
+    },
 }
 """Direction and place → decision → what it says and posts. What is not here is refused."""
 
 
 def place(transfer: Transfer) -> Place:
-    """Where an orphan's amount stands: with the house only if the wallet was given all of it.
+    """Where an orphan's amount stands."""
+    if transfer.given == transfer.amount:
+        return Place.HOUSE
+    return Place.BOTH if transfer.given > 0 else Place.CUSTODY
 
-    After an end in part it stands in both: then it is in doubt, and neither to be written off nor clawed back whole.
-    """
-    return Place.HOUSE if transfer.given == transfer.amount else Place.CUSTODY
+
+def written_off(transfer: Transfer, proof: Evidence | None = None) -> Finding:
+    """Both keep what they have: the wallet what it was given, which the house bears, and the game the whole."""
+    part = transfer.given if transfer.direction is Direction.OUT and transfer.given != transfer.amount else None
+    return Finding(Verdict.APPLIED, proof, arrived=part, written_off=transfer.given)
 
 
 def refusal(
@@ -146,7 +164,7 @@ def _by_decision(transfer: Transfer, kind: Kind, decision: Evidence) -> Finding:
         case Kind.SPLIT:
             return Finding(Verdict.APPLIED, decision, arrived=decision.reply.amount)
         case Kind.WRITE_OFF:
-            return Finding(Verdict.APPLIED, decision, written_off=transfer.amount)
+            return written_off(transfer, decision)
         case Kind.CLAW_BACK:
             return Finding(Verdict.OPEN, decision)
         case Kind.CONFIRM:
