@@ -217,6 +217,12 @@ def positions(simulator, after=0):
     return [row[0] for row in simulator.feed(after)]
 
 
+def once(simulator, references):
+    """Whether the ledger file has each of these moved whole, once, and nothing else: only the feed lies."""
+    moved = [(line["kind"], line["reference"], line["amount"]) for line in simulator.lines()]
+    return moved == [("completed", each, "25.00") for each in references]
+
+
 def test_44_a_row_is_held_back_and_appears_below_later_ones(honest):
     """C-37, case 44: the reader is past it when it comes; for a while it is delivered to everybody."""
     for name in ("a", "b", "c"):
@@ -225,6 +231,7 @@ def test_44_a_row_is_held_back_and_appears_below_later_ones(honest):
     assert positions(honest) == [1, 3]
     time.sleep(0.7)
     assert positions(honest, after=3) == [2]
+    assert once(honest, "abc")
 
 
 def test_44_rows_come_again_are_amended_or_behind(honest):
@@ -239,6 +246,7 @@ def test_44_rows_come_again_are_amended_or_behind(honest):
     honest.script(44, params={"variant": "behind", "delay": 60})
     assert (positions(honest), positions(honest)) == ([], [1, 2, 3, 4])
     assert honest.shown() == [(44, "feed")] * 3
+    assert once(honest, "abcd")
 
 
 def test_44_by_rate_in_the_rows_that_are_fated(start):
@@ -249,3 +257,4 @@ def test_44_by_rate_in_the_rows_that_are_fated(start):
     assert [positions(simulator) for _ in range(2)] == [[], []]
     simulator.control("POST", "/rate", {"rate": 0})
     assert positions(simulator) == [1]
+    assert once(simulator, "a")
