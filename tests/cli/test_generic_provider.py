@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bridge.config import Config, GenericSection
 from bridge.webhooks import key
+from tests.callbacks import KEY, secret
 from tests.cli.conftest import Folder
 from tests.providers import ScriptedServer, http
 from tests.providers.generic_account import SECRET
@@ -66,13 +67,13 @@ def test_the_example_loads_when_its_comment_is_taken_off(folder: Folder, monkeyp
     example = (ROOT / "bridge.example.toml").read_text(encoding="utf-8")
     before, begins, rest = example.partition("# [providers.local]")
     folder.configure(before + (begins + rest).replace("\n# ", "\n").removeprefix("# "))
-    for name in ("local.request", "local.callbacks"):
-        (folder.path / name).write_text(SECRET + "\n")
+    for name, text in (("local.request", SECRET), ("local.callbacks", secret(KEY))):
+        (folder.path / name).write_text(text + "\n")
     monkeypatch.chdir(folder.path)
     monkeypatch.setenv("BRIDGE_CONFIG", "bridge.toml")
 
     section = Config().providers["local"]
     assert isinstance(section, GenericSection)
     section.read_secrets()
-    assert [key(each) for each in (section.signing_secret(), *section.accepted_secrets())] == [key(SECRET)] * 2
+    assert [key(each) for each in (section.signing_secret(), *section.accepted_secrets())] == [key(SECRET), KEY]
     assert str(section.callback_networks[0]) == "203.0.113.0/24"

@@ -215,7 +215,7 @@ PAGE = f'{{"items": [{ROW}]}}'
         (http(200, PAGE), True),
         (http(200, PAGE.replace("25.10", "0.123")), True),
         (http(200, '{"items": []}'), True),
-        (HTML, False),
+        (http(200, HTML, "text/html"), False),
         (http(503), False),
         (hang_up, False),
     ],
