@@ -169,11 +169,12 @@ PER_TRANSFER = (
                 LAG(target) OVER (PARTITION BY transfer_id, subject ORDER BY id) AS previous
             FROM history WHERE transfer_id > :after AND transfer_id <= :upto)
         SELECT transfer_id, subject, moved_by, source, target, previous FROM chained
-        WHERE CASE WHEN subject LIKE 'leg %' THEN 'leg' ELSE subject END || ' ' || moved_by || ' '
+        WHERE subject <> 'amount' AND (
+            CASE WHEN subject LIKE 'leg %' THEN 'leg' ELSE subject END || ' ' || moved_by || ' '
                 || COALESCE(source, '') || ' ' || target NOT IN :edges
             OR (subject = 'transfer' AND COALESCE(source, '') <> COALESCE(previous, ''))
             OR (subject LIKE 'leg %' AND COALESCE(source, 'planned') <> COALESCE(previous, 'planned'))
-            OR (subject = 'case' AND previous IS NOT NULL AND source <> previous)"""),
+            OR (subject = 'case' AND previous IS NOT NULL AND source <> previous))"""),
     Check("I-10", "The state of a transfer, a leg, a case is where its history ends.", """
         WITH latest AS (
             SELECT transfer_id, subject, target,

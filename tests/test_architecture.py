@@ -55,6 +55,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.transfers.core.one_phase", "bridge.transfers.core.sweep", "bridge.transfers.core.two_phase"),
     ("bridge.transfers.core.steps",),
     ("bridge.transfers.core.fold",),
+    ("bridge.transfers.core.hindsight",),
     ("bridge.transfers.core.decisions",),
     ("bridge.transfers.core.proof",),
     ("bridge.transfers.core", "bridge.transfers.core.facts"),

@@ -20,9 +20,9 @@ from bridge.ports import SECOND, Descriptor, Effect, Window
 from bridge.runtime import Runtime
 from bridge.transfers import rows
 from bridge.transfers.core import contract, steps
-from bridge.transfers.core.decisions import is_news
 from bridge.transfers.core.draft import NOT_STORED, Draft, send, settle, try_again
 from bridge.transfers.core.facts import Leg, Transfer
+from bridge.transfers.core.hindsight import is_news
 from bridge.transfers.core.proof import Finding, Verdict
 from bridge.transfers.write import write
 from statemachines import TransferState

@@ -77,7 +77,7 @@ def begin(runtime: Runtime, operator_id: int, key_text: str, wish: Wish, *, queu
         return _begin(runtime, key, wish, queued=queued)
     except LaneUnresolved:
         # An earlier transfer on this lane is not proved: ask about it once, then let the policy speak.
-        _resolve_lane(runtime, operator_id, wish)
+        resolve_lane(runtime, operator_id, wish)
     except ledger.FloorReached:
         return _pin(runtime, key, wish, insufficient_funds())
     try:
@@ -101,7 +101,8 @@ def _begin_sweep(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Beg
         detail = f"{wish.provider} does not say what the player has there"
         raise Unavailable(detail, code="balance_unknown", after_seconds=BALANCE_AGAIN_SECONDS)
     if told.amount == 0:
-        if _may_still_arrive(runtime, key.operator_id, wish):
+        if is_on_its_way(runtime, key.operator_id, wish):
+            resolve_lane(runtime, key.operator_id, wish)  # for whoever comes again
             detail = f"a transfer to {wish.provider} is not proved yet: what it brings is still to be swept"
             raise Unavailable(detail, code="balance_unknown", after_seconds=BALANCE_AGAIN_SECONDS)
         return _pin(runtime, key, wish, nothing_to_move())
@@ -261,10 +262,10 @@ def _columns(transfer: Transfer, key_text: str) -> Mapping[str, object]:
 
 def _unresolved(
     connection: Connection, operator_id: int, player_id: str, provider: str
-) -> Sequence[Row[Any, Any, Any]]:
-    """(id, direction, wake_at) of what is not proved on a lane."""
+) -> Sequence[Row[Any, Any, Any, Any]]:
+    """(id, direction, state, wake_at) of what is not proved on a lane."""
     table = rows.transfer_table
-    query = select(table.c.id, table.c.direction, table.c.wake_at).where(
+    query = select(table.c.id, table.c.direction, table.c.state, table.c.wake_at).where(
         table.c.operator_id == operator_id,
         table.c.player_id == player_id,
         table.c.provider == provider,
@@ -286,15 +287,17 @@ def _check_lane(connection: Connection, runtime: Runtime, transfer: Transfer) ->
         raise LaneUnresolved(transfer_id=other.id, after_seconds=wait)
 
 
-def _may_still_arrive(runtime: Runtime, operator_id: int, wish: Wish) -> bool:
-    """Whether money was on its way to where nothing was found; it is asked about, for whoever comes again."""
+def is_on_its_way(runtime: Runtime, operator_id: int, wish: Wish) -> bool:
+    """Whether a transfer into where this one is to come from is pending. An orphan is not waited for: it is for people,
+    and may be for days."""
     with db.reading(runtime.engine) as connection:
         others = _unresolved(connection, operator_id, wish.player_id, wish.provider)
-    _resolve_lane(runtime, operator_id, wish)
-    return any(other.direction == Direction.IN for other in others)
+    pending = (other for other in others if other.state == TransferState.PENDING.value)
+    return any(other.direction == Direction.IN for other in pending)
 
 
-def _resolve_lane(runtime: Runtime, operator_id: int, wish: Wish) -> None:
+def resolve_lane(runtime: Runtime, operator_id: int, wish: Wish) -> None:
+    """Ask once about everything that is not proved of this player there."""
     until = runtime.clock.monotonic()  # one question each, no waiting between questions
     with db.reading(runtime.engine) as connection:
         others = _unresolved(connection, operator_id, wish.player_id, wish.provider)

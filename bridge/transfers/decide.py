@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Table, insert
 from bridge import db, ledger, models
 from bridge.errors import Declined, Invalid, NotFound, Stale
 from bridge.evidence import Answer, Reply, Source
+from bridge.ports import Descriptor
 from bridge.runtime import Runtime
 from bridge.transfers import rows
 from bridge.transfers.advance import Fact, Outcome, tell, within
@@ -57,13 +58,11 @@ def decide(runtime: Runtime, operator_id: int, transfer_id: str, decision: Decis
             raise NotFound("There is no such transfer.")
         if seen.version != decision.version:
             raise Stale(transfer_id=transfer_id)
-        now = runtime.clock.now()
-        senseless = decisions.refusal(
-            seen, runtime.providers[seen.provider].descriptor, decision.kind, decision.arrived, decision.returned, now
-        )
+        now, descriptor = runtime.clock.now(), runtime.providers[seen.provider].descriptor
+        senseless = decisions.refusal(seen, descriptor, decision.kind, decision.arrived, decision.returned, now)
         if senseless is not None:
             raise Invalid(fields=dict([senseless]))
-        _require_funds(connection, seen, decision)
+        _require_funds(connection, seen, decision, descriptor)
         outcome = _carry_out(connection, runtime, seen, decision, now)
     tell(seen.state, outcome.transfer)
     return outcome.transfer
@@ -80,11 +79,11 @@ def _wrong(decision: Decision) -> dict[str, str]:
     return wrong
 
 
-def _require_funds(connection: Connection, seen: Transfer, decision: Decision) -> None:
+def _require_funds(connection: Connection, seen: Transfer, decision: Decision, descriptor: Descriptor) -> None:
     """What is taken back from a wallet must be there: whoever decides is told so before anything is stored."""
     if decision.kind is Kind.CLAW_BACK:
         return
-    owed = fold.wallet_owed(seen, _end(seen, decision))
+    owed = fold.wallet_owed(seen, _end(seen, decision, descriptor))
     if owed >= 0:
         return
     held = ledger.lock_wallet(connection, seen.operator_id, seen.provider, seen.player, seen.currency)
@@ -92,13 +91,13 @@ def _require_funds(connection: Connection, seen: Transfer, decision: Decision) -
         raise Declined("The wallet does not hold what would be taken from it.", code="wallet_spent")
 
 
-def _end(seen: Transfer, decision: Decision) -> Finding:
+def _end(seen: Transfer, decision: Decision, descriptor: Descriptor) -> Finding:
     """How the transfer will stand."""
     match decision.kind:
         case Kind.REVERSE:
             return Finding(Verdict.REFUSED)
         case Kind.WRITE_OFF:
-            return decisions.written_off(seen)
+            return decisions.written_off(seen, descriptor)
         case Kind.SPLIT:
             return Finding(Verdict.APPLIED, arrived=decision.arrived)
         case _:

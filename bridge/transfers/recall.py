@@ -6,15 +6,15 @@ crash or by an impatient client, finds those that were begun and begins those th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from bridge import db, players
+from bridge import db, idempotency, players
 from bridge.errors import NotFound, Unavailable
-from bridge.idempotency import Key
+from bridge.idempotency import TRANSFER, Key
 from bridge.ports import Direction
 from bridge.runtime import Runtime
-from bridge.transfers.begin import MAX, Wish, begin
+from bridge.transfers.begin import MAX, Wish, begin, is_on_its_way, resolve_lane
 from bridge.transfers.drive import drive
 
 
@@ -23,7 +23,7 @@ class Found(StrEnum):
 
     SWEPT = "swept"  # a transfer was begun; it says itself how far it is
     NOTHING = "nothing"  # there is nothing that can be moved
-    UNREAD = "unread"  # the provider did not say what is there; the same key tries again
+    UNREAD = "unread"  # not told what is there, or more is on its way to it; the same key tries again
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,11 @@ def places_of(runtime: Runtime, operator_id: int, player_id: str) -> Places:
 def _sweep(runtime: Runtime, key: Key, wish: Wish, until: float) -> Swept:
     # A client's own key has no blank in it, so that none can ever be one of these.
     part = f"recall {key.text} {wish.provider} {wish.currency}"
+    if not _is_begun(runtime, key, part, wish) and is_on_its_way(runtime, key.operator_id, wish):
+        # Its key stands for one sweep for ever: it is not begun before all that it is to bring home is there.
+        resolve_lane(runtime, key.operator_id, wish)
+        if is_on_its_way(runtime, key.operator_id, wish):
+            return Swept(wish.provider, wish.currency, Found.UNREAD)
     try:
         begun = begin(runtime, key.operator_id, part, wish)
     except Unavailable:
@@ -85,3 +90,8 @@ def _sweep(runtime: Runtime, key: Key, wish: Wish, until: float) -> Swept:
     if begun.outcome is not None:
         drive(runtime, begun.outcome, ask_until=until)
     return Swept(wish.provider, wish.currency, Found.SWEPT, begun.transfer_id)
+
+
+def _is_begun(runtime: Runtime, key: Key, part: str, wish: Wish) -> bool:
+    with db.reading(runtime.engine) as connection:
+        return idempotency.find(connection, Key(key.operator_id, TRANSFER, part), asdict(wish)) is not None

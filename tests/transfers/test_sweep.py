@@ -661,16 +661,36 @@ def test_key_of_a_client_is_never_one_of_a_recall(lone: Bench, one: ScriptedOne)
     assert lone.wallet() == START + 2500
 
 
-def test_recall_waits_for_what_is_on_its_way(two: tuple[Bench, ScriptedOne, ScriptedOne], hands: Hands) -> None:
-    """I-10 I-20 "Nothing there" is not said, for ever, of a game that money is still on its way to."""
+@pytest.mark.parametrize("there", [0, 1])
+def test_recall_waits_for_what_is_on_its_way(
+    two: tuple[Bench, ScriptedOne, ScriptedOne], hands: Hands, there: int
+) -> None:
+    """I-10 I-20 Neither "nothing there" nor a single cent is the answer, for ever, about a game that money is still on
+    its way to."""
     desk, one, other = two
-    has(one, 0)
+    has(one, there)
     has(other, 0)
-    one.script = [LATE]
+    one.script, one.asked = [LATE], [SILENT] * 3
     desk.run("in")
     assert [each.found for each in home(desk, "r1")] == [Found.UNREAD, Found.NOTHING]
+    one.asked = []
     hands.turn(30)
     desk.resolve_due()
     assert [each.found for each in home(desk, "r1")] == [Found.SWEPT, Found.NOTHING]
-    assert (one.owned(PLAYER), desk.wallet()) == (0, START)
+    assert (one.owned(PLAYER), desk.wallet()) == (0, START + there)
+    assert [each.found for each in home(desk, "r1")] == [Found.SWEPT, Found.NOTHING]
     desk.audit()
+
+
+def test_an_orphan_keeps_nobody_from_sweeping(two: tuple[Bench, ScriptedOne, ScriptedOne], hands: Hands) -> None:
+    """I-10 C-54 An orphan may wait for people for days; a recall does not wait for it."""
+    desk, one, other = two
+    has(one, 0)
+    has(other, 0)
+    one.script, one.asked = [DROPPED], [SILENT] * 99
+    transfer_id = desk.run("in")
+    for _ in range(12):
+        hands.turn(120)
+        desk.resolve_due()
+    assert desk.row(transfer_id)["state"] == "orphaned"
+    assert [each.found for each in home(desk, "r1")] == [Found.NOTHING, Found.NOTHING]

@@ -91,7 +91,10 @@ def patience_spent(transfer: Transfer, descriptor: Descriptor, now: int) -> bool
 
 
 def needs_aftercare(leg: Leg, descriptor: Descriptor, finding: Finding) -> bool:
-    """A transfer reversed without the provider's own refusal is watched, where it can be asked about."""
+    """A transfer reversed without the provider's own refusal is watched, where it can be asked about; so is a
+    take-back that is still open while people have decided otherwise."""
+    if leg.undoes is not None and finding.verdict is Verdict.OPEN:
+        return askable(leg, descriptor)
     if finding.proof is None or finding.verdict is not Verdict.REFUSED or not askable(leg, descriptor):
         return False
     inferred = (
@@ -230,7 +233,7 @@ def _ask_at_the_marks(transfer: Transfer, leg: Leg, schedule: Schedule, now: int
 
 
 def _deciding(transfer: Transfer) -> tuple[Leg, ...]:
-    return (transfer.outside, *transfer.take_backs)
+    return (*transfer.tries, *transfer.take_backs)
 
 
 def _ask(transfer: Transfer, leg: Leg) -> Ask:

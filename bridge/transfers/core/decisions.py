@@ -1,19 +1,15 @@
-"""What two people may decide about an orphan, and what their decision proves (design §5).
-
-A decision is proof, labelled as such for ever. It settles everything that its makers had seen, up to a
-watermark; of what is told later only a *new fact* counts: a verdict or an amount that this source had not given
-before. The table says for each place where the money may stand which decisions make sense there.
+"""What two people may decide about an orphan (design §5): the table says for each place where the money may stand
+which decisions make sense there. What a decision proves from then on is said in :mod:`hindsight`.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import assert_never
 
 from bridge.evidence import Evidence
 from bridge.ports import Descriptor, Direction
 from bridge.transfers.core.facts import Leg, Transfer
-from bridge.transfers.core.proof import Finding, Verdict, judge
+from bridge.transfers.core.proof import Finding, Verdict, judge, told_to_have_moved
 from statemachines import LegState, TransferState
 
 
@@ -83,10 +79,20 @@ def place(transfer: Transfer) -> Place:
     return Place.BOTH if transfer.given > 0 else Place.CUSTODY
 
 
-def written_off(transfer: Transfer, proof: Evidence | None = None) -> Finding:
-    """Both keep what they have: the wallet what it was given, which the house bears, and the game the whole."""
-    part = transfer.given if transfer.direction is Direction.OUT and transfer.given != transfer.amount else None
-    return Finding(Verdict.APPLIED, proof, arrived=part, written_off=transfer.given)
+def written_off(transfer: Transfer, descriptor: Descriptor | None = None, proof: Evidence | None = None) -> Finding:
+    """Both keep what they have: the wallet what it was given, which the house bears, and the game the whole, or, where
+    the wallet was given all of a transfer in, what the provider says came."""
+    if transfer.direction is Direction.OUT:
+        part = None if transfer.given == transfer.amount else transfer.given
+        return Finding(Verdict.APPLIED, proof, arrived=part, written_off=transfer.given)
+    came = came_in(transfer, descriptor) if descriptor is not None and place(transfer) is Place.HOUSE else None
+    return Finding(Verdict.APPLIED, proof, arrived=came, written_off=came or transfer.given)
+
+
+def came_in(transfer: Transfer, descriptor: Descriptor, upto: int | None = None) -> int | None:
+    """Of a transfer in that came in part, that part (minor units); None where all of it came, or none was told of."""
+    told = told_to_have_moved(transfer, transfer.outside, descriptor, upto)
+    return None if told == transfer.amount else told
 
 
 def refusal(
@@ -105,107 +111,39 @@ def refusal(
             return "arrived", "and returned must be the whole amount together"
     if transfer.may_be_on_the_wire(now):
         return "transfer_id", "has a request on its way: wait for its end"
-    if any(_is_under_way(transfer, leg, descriptor) for leg in transfer.take_backs):
+    if any(_is_under_way(transfer, leg, descriptor, now) for leg in transfer.take_backs):
         return "transfer_id", "is being taken out of the game at the provider: wait for its end"
+    if kind is Kind.CLAW_BACK and left_to_take(transfer, descriptor) <= 0:
+        return "kind", "would take twice: what came into the game was taken out of it, or may have been"
     return None
 
 
-def _is_under_way(transfer: Transfer, leg: Leg, descriptor: Descriptor) -> bool:
-    """Whether something may still come of a take-back by itself: what the provider contradicts itself about, or
-    did otherwise than ordered, is at its end for us."""
-    open_still = leg.state not in (LegState.APPLIED, LegState.REFUSED)
-    return open_still and judge(transfer, leg, descriptor).verdict is Verdict.OPEN
+def _is_under_way(transfer: Transfer, leg: Leg, descriptor: Descriptor, now: int) -> bool:
+    """Whether something may still come of a take-back by itself. What the provider contradicts itself about, or did
+    otherwise than ordered, is at its end for us; so is what it has not proved in all its time."""
+    if (
+        leg.state in (LegState.APPLIED, LegState.REFUSED)
+        or judge(transfer, leg, descriptor).verdict is not Verdict.OPEN
+    ):
+        return False
+    if not leg.attempts:
+        return transfer.rewound_at is None  # else it was perhaps sent, in what a restored backup has forgotten
+    return now < leg.quiet_since(leg.attempts[-1]) + transfer.orphan_at - transfer.created_at
 
 
-def decided(transfer: Transfer, decision: Evidence, descriptor: Descriptor) -> Finding:
-    """What is proved about a transfer that people have decided about: what they decided, until a leg is told to
-    be otherwise than they had seen."""
-    kind = Kind(decision.reply.code)
-    ordered = _ordered(transfer) if kind is Kind.CLAW_BACK else None
-    stands = _by_decision(transfer, kind, decision)
-    for leg in (*transfer.tries, *transfer.take_backs):
-        if leg is ordered:
-            continue
-        news = judge(transfer, leg, descriptor, _new_facts(leg.evidence, decision))
-        if news.verdict is Verdict.OPEN:
-            continue
-        newest = leg is transfer.outside
-        premise = _premise(transfer, stands) if newest else _as_seen(transfer, leg, decision, descriptor)
-        if (news.verdict, news.arrived) != (premise.verdict, premise.arrived):
-            return Finding(Verdict.CONTRADICTED, news.proof)
-    return _taken_back(transfer, ordered, decision, descriptor) if kind is Kind.CLAW_BACK else stands
+def left_to_take(transfer: Transfer, descriptor: Descriptor) -> int:
+    """How much (minor units) of the amount can still be taken out of the game: what came, or was given and has not
+    left, less what has or may have been taken already. More would be other money of the player's."""
+    taken = sum(_perhaps_taken(transfer, leg, descriptor) for leg in transfer.take_backs)
+    if transfer.direction is Direction.IN:
+        return (came_in(transfer, descriptor) or transfer.amount) - taken
+    left = [leg for leg in transfer.tries if judge(transfer, leg, descriptor).verdict is Verdict.APPLIED]
+    return transfer.amount - sum(told_to_have_moved(transfer, leg, descriptor) or 0 for leg in left) - taken
 
 
-def _ordered(transfer: Transfer) -> Leg | None:
-    """The leg by which the newest claw-back is carried out, once it is planned."""
-    orders = sum(piece.reply.code == Kind.CLAW_BACK for piece in transfer.decisions)
-    return transfer.take_backs[-1] if len(transfer.take_backs) == orders else None
-
-
-def _as_seen(transfer: Transfer, leg: Leg, decision: Evidence, descriptor: Descriptor) -> Finding:
-    """What was proved about a leg when the decision was made."""
-    assert decision.watermark is not None
-    return judge(transfer, leg, descriptor, tuple(piece for piece in leg.evidence if piece.id <= decision.watermark))
-
-
-def _premise(transfer: Transfer, stands: Finding) -> Finding:
-    """What a decision says of the leg at the provider. Of what is written off or clawed back, the game has it."""
-    assert stands.proof is not None
-    if stands.proof.reply.code not in (Kind.WRITE_OFF, Kind.CLAW_BACK):
-        return stands
-    return Finding(Verdict.APPLIED if transfer.direction is Direction.IN else Verdict.REFUSED, stands.proof)
-
-
-def _by_decision(transfer: Transfer, kind: Kind, decision: Evidence) -> Finding:
-    """What the decision says of the transfer; an order says nothing of it yet."""
-    match kind:
-        case Kind.REVERSE:
-            return Finding(Verdict.REFUSED, decision)
-        case Kind.SPLIT:
-            return Finding(Verdict.APPLIED, decision, arrived=decision.reply.amount)
-        case Kind.WRITE_OFF:
-            return written_off(transfer, decision)
-        case Kind.CLAW_BACK:
-            return Finding(Verdict.OPEN, decision)
-        case Kind.CONFIRM:
-            return Finding(Verdict.APPLIED, decision)
-        case _ as unreachable:
-            assert_never(unreachable)
-
-
-def _taken_back(transfer: Transfer, ordered: Leg | None, decision: Evidence, descriptor: Descriptor) -> Finding:
-    """Ordered to be taken out of the game: that request's own proof decides, and nothing does before it.
-
-    Once it is out of the game, a transfer in has returned and a transfer out has arrived. Refused it is for people
-    again; so it is when it was carried out and undone afterwards, or otherwise than ordered.
-    """
-    found = Finding(Verdict.OPEN) if ordered is None else judge(transfer, ordered, descriptor)
-    out_of_the_game = Verdict.APPLIED if transfer.direction is Direction.OUT else Verdict.REFUSED
-    match found.verdict:
-        case Verdict.APPLIED if found.arrived is None:
-            return Finding(out_of_the_game, found.proof)
-        case Verdict.OPEN:
-            return Finding(Verdict.OPEN, decision)
-        case Verdict.REFUSED if not found.taken_back:
-            return Finding(Verdict.OPEN, decision)
-        case _:
-            return Finding(Verdict.CONTRADICTED, found.proof)
-
-
-def _new_facts(pieces: tuple[Evidence, ...], decision: Evidence) -> tuple[Evidence, ...]:
-    """What was told after the watermark and had not been told by the same source before it."""
-    assert decision.watermark is not None
-    seen = tuple(piece for piece in pieces if piece.id <= decision.watermark)
-    later = (piece for piece in pieces if piece.id > decision.watermark and piece.id != decision.id)
-    return tuple(piece for piece in later if is_news(piece, seen))
-
-
-def is_news(piece: Evidence, earlier: tuple[Evidence, ...]) -> bool:
-    """Whether a source says what it had not said before."""
-    return _said(piece) not in {_said(other) for other in earlier}
-
-
-def _said(piece: Evidence) -> tuple[object, ...]:
-    """By the provider's own count a later word is another one, also where it says what an earlier one said."""
-    reply = piece.reply
-    return piece.source, reply.answer, reply.sequence, reply.amount, reply.currency, reply.player, reply.side
+def _perhaps_taken(transfer: Transfer, leg: Leg, descriptor: Descriptor) -> int:
+    found = judge(transfer, leg, descriptor)
+    never_sent = not leg.attempts and not leg.evidence and transfer.rewound_at is None
+    if found.verdict is Verdict.REFUSED or never_sent:
+        return 0
+    return told_to_have_moved(transfer, leg, descriptor) or leg.amount

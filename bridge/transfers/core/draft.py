@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
-from bridge.ports import WALLET, Descriptor, Direction, Side
+from bridge.ports import WALLET, Descriptor, Side
 from bridge.transfers.core import contract, fold, reasons, sweep
-from bridge.transfers.core.decisions import Kind
+from bridge.transfers.core.decisions import Kind, left_to_take
 from bridge.transfers.core.facts import Attempt, Leg, Transfer
-from bridge.transfers.core.proof import Finding, Verdict, judge, reservation, told_to_have_moved
+from bridge.transfers.core.hindsight import happened
+from bridge.transfers.core.proof import Finding, Verdict, judge, reservation
 from bridge.transfers.core.steps import TryAgain
 from statemachines import LegFacts, LegState, TransferState, leg_machine, transfer_machine
 
@@ -194,19 +195,18 @@ def _learn_reservation(draft: Draft) -> None:
 
 def _carry_out_order(draft: Draft, descriptor: Descriptor) -> None:
     """People have decided to take the amount out of the game: that is a leg of its own, sent like any other. Of a
-    transfer in that came in part only that part is taken: the rest would be other money of the player's."""
+    transfer in that came in part only that part is taken, and nothing that was taken before."""
     transfer = draft.transfer
     ordered = [piece for piece in transfer.decisions if piece.reply.code == Kind.CLAW_BACK]
     if len(ordered) <= len(transfer.take_backs):
         return
     ordinal = len(transfer.legs) + 1
-    came = told_to_have_moved(transfer, transfer.outside, descriptor) if transfer.direction is Direction.IN else None
     leg = Leg(
         ordinal,
         transfer.provider,
         Side.DEBIT,
         LegState.PLANNED,
-        came or transfer.amount,
+        left_to_take(transfer, descriptor),
         undoes=transfer.outside.ordinal,
         reference=reference(transfer.id, ordinal),
     )
@@ -221,11 +221,8 @@ def _count_every_try(draft: Draft, descriptor: Descriptor) -> None:
     transfer = draft.transfer
     if len(transfer.tries) == 1 or draft.finding.verdict is not Verdict.CONTRADICTED:
         return
-    happened = (Verdict.APPLIED, Verdict.CONTRADICTED)
-    told = [leg for leg in transfer.tries[:-1] if judge(transfer, leg, descriptor).verdict in happened]
-    if judge(transfer, transfer.outside, descriptor).verdict is not Verdict.REFUSED:
-        told.append(transfer.outside)
-    amount = max(sum(leg.amount for leg in told) or transfer.amount, transfer.given)
+    told = sum(leg.amount for leg in happened(transfer, descriptor))
+    amount = max(told or transfer.amount, transfer.given)
     if amount != transfer.amount:
         draft.transfer = replace(transfer, amount=amount)
         draft.moves.append(Move("amount", "count", str(transfer.amount), str(amount), "an earlier try happened too"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bridge.ports import Descriptor, Direction
 from bridge.positions import Position
-from bridge.transfers.core import decisions
+from bridge.transfers.core import hindsight
 from bridge.transfers.core.facts import Leg, Transfer
 from bridge.transfers.core.proof import Finding, Verdict, judge
 from statemachines import LegState, TransferFacts, TransferState
@@ -21,7 +21,7 @@ def find(transfer: Transfer, descriptor: Descriptor) -> Finding:
     """What is proved about a transfer by the set of its evidence, in whatever order it came."""
     decision = transfer.decision
     if decision is not None:
-        return decisions.decided(transfer, decision, descriptor)
+        return hindsight.decided(transfer, decision, descriptor)
     *earlier, newest = transfer.tries
     for leg in earlier:
         found = judge(transfer, leg, descriptor)

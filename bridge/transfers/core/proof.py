@@ -64,9 +64,23 @@ def judge(transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Ev
     return Finding(Verdict.OPEN)
 
 
-def told_to_have_moved(transfer: Transfer, leg: Leg, descriptor: Descriptor) -> int | None:
-    """The least (minor units) that the provider says this leg has moved; None where it says of no effect."""
-    amounts = [piece.reply.amount for piece in _Told(transfer, leg, descriptor, leg.evidence).effects()]
+def executions(
+    transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Evidence, ...]
+) -> tuple[Evidence, ...]:
+    """The pieces that tell of this leg's effect, whole, or in part where the provider may do that."""
+    return tuple(_Told(transfer, leg, descriptor, pieces).effects())
+
+
+def tells_all(transfer: Transfer, leg: Leg, descriptor: Descriptor, reply: Reply) -> bool:
+    """Whether a reply is about this leg and tells everything, exactly as it was intended."""
+    return _Told(transfer, leg, descriptor, ()).is_about(reply) and _equals_intent(transfer, leg, reply)
+
+
+def told_to_have_moved(transfer: Transfer, leg: Leg, descriptor: Descriptor, upto: int | None = None) -> int | None:
+    """The least (minor units) that the provider says this leg has moved; None where it says of no effect.
+    `upto`: by the evidence up to that id."""
+    pieces = tuple(piece for piece in leg.evidence if upto is None or piece.id <= upto)
+    amounts = [piece.reply.amount for piece in executions(transfer, leg, descriptor, pieces)]
     return min((amount for amount in amounts if amount is not None), default=None)
 
 
@@ -122,7 +136,7 @@ class _Told:
             piece
             for piece in self.pieces
             if piece.reply.answer is Answer.APPLIED
-            and self._concerns(piece.reply)
+            and self.is_about(piece.reply)
             and (_equals_intent(self.transfer, self.leg, piece.reply) or self._is_partial(piece.reply))
         ]
 
@@ -147,7 +161,7 @@ class _Told:
             for piece in self._lookups(0)
             if piece.reply.answer is Answer.CANCELLED
             and (piece.reply.sequence or 0) > last
-            and self._concerns(piece.reply)
+            and self.is_about(piece.reply)
             and _equals_intent(self.transfer, self.leg, piece.reply)
         ]
 
@@ -157,7 +171,7 @@ class _Told:
 
     def is_mismatch(self, reply: Reply) -> bool:
         """A verdict about our reference whose amount, currency, player or side is told and is another."""
-        if reply.answer not in (Answer.APPLIED, Answer.CANCELLED) or not self._concerns(reply):
+        if reply.answer not in (Answer.APPLIED, Answer.CANCELLED) or not self.is_about(reply):
             return False
         told = (reply.amount, reply.currency, reply.player, reply.side)
         meant = (self.leg.amount, self.transfer.currency, self.transfer.player, self.leg.side.value)
@@ -177,7 +191,7 @@ class _Told:
 
         A refusal of a later attempt is not among them: it speaks of its own attempt alone.
         """
-        if not self._concerns(piece.reply) or not _equals_intent(self.transfer, self.leg, piece.reply):
+        if not self.is_about(piece.reply) or not _equals_intent(self.transfer, self.leg, piece.reply):
             return False
         cancelled = piece.reply.answer is Answer.CANCELLED
         if piece.source is Source.CALLBACK:
@@ -202,7 +216,6 @@ class _Told:
         an attempt-sensitive code ("insufficient") counts only when nothing had left before it. It need not repeat
         what was asked, but what it tells must be that: another's refusal says nothing."""
         refusals: list[Evidence] = []
-        forgotten = self.transfer.rewound_at is not None and self.descriptor.same_id is not SameId.REPLAY
         for attempt in self.leg.attempts:
             answer = self.leg.answer_to(attempt)
             if answer is None or answer.reply.answer not in (Answer.NOT_SENT, Answer.NOT_APPLIED):
@@ -210,7 +223,9 @@ class _Told:
             if answer.reply.answer is Answer.NOT_APPLIED:
                 if not self._fits_intent(answer.reply):
                     return []
-                if forgotten or (answer.reply.attempt_sensitive and (refusals or self.transfer.rewound_at)):
+                rewound = self.transfer.rewound_at is not None and answer.at >= self.transfer.rewound_at
+                replayed = self.descriptor.same_id is SameId.REPLAY and not answer.reply.attempt_sensitive
+                if (rewound and not replayed) or (answer.reply.attempt_sensitive and refusals):
                     return []  # of a database that was rewound, nobody knows what was sent before
                 refusals.append(answer)
         return [piece for piece in refusals if piece in self.pieces]
@@ -224,7 +239,7 @@ class _Told:
             piece
             for piece in self._lookups(settled)
             if piece.reply.answer in (Answer.CANCELLED, Answer.NOT_APPLIED)
-            and self._concerns(piece.reply)
+            and self.is_about(piece.reply)
             and _equals_intent(self.transfer, self.leg, piece.reply)
         ]
         return negative if len(negative) >= self.descriptor.fail_final_times else []
@@ -234,7 +249,7 @@ class _Told:
         of a database that was rewound, nobody knows what was sent before that. Who has said that it is working on
         our reference knows it: that it does not find it afterwards proves nothing."""
         rule = self.descriptor.absence
-        known = any(e.reply.answer is Answer.IN_PROGRESS and self._concerns(e.reply) for e in self.pieces)
+        known = any(e.reply.answer is Answer.IN_PROGRESS and self.is_about(e.reply) for e in self.pieces)
         if rule is None or not self.leg.attempts or known:
             return []
         quiet = max(self.leg.quiet_since(attempt) for attempt in self.leg.attempts)
@@ -258,7 +273,7 @@ class _Told:
     def _lookups(self, since: int) -> tuple[Evidence, ...]:
         return tuple(e for e in self.pieces if e.source is Source.LOOKUP and e.at >= since)
 
-    def _concerns(self, reply: Reply) -> bool:
+    def is_about(self, reply: Reply) -> bool:
         """Whether an answer is about this leg at all: one about another reference or id is ignored (C-16)."""
         if reply.reference is not None and reply.reference != self.leg.reference:
             return False
