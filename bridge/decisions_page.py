@@ -31,8 +31,11 @@ is left alone; the amount stands in **custody**, or, where the wallet had been g
 - What a source repeats afterwards, or says in agreement, changes nothing. A *new* fact that says otherwise, or a later
   one by the provider's own count, stands against the decision, and the transfer is orphaned again.
 - What is taken from a wallet must be there; else the decision is refused (`wallet_spent`) and nothing is posted.
-- While a request of the transfer is on its way, or a claw-back may still be carried out, nothing can be decided.
-- A claw-back rests on the game having the amount. When the provider says otherwise before it has left, it is not sent.
+- While a request of the transfer is on its way nothing can be decided, nor while a claw-back may still be carried out:
+  until it is proved, contradicted, or as old as the provider's patience.
+- A claw-back rests on the game having the amount. When the provider says otherwise before it has left, it is not sent;
+  another one takes only what is left. If both were carried out, ours and the provider's own cancel, the game lacks the
+  amount and no decision says so: have the provider put one of them back first.
 - A sweep of which an earlier try was executed too is decided about whole: its amount is then the sum of both.
 
 In the tables: a transfer of 100.00 for the player *ann* at the provider *acme*; a split of 60.00 arrived and 40.00
