@@ -62,7 +62,9 @@ def render() -> str:
         for kind, meaning in kinds.items():
             rows = postings(direction, place, kind)
             shown = "<br>".join(f"{debit} → {credit} {_amount(part)}" for debit, credit, part in rows)
-            parts.append(f"| `{kind.value}` | {meaning} | {shown or 'none'} | {_end(direction, kind)} |")
+            parts.append(
+                f"| `{kind.value}` | {meaning} | {shown or 'none'} | {_end(_orphan(direction, place), kind)} |"
+            )
         parts.append("")
     return "\n".join(parts)
 
@@ -133,15 +135,12 @@ def _stand(transfer: Transfer) -> dict[str, int]:
     return stand
 
 
-def _end(direction: Direction, kind: Kind) -> str:
-    if kind is Kind.CLAW_BACK:
-        return f"orphaned until that is proved, then {_end(direction, _CLAWED[direction])}"
-    if kind is Kind.SPLIT:
-        return f"confirmed, `arrived` {_amount(ARRIVED)}"
-    return "reversed" if kind is Kind.REVERSE else "confirmed"
-
-
-_CLAWED = {Direction.IN: Kind.REVERSE, Direction.OUT: Kind.CONFIRM}
+def _end(orphan: Transfer, kind: Kind) -> str:
+    finding = _finding(orphan, kind)
+    end = "reversed" if finding.verdict is Verdict.REFUSED else "confirmed"
+    if finding.arrived is not None:
+        end += f", `arrived` {_amount(finding.arrived)}"
+    return f"orphaned until that is proved, then {end}" if kind is Kind.CLAW_BACK else end
 
 
 def _amount(minor: int) -> str:

@@ -169,12 +169,13 @@ PER_TRANSFER = (
                 LAG(target) OVER (PARTITION BY transfer_id, subject ORDER BY id) AS previous
             FROM history WHERE transfer_id > :after AND transfer_id <= :upto)
         SELECT transfer_id, subject, moved_by, source, target, previous FROM chained
-        WHERE subject <> 'amount' AND (
-            CASE WHEN subject LIKE 'leg %' THEN 'leg' ELSE subject END || ' ' || moved_by || ' '
-                || COALESCE(source, '') || ' ' || target NOT IN :edges
+        WHERE (subject = 'amount' AND (moved_by <> 'count' OR source <> COALESCE(previous, source)))
+            OR (subject <> 'amount' AND
+                CASE WHEN subject LIKE 'leg %' THEN 'leg' ELSE subject END || ' ' || moved_by || ' '
+                || COALESCE(source, '') || ' ' || target NOT IN :edges)
             OR (subject = 'transfer' AND COALESCE(source, '') <> COALESCE(previous, ''))
             OR (subject LIKE 'leg %' AND COALESCE(source, 'planned') <> COALESCE(previous, 'planned'))
-            OR (subject = 'case' AND previous IS NOT NULL AND source <> previous))"""),
+            OR (subject = 'case' AND previous IS NOT NULL AND source <> previous)"""),
     Check("I-10", "The state of a transfer, a leg, a case is where its history ends.", """
         WITH latest AS (
             SELECT transfer_id, subject, target,
@@ -183,6 +184,9 @@ PER_TRANSFER = (
         SELECT t.id AS transfer_id, 'transfer' AS subject, t.state, l.target AS history_ends FROM transfer t
         LEFT JOIN latest l ON l.transfer_id = t.id AND l.subject = 'transfer' AND l.age = 1
         WHERE t.id > :after AND t.id <= :upto AND t.state <> COALESCE(l.target, '')
+        UNION ALL SELECT t.id, 'amount', CAST(t.amount AS VARCHAR(20)), l.target FROM transfer t
+        JOIN latest l ON l.transfer_id = t.id AND l.subject = 'amount' AND l.age = 1
+        WHERE l.target <> CAST(t.amount AS VARCHAR(20))
         UNION ALL SELECT leg.transfer_id, 'leg ' || leg.ordinal, leg.state, l.target FROM leg
         LEFT JOIN latest l ON l.transfer_id = leg.transfer_id AND l.subject = 'leg ' || leg.ordinal AND l.age = 1
         WHERE leg.transfer_id > :after AND leg.transfer_id <= :upto AND leg.state <> COALESCE(l.target, 'planned')

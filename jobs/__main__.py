@@ -21,8 +21,8 @@ from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from jobs.schedule import SCHEDULE, Job
 
-LAST_WORK_SECONDS = 45.0
 STOP = (signal.SIGTERM, signal.SIGINT)
+LAST_WORK_SECONDS = 45.0
 """A stop waits no longer: longer than any one exchange with a provider; a lease covers what is cut off."""
 
 _log = log.get("jobs")

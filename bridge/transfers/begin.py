@@ -94,6 +94,8 @@ def _begin_sweep(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Beg
         if stored is not None:
             return Begun(stored.subject_id, stored=stored)
         _check(connection, runtime, key.operator_id, wish)
+    # Asked before the balance: what arrives while that is read must not be taken for nothing.
+    more_to_come = is_on_its_way(runtime, key.operator_id, wish)
     adapter = runtime.providers[wish.provider]
     end = runtime.clock.monotonic() + adapter.descriptor.lookup_deadline
     told = measure(runtime, wish.provider, wish.player_id, wish.currency, Window(not_after=end, deadline=end))
@@ -101,7 +103,7 @@ def _begin_sweep(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Beg
         detail = f"{wish.provider} does not say what the player has there"
         raise Unavailable(detail, code="balance_unknown", after_seconds=BALANCE_AGAIN_SECONDS)
     if told.amount == 0:
-        if is_on_its_way(runtime, key.operator_id, wish):
+        if more_to_come:
             resolve_lane(runtime, key.operator_id, wish)  # for whoever comes again
             detail = f"a transfer to {wish.provider} is not proved yet: what it brings is still to be swept"
             raise Unavailable(detail, code="balance_unknown", after_seconds=BALANCE_AGAIN_SECONDS)

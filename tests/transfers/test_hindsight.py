@@ -6,8 +6,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
-from bridge import lineage
+from bridge import db, lineage
 from bridge.errors import Declined, Invalid
 from bridge.evidence import Answer, Reply, Source, Step
 from bridge.ports import Effect, Window
@@ -128,7 +129,9 @@ def test_withdrawn_in_a_restored_backup_it_can_be_decided_about(lone: Bench, one
     lone.audit()
 
 
-def test_claw_back_that_is_never_proved_ends_for_people(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+def test_claw_back_that_is_never_proved_ends_for_people(
+    lone: Bench, one: ScriptedOne, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """C-54 The provider knows our take-back and never says what came of it: within its time nothing else is decided,
     after it people decide; and the bridge goes on asking."""
     transfer_id = executed_late(lone, one, hands)
@@ -139,7 +142,7 @@ def test_claw_back_that_is_never_proved_ends_for_people(lone: Bench, one: Script
         one._arrive(step.value, effect)
         return Reply(Answer.IN_PROGRESS, code="id_reused")
 
-    one.money = used  # type: ignore[method-assign]
+    monkeypatch.setattr(one, "money", used)
     hands.turn(1)
     lone.resolve_due()
     with pytest.raises(Invalid):
@@ -279,3 +282,32 @@ def test_refusal_that_the_backup_holds_still_counts(lone: Bench, one: ScriptedOn
         lone.resolve_due()
     assert (state(lone, transfer_id), lone.game()) == ("confirmed", -2000)
     lone.audit()
+
+
+def test_older_word_after_a_decision_is_none(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """C-62 People decided with the provider's third word before them; its first, that comes now, says nothing new."""
+    transfer_id = orphan(lone, one, hands, "in", "custody")
+    leg = lone.get(transfer_id).outside
+    word = one.callback(str(leg.reference))
+    told(lone, one, transfer_id, leg, replace(word, reply=replace(word.reply, amount=999, sequence=3)))
+    settle(lone, transfer_id, "reverse")
+    told(lone, one, transfer_id, leg, replace(word, reply=replace(word.reply, sequence=1)))
+    assert state(lone, transfer_id) == "reversed"
+    told(lone, one, transfer_id, leg, replace(word, reply=replace(word.reply, sequence=4)))
+    assert state(lone, transfer_id) == "orphaned"
+    lone.audit()
+
+
+def test_counted_amount_is_where_its_history_ends(lone: Bench, one: ScriptedOne) -> None:
+    """I-10 `verify` sees an amount that is another than the one that was counted."""
+    has(one, 2500)
+    one.during = loses(one, "transfer")
+    transfer_id = sweep(lone)
+    first = lone.get(transfer_id).tries[0]
+    record = one.records[str(first.reference)]
+    record.status, record.sequence, record.code, record.moved = "confirmed", 3, "", 2500
+    told(lone, one, transfer_id, first, one.callback(str(first.reference)))
+    assert (lone.row(transfer_id)["amount"], not_of_callbacks(lone)) == (4500, [])
+    with db.writing(lone.runtime.engine) as connection:
+        connection.execute(text("UPDATE transfer SET amount = amount + 1"))
+    assert [each for each in not_of_callbacks(lone) if each.startswith("I-10")] != []

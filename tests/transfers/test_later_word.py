@@ -118,7 +118,9 @@ def forget(lone: Bench, one: ScriptedOne, direction: str) -> str:
     return begun.transfer_id
 
 
-def test_insufficient_is_no_proof_after_a_restore(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+def test_insufficient_is_no_proof_after_a_restore(
+    lone: Bench, one: ScriptedOne, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """C-57 C-58 C-11 What we take for the first request may be the second: "insufficient" says nothing of the first."""
     transfer_id = forget(lone, one, "out")
 
@@ -130,7 +132,7 @@ def test_insufficient_is_no_proof_after_a_restore(lone: Bench, one: ScriptedOne,
             amount=effect.amount, currency=effect.currency, player=effect.player, side=effect.side.value,
         )  # fmt: skip
 
-    one.money = insufficient  # type: ignore[method-assign]
+    monkeypatch.setattr(one, "money", insufficient)
     hands.turn(1)
     lone.resolve_due()
     assert state(lone, transfer_id) == "confirmed"  # the look-up that followed told of the first

@@ -18,6 +18,7 @@ from bridge.transfers.advance import Outcome, advance
 from bridge.transfers.cancel import cancel
 from bridge.transfers.core.facts import Transfer
 from bridge.transfers.drive import drive, perform
+from bridge.transfers.measure import measure
 from bridge.verify import verify
 from statemachines import LegState
 from tests.harness import PLAYER, Bench, Hands, together
@@ -518,4 +519,26 @@ def test_nothing_there_is_not_said_while_money_is_on_its_way(lone: Bench, one: S
     one.asked = []
     hands.turn(30)
     lone.resolve_due()
+    assert lone.begin("out", "max", key="k1").outcome is not None
+
+
+def test_what_arrives_while_the_balance_is_read_is_not_nothing(
+    lone: Bench, one: ScriptedOne, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I-20 I-23 The balance said nothing, and the transfer in was confirmed before that was looked at."""
+    has(one, 0)
+    one.script, one.asked = [LATE], [SILENT] * 3
+    lone.run("in")
+
+    def and_then_it_arrives(*asked: Any) -> Any:
+        told = measure(*asked)
+        one.asked = []
+        hands.turn(30)
+        lone.resolve_due()
+        return told
+
+    monkeypatch.setattr("bridge.transfers.begin.measure", and_then_it_arrives)
+    with pytest.raises(Unavailable):
+        lone.begin("out", "max", key="k1")
+    monkeypatch.undo()
     assert lone.begin("out", "max", key="k1").outcome is not None

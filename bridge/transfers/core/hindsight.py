@@ -12,7 +12,7 @@ from typing import assert_never
 
 from bridge.evidence import Answer, Evidence, Source
 from bridge.ports import Descriptor, Direction
-from bridge.transfers.core.decisions import Kind, came_in, written_off
+from bridge.transfers.core.decisions import Kind, Place, came_in, place, written_off
 from bridge.transfers.core.facts import Leg, Transfer
 from bridge.transfers.core.proof import Finding, Verdict, executions, judge, tells_all
 
@@ -91,7 +91,8 @@ def _premise(transfer: Transfer, leg: Leg, kind: Kind, decision: Evidence, descr
     if kind in (Kind.WRITE_OFF, Kind.CLAW_BACK):
         if transfer.direction is Direction.OUT:
             return Finding(Verdict.REFUSED, decision)
-        return Finding(Verdict.APPLIED, decision, arrived=came_in(transfer, descriptor, decision.watermark))
+        came = came_in(transfer, descriptor, decision.watermark) if place(transfer) is Place.HOUSE else None
+        return Finding(Verdict.APPLIED, decision, arrived=came)
     if kind is Kind.REVERSE or len(transfer.tries) == 1:
         return _by_decision(transfer, kind, decision, descriptor)
     if kind is Kind.SPLIT:

@@ -244,7 +244,7 @@ def test_acts_that_cannot_be(honest):
     for path, body in (
         ("/act", {"act": "cancel", "id": "x", "player": "ann", "direction": "up", "amount": "1.00", "currency": "EUR"}),
         ("/act", {"act": "cancel", "id": "x", "reason": "none"}),
-        ("/act", {"act": "report", "player": "ann", "currency": "XXX"}),
+        ("/act", {"act": "report", "player": "ann", "currency": "QQQ"}),
         ("/game", {"player": "ann"}),
         ("/game", {"player": "a b", "in_game": True}),
         ("/game", {"player": "ann", "in_game": True, "settle": -1}),

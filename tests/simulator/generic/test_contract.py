@@ -59,7 +59,7 @@ WRONG = [
     ("amount", "25.0"), ("amount", "25"), ("amount", "025.00"), ("amount", "+25.00"), ("amount", "-25.00"),
     ("amount", "2.5e1"), ("amount", " 25.00"), ("amount", "0.00"), ("amount", 25), ("amount", 25.5), ("amount", None),
     ("amount", "99999999999999999.99"), ("amount", "25,00"), ("amount", "٢٥.00"),
-    ("currency", "XXX"), ("currency", None), ("direction", "IN"), ("direction", None), ("player", ""),
+    ("currency", "QQQ"), ("currency", None), ("direction", "IN"), ("direction", None), ("player", ""),
     ("player", "a" * 35), ("player", "a b"), ("player", "ä"), ("id", ""), ("id", "a" * 65), ("id", "a.b"), ("id", 7),
 ]  # fmt: skip
 

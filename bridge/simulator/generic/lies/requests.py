@@ -70,6 +70,16 @@ def late_commit(scene: Scene) -> Delivery | None:
 
 def once_more(scene: Scene) -> Delivery | None:
     """21: the same id again, and the provider does not keep its promise."""
+    return _when_repeated(scene, _promise_broken)
+
+
+def drained(scene: Scene) -> Delivery | None:
+    """23: the same withdrawal again, and the balance is looked at before the id."""
+    return _when_repeated(scene, _balance_first)
+
+
+def _when_repeated(scene: Scene, again: Callable[[Scene, Transfer], Delivery | None]) -> Delivery | None:
+    """Execute and lose the first answer, know nothing of it when asked, and answer the repetition with a lie."""
     if _lost_at_first(scene) is not None:
         return scene.lost(scene.truth())
     if scene.call.operation == "lookup":
@@ -78,6 +88,10 @@ def once_more(scene: Scene) -> Delivery | None:
     if terms is None or known is None or known.terms != terms or known.now.name != CONFIRMED:
         return None
     _look_ups_tell_the_truth(scene)
+    return again(scene, known)
+
+
+def _promise_broken(scene: Scene, known: Transfer) -> Delivery | None:
     variant = scene.one_of("variant", ("twice", "duplicate", "busy", "created"))
     if variant == "duplicate":
         return scene.told(failure(409, "duplicate", "this transfer was executed before"))
@@ -85,21 +99,12 @@ def once_more(scene: Scene) -> Delivery | None:
         return scene.told(failure(409, "in_progress", "this id has been seen"))
     if variant == "created":
         return scene.told(answered(scene.truth().content, 201))
-    _books(scene).move(terms)
+    _books(scene).move(known.terms)
     return scene.told(_shown(scene, known))
 
 
-def drained(scene: Scene) -> Delivery | None:
-    """23: the same withdrawal again, and the balance is looked at before the id."""
-    if _lost_at_first(scene) is not None:
-        return scene.lost(scene.truth())
-    if scene.call.operation == "lookup":
-        return _not_found(scene)
-    terms, known = _asked(scene), _books(scene).by_reference(scene.call.reference)
-    if terms is None or known is None or known.terms != terms or known.now.name != CONFIRMED:
-        return None
-    _look_ups_tell_the_truth(scene)
-    if _books(scene).available(terms.player, terms.currency) >= terms.amount:
+def _balance_first(scene: Scene, known: Transfer) -> Delivery | None:
+    if _books(scene).available(known.terms.player, known.terms.currency) >= known.terms.amount:
         return None
     told = scene.provider.shown(known, known.original)
     return scene.told(answered(told | {"status": "refused", "code": "insufficient_funds"}))
