@@ -433,9 +433,13 @@ def _legs_wrong(transfer: Any, legs: list[Any]) -> list[str]:
     if len(tries) > 3 or (len(tries) > 1 and not transfer["sweep"]):
         wrong.append(f"{len(tries)} tries")
     people = transfer["reason_code"] == "decided"  # who may have weighed what no rule can
+    happened = [leg["amount"] for leg in tries if leg["state"] != "refused"]
     if state != "orphaned" and not people and any(leg["state"] != "refused" for leg in tries[:-1]):
         wrong.append("another try beside one that was not refused")
-    if taken_back and not people and state == ("confirmed" if transfer["direction"] == "in" else "reversed"):
+    if state != "orphaned" and people and sum(happened) > transfer["amount"]:
+        wrong.append(f"tries of {happened}, decided about as {transfer['amount']}")
+    in_part = people and arrived is not None
+    if taken_back and not in_part and state == ("confirmed" if transfer["direction"] == "in" else "reversed"):
         wrong.append("taken out of the game, and ended as if it had stayed there")
     if state != "confirmed" and (arrived is not None or transfer["written_off"]):
         wrong.append(f"an end in part ({arrived}, {transfer['written_off']}) that is none")
