@@ -30,7 +30,7 @@ from urllib3.util.retry import Retry
 
 from bridge import log
 from bridge.ports import Window
-from bridge.runtime import Clock
+from bridge.runtime import Clock, Dial, dial
 
 BODY_LIMIT = 256 * 1024
 """Bytes of the largest body that is accepted, as received; it is never decompressed, so also after it."""
@@ -75,10 +75,11 @@ class _Broken(Exception):
 
 @dataclass
 class _Call:
-    """The limits of the exchange under way in this thread, and whether its bytes have left."""
+    """The limits of the exchange under way in this thread, how it reaches a host, and whether its bytes have left."""
 
     window: Window
     clock: Clock
+    dial: Dial
     sent: bool = False
 
     def remaining(self) -> float:
@@ -151,21 +152,14 @@ class _Gate(HTTPConnection):
     _held: bytearray
 
     def _new_conn(self) -> socket.socket:
-        """Connect to the first address that answers. Only the name's look-up itself, which the system
-        bounds, can outlast the deadline; nothing is sent after it.
-        """
+        """Connected by the runtime's way to a host, which bounds itself by the deadline."""
         call = _CALL.get()
         try:
-            found = socket.getaddrinfo(self._dns_host, self.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as trouble:
+            return call.dial(self._dns_host, self.port or 0, call.remaining)
+        except (socket.gaierror, UnicodeError) as trouble:
             raise _Broken("dns", trouble) from trouble
-        refusal: OSError | None = None
-        for family, kind, protocol, _, address in found:
-            try:
-                return _connected(socket.socket(family, kind, protocol), address, call)
-            except OSError as trouble:
-                refusal = trouble
-        raise _Broken("connect", refusal) from refusal
+        except OSError as trouble:
+            raise _Broken("connect", trouble) from trouble
 
     def request(self, *args: Any, **options: Any) -> None:
         self._held = bytearray()
@@ -226,14 +220,14 @@ class _NoRedirects(Session):
 class Outbound:
     """Where one provider is reached from one process; safe to share between threads.
 
-    `base_url` may carry a path but no credentials; `pool` connections are kept alive.
+    `base_url` may carry a path but no credentials; `dial` opens the connections, of which `pool` are kept alive.
     """
 
-    def __init__(self, base_url: str, *, clock: Clock, pool: int = 32) -> None:
+    def __init__(self, base_url: str, *, clock: Clock, dial: Dial = dial, pool: int = 32) -> None:
         parts = urlsplit(base_url)
         if parts.username is not None or parts.password is not None:
             raise ValueError("credentials do not belong into base_url")
-        self._base, self._host, self._clock = base_url.rstrip("/"), parts.netloc, clock
+        self._base, self._host, self._clock, self._dial = base_url.rstrip("/"), parts.netloc, clock, dial
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=pool, max_retries=Retry(total=False))
         adapter.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
         self._session = _NoRedirects()
@@ -258,7 +252,7 @@ class Outbound:
         so that no digit of it can change. Nothing leaves at or after `window.not_after`; everything is over
         by `window.deadline` (both monotonic seconds). A 1xx or 3xx answer is returned as it is.
         """
-        call, began = _Call(window, self._clock), self._clock.monotonic()
+        call, began = _Call(window, self._clock, self._dial), self._clock.monotonic()
         token = _CALL.set(call)
         try:
             exchange = self._exchange(call, _prepared(method, self._base + path, headers, json, params))
@@ -347,19 +341,6 @@ def _prepared(
         fields["Content-Type"] = "application/json"
     body = None if json is None else json.encode()
     return Request(method, url, headers=fields, data=body, params=dict(params or {})).prepare()
-
-
-def _connected(wire: socket.socket, address: Any, call: _Call) -> socket.socket:
-    """`wire` connected to `address` within the call's deadline, or closed."""
-    try:
-        wire.settimeout(call.remaining())
-        wire.connect(address)
-        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        wire.settimeout(call.remaining())
-    except BaseException:
-        wire.close()
-        raise
-    return wire
 
 
 def _body(raw: HTTPResponse) -> bytes:

@@ -1,6 +1,7 @@
-"""The runtime: time, ids, the database and the providers, handed in from the edge.
+"""The runtime: time, ids, threads, sockets, the database and the providers, handed in from the edge.
 
-Nothing else in the bridge asks the clock or draws a number, so the real code runs under a test's clock.
+Nothing else in the bridge asks the clock, draws a number, starts a thread for its work or opens a socket, so the real
+code runs under a test's clock, and under simulation.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
@@ -54,6 +56,79 @@ class SystemClock:
         time.sleep(seconds)
 
 
+Dial = Callable[[str, int, Callable[[], float]], socket.socket]
+"""Opens a connection: (host, port, what is left of the time in seconds, which raises when nothing is)."""
+
+
+def dial(host: str, port: int, remaining: Callable[[], float]) -> socket.socket:
+    """A connection to the first address of a host that answers; raises OSError, of a name nobody knows gaierror.
+
+    Only the name's look-up itself, which the system bounds, can outlast the time; nothing is sent after it.
+    """
+    refusal: OSError | None = None
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        wire = socket.socket(family, kind, protocol)
+        try:
+            wire.settimeout(remaining())
+            wire.connect(address)
+            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            wire.settimeout(remaining())
+            return wire
+        except OSError as trouble:
+            wire.close()
+            refusal = trouble
+        except BaseException:
+            wire.close()
+            raise
+    raise refusal or OSError(f"{host} has no address")
+
+
+class Crew(Protocol):
+    """So many hands that work side by side; left as a context, it waits for what is in hand."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *trouble: object) -> None: ...
+
+    def begin(self, work: Callable[[], bool]) -> None:
+        """Give a free hand something to do, which must not raise."""
+
+    def ended(self, seconds: float) -> list[bool]:
+        """What came of work that has ended since the last question, waiting at most so long for the first."""
+
+    @property
+    def busy(self) -> int:
+        """How many hands have something to do."""
+
+
+class Threads:
+    """A crew of threads."""
+
+    def __init__(self, hands: int) -> None:
+        self._pool = ThreadPoolExecutor(hands, thread_name_prefix="crew")
+        self._running: set[Future[bool]] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_trouble: object) -> None:
+        self._pool.shutdown()
+
+    def begin(self, work: Callable[[], bool]) -> None:
+        """As Crew.begin."""
+        self._running.add(self._pool.submit(work))
+
+    def ended(self, seconds: float) -> list[bool]:
+        """As Crew.ended."""
+        done, self._running = wait(self._running, seconds, FIRST_COMPLETED)
+        return [future.result() for future in done]
+
+    @property
+    def busy(self) -> int:
+        """As Crew.busy."""
+        return len(self._running)
+
+
 class Ids:
     """Ids that sort by their creation and that nobody can guess the next one of."""
 
@@ -73,7 +148,7 @@ def worker_name() -> str:
 
 @dataclass(frozen=True)
 class Runtime:
-    """What every service is given. `worker` names this process in leases."""
+    """What every service is given. `worker` names this process in leases; `crew` makes one of so many hands."""
 
     config: Config
     engine: Engine
@@ -82,6 +157,7 @@ class Runtime:
     clock: Clock = field(default_factory=SystemClock)
     ids: Ids = field(default_factory=Ids)
     worker: str = field(default_factory=worker_name)
+    crew: Callable[[int], Crew] = Threads
 
     def policy(self, provider: str) -> ProviderSection:
         """The operator's settings for a configured provider."""

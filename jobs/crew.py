@@ -7,7 +7,7 @@ provider keeps one thread, never the crew.
 from __future__ import annotations
 
 from collections.abc import Collection
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from threading import Event
 
 from bridge import log
@@ -30,22 +30,21 @@ def work(runtime: Runtime, states: Collection[TransferState], now: int, limit: i
     """Claim and drive due transfers in `states` until none is due, `limit` were taken, the tick's time is
     used up or `stop` is set; what is in hand is always finished. Counts: claimed, driven, set_aside.
     """
-    threads = runtime.config.engine.resolve_threads
+    hands = runtime.config.engine.resolve_threads
     ends = now + TICK_SECONDS * SECOND
     counts = {"claimed": 0, "driven": 0, "set_aside": 0}
-    running: set[Future[bool]] = set()
-    with ThreadPoolExecutor(threads, thread_name_prefix="crew") as crew:
+    with runtime.crew(hands) as crew:
         while True:
-            wanted = min(threads - len(running), limit - counts["claimed"])
+            wanted = min(hands - crew.busy, limit - counts["claimed"])
             if wanted > 0 and runtime.clock.now() < ends and not stop.is_set():
                 claims = claim_due(runtime, wanted, states=states)
                 counts["claimed"] += len(claims)
-                running |= {crew.submit(_drive, runtime, claim) for claim in claims}
-            if not running:
+                for claim in claims:
+                    crew.begin(partial(_drive, runtime, claim))
+            if not crew.busy:
                 return counts
-            done, running = wait(running, LOOK_AGAIN_SECONDS, FIRST_COMPLETED)
-            for future in done:
-                counts["driven" if future.result() else "set_aside"] += 1
+            for driven in crew.ended(LOOK_AGAIN_SECONDS):
+                counts["driven" if driven else "set_aside"] += 1
 
 
 def _drive(runtime: Runtime, claim: Claim) -> bool:

@@ -16,7 +16,7 @@ import pytest
 from bridge import outbound
 from bridge.outbound import BODY_LIMIT, Exchange, Outbound, wait_until_up
 from bridge.ports import Window
-from bridge.runtime import SystemClock
+from bridge.runtime import SystemClock, dial
 from tests.providers import Answer, ScriptedServer, drip, hang_up, http, raw, reset, silence
 
 
@@ -241,17 +241,15 @@ def test_a_redirect_is_an_answer_like_any_other(server, clock, location):
 # --- the gate -------------------------------------------------------------------------------------
 
 
-def test_paused_past_not_after_sends_nothing(server, clock, monkeypatch):
+def test_paused_past_not_after_sends_nothing(server, clock):
     """C-40: a worker that was paused after connecting, past its not-after, writes no byte."""
-    connected = outbound._connected
 
     def connected_then_paused(*arguments: Any) -> socket.socket:
-        wire = connected(*arguments)
+        wire = dial(*arguments)
         clock.paused = lambda: 10.0
         return wire
 
-    monkeypatch.setattr(outbound, "_connected", connected_then_paused)
-    exchange = Outbound(server.url, clock=clock).send(
+    exchange = Outbound(server.url, clock=clock, dial=connected_then_paused).send(
         "POST", "/money", window=window(clock, 60, not_after=5), headers={}, json="{}"
     )
     assert (exchange.sent, exchange.status, exchange.failure) == (False, None, "not_after")

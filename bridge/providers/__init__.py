@@ -8,12 +8,14 @@ from bridge.outbound import Outbound
 from bridge.ports import Provider
 from bridge.providers.generic import Generic
 from bridge.providers.qtech import QTech
-from bridge.runtime import Clock
+from bridge.runtime import Clock, Dial, dial
 
 
-def build(name: str, settings: ProviderSection, currencies: Currencies, clock: Clock) -> Provider:
-    """The adapter of the configured provider `name`, with a door of its own."""
-    outbound = Outbound(settings.base_url, clock=clock)
+def build(
+    name: str, settings: ProviderSection, currencies: Currencies, clock: Clock, dial: Dial = dial
+) -> Provider:
+    """The adapter of the configured provider `name`, with a door of its own, whose connections `dial` opens."""
+    outbound = Outbound(settings.base_url, clock=clock, dial=dial)
     match settings:
         case QTechSection():
             return QTech(name, settings, outbound, currencies, clock)
