@@ -1,0 +1,46 @@
+"""`python -m tests.simulation`: years of bad luck in minutes. `python -m bridge simulate` starts it.
+
+Every closing line is made for scripts; the exit code is 0 only if nothing failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+USAGE = "python -m bridge simulate"
+
+
+def main() -> int:
+    """Run what was asked for."""
+    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is part of a story
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+    wanted = _arguments()
+    from tests.simulation import campaign
+
+    if wanted.seed is not None:
+        return campaign.replay(wanted.seed, wanted.kept, telling=wanted.trace)
+    if wanted.minutes is None and wanted.seeds is None:
+        wanted.minutes = 1.0
+    first = campaign.seed_of_the_commit() if wanted.first is None else wanted.first
+    return campaign.run(first, seeds=wanted.seeds, minutes=wanted.minutes, stop=wanted.stop, workers=wanted.workers)
+
+
+def _arguments() -> argparse.Namespace:
+    reader = argparse.ArgumentParser(prog=USAGE, description="The real bridge under simulated time and bad luck.")
+    what = reader.add_mutually_exclusive_group()
+    what.add_argument("--minutes", type=float, help="new seeds for so long")
+    what.add_argument("--seeds", type=int, help="so many new seeds")
+    what.add_argument("--seed", type=int, help="one seed, again")
+    reader.add_argument("--first", type=int, help="the first seed (default: drawn from the commit)")
+    reader.add_argument("--trace", action="store_true", help="with --seed: tell the story")
+    reader.add_argument("--kept", help="with --seed: only these decisions, with commas between them")
+    reader.add_argument("--stop", action="store_true", help="end at the first seed that fails")
+    reader.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes side by side")
+    return reader.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Many seeds, side by side; what failed, told so that it can be seen again."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+from tests.simulation.shrink import shrunk
+from tests.simulation.story import Outcome, Stage, Story
+from tests.simulation.swarm import KINDS
+
+ROOT = Path(__file__).parents[2]
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+PLAYED_TWICE = 100
+"""One seed in so many is played twice, and both times the same must happen."""
+
+ENOUGH_SEEDS = 500
+"""From so many seeds on a fault that never happened is an error of the simulation."""
+
+SHOWN_FAILURES = 3
+LEAST_STEPS, LEAST_TRANSFERS = 100, 20
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    """A stage in a folder of its own, in memory where the machine has such a place."""
+    place = MEMORY if os.access(MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="simulation-", dir=place) as folder:
+        yield Stage(Path(folder))
+
+
+def seed_of_the_commit() -> int:
+    """Another beginning for every commit, so that every build sees seeds that nobody has seen."""
+    asked = ("git", "rev-parse", "HEAD")
+    told = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    return int(told[:10] or "1", 16)
+
+
+def replay(seed: int, kept: str | None, *, telling: bool) -> int:
+    """One seed again; its story, if that is wanted."""
+    with stage() as scene:
+        story = Story(scene, seed, None if kept is None else kept.split(","))
+        outcome = story.run(telling=telling)
+    if telling:
+        sys.stdout.write("\n".join(story.lines) + "\n")
+    _tell_failure(outcome, [])
+    _close(1, outcome.steps, len(outcome.violations) > 0, outcome.seconds)
+    return 1 if outcome.violations else 0
+
+
+def run(first: int, *, seeds: int | None, minutes: float | None, stop: bool, workers: int) -> int:
+    """New seeds from `first` on, until so many are told or the time is over."""
+    began = time.monotonic()
+    ends = None if minutes is None else began + minutes * 60
+    outcomes, failures, counts, steps, least = 0, 0, Counter[str](), 0, (10**9, 10**9)
+    for told in _side_by_side(first, seeds, ends, workers):
+        outcomes, steps, counts = outcomes + 1, steps + told["steps"], counts + told["counts"]
+        least = min(least[0], told["steps"]), min(least[1], told["transfers"])
+        if told["failure"]:
+            failures += 1
+            if failures <= SHOWN_FAILURES:
+                sys.stdout.write(told["failure"] + "\n")
+                sys.stdout.flush()
+            if stop:
+                break
+    missing = _tell_counts(counts) if outcomes >= ENOUGH_SEEDS else []
+    sys.stdout.write(f"least steps of a seed: {least[0]}, least transfers: {least[1]}\n")
+    _close(outcomes, steps, failures, time.monotonic() - began)
+    return 1 if failures or missing else 0
+
+
+def _side_by_side(first: int, seeds: int | None, ends: float | None, workers: int) -> Iterator[dict[str, Any]]:
+    context = multiprocessing.get_context("fork")
+    results: Any = context.Queue()
+    parts = [
+        context.Process(target=_work, args=(first + number, workers, seeds, ends, first, results), daemon=True)
+        for number in range(workers)
+    ]
+    for part in parts:
+        part.start()
+    try:
+        while any(part.is_alive() for part in parts) or not results.empty():
+            try:
+                told = results.get(timeout=0.2)
+            except Empty:
+                if any(part.exitcode not in (None, 0) for part in parts):
+                    raise RuntimeError("a worker of the simulation ended with an error") from None
+                continue
+            yield told
+    finally:
+        for part in parts:
+            part.terminate()
+
+
+def _work(begin: int, step: int, seeds: int | None, ends: float | None, first: int, results: Any) -> None:
+    """Every `step`-th seed from `begin` on."""
+    with stage() as scene:
+        seed = begin
+        while (seeds is None or seed < first + seeds) and (ends is None or time.monotonic() < ends):
+            outcome = Story(scene, seed).run()
+            failure = _failure(scene, outcome)
+            told = {"steps": outcome.steps, "transfers": outcome.transfers, "counts": outcome.counts}
+            results.put({**told, "failure": failure})
+            seed += step
+        results.close()
+        results.join_thread()
+
+
+def _failure(scene: Stage, outcome: Outcome) -> str:
+    if outcome.violations:
+        return _told(outcome, shrunk(scene, outcome))
+    if outcome.seed % PLAYED_TWICE == 0 and (again := Story(scene, outcome.seed).run()).hash != outcome.hash:
+        return f"FAILED seed {outcome.seed}: played twice, it was another story ({outcome.hash[:12]}, {again.hash[:12]})"
+    if outcome.steps < LEAST_STEPS or outcome.transfers < LEAST_TRANSFERS:
+        return f"FAILED seed {outcome.seed}: only {outcome.steps} steps and {outcome.transfers} transfers"
+    return ""
+
+
+def _told(outcome: Outcome, decisions: list[str]) -> str:
+    lines = [f"FAILED seed {outcome.seed}: {outcome.violations[0]}"]
+    lines.append(f"  again: python -m bridge simulate --seed {outcome.seed} --trace")
+    if decisions:
+        lines.append(f"  shrunk to {len(decisions)} of {len(outcome.tape)} decisions: --kept '{','.join(decisions)}'")
+    return "\n".join(lines)
+
+
+def _tell_failure(outcome: Outcome, decisions: list[str]) -> None:
+    if outcome.violations:
+        sys.stdout.write(_told(outcome, decisions) + "\n")
+
+
+def _tell_counts(counts: Counter[str]) -> list[str]:
+    """How often each kind of fault happened; those that never did."""
+    for kind, (_, story) in KINDS.items():
+        sys.stdout.write(f"  {counts[kind]:>8}  {kind:<20} {story}\n")
+    missing = [kind for kind in KINDS if not counts[kind]]
+    for kind in missing:
+        sys.stdout.write(f"FAILED {kind} never happened\n")
+    return missing
+
+
+def _close(seeds: int, steps: int, failing: int, seconds: float) -> None:
+    per_minute = seeds / seconds * 60 if seconds else 0
+    sys.stdout.write(f"seeds={seeds} steps={steps} failing={failing:d} seeds_per_minute={per_minute:.0f}\n")

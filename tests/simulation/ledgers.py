@@ -1,0 +1,77 @@
+"""What the providers truly did, by their own ledger lines, and what they lied about."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from tests.simulation.settings import CURRENCIES
+
+SIGNS = {"completed": 1, "taken_back": -1}
+SIDES = {"CREDIT": 1, "DEBIT": -1}
+
+
+class ProviderLedgers:
+    """Every provider's ledger, line by line as it was written."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.lies: dict[tuple[str, str], str] = {}
+        self._nets: Counter[tuple[str, str]] = Counter()
+        self._undone: set[tuple[str, str]] = set()
+        self._owned: Counter[tuple[str, str, str]] = Counter()
+        self._results: Counter[tuple[str, str, str]] = Counter()
+
+    def wrote(self, provider: str, line: dict[str, Any]) -> None:
+        """One more line."""
+        self.lines[provider].append(line)
+        if "amount" not in line:
+            return
+        units = minor(line["amount"], line["currency"])
+        lane = provider, line["player"], line["currency"]
+        if line["kind"] == "result":
+            self._owned[lane] += units
+            self._results[lane] += units
+        elif line["kind"] in SIGNS:
+            moved = units * SIGNS[line["kind"]] * SIDES[line["type"]]
+            self._owned[lane] += moved
+            self._nets[provider, line["reference"]] += moved
+            if line["kind"] == "taken_back":
+                self._undone.add((provider, line["reference"]))
+
+    def lied(self, provider: str, reference: str, how: str) -> None:
+        """The provider broke its own contract about a transfer; whatever is believed of it is not ours to answer for."""
+        self.lies.setdefault((provider, reference), how)
+
+    def net(self, row: Mapping[str, Any]) -> int:
+        """What a transfer has done to the player's balance at its provider, in minor units."""
+        return sum(self._nets[row["provider"], reference] for reference in references(row))
+
+    def is_lied_about(self, row: Mapping[str, Any]) -> bool:
+        """Whether the provider broke its contract about a transfer, or took back what it had confirmed and was not
+        heard of yet."""
+        names = [(row["provider"], reference) for reference in references(row)]
+        return any(name in self.lies or name in self._undone for name in names)
+
+    def is_undone(self, row: Mapping[str, Any]) -> bool:
+        """Whether the provider took back what it had confirmed."""
+        return any((row["provider"], reference) in self._undone for reference in references(row))
+
+    def moved_by_transfers(self, provider: str, player: str, currency: str) -> int:
+        """What a player owns there by transfers alone, in minor units."""
+        lane = provider, player, currency
+        return self._owned[lane] - self._results[lane]
+
+
+def references(row: Mapping[str, Any]) -> list[str]:
+    """Every name under which a transfer is known to its provider."""
+    return [leg["reference"] for leg in row["legs"] if leg["holder"] == row["provider"]]
+
+
+def minor(amount: str, currency: str) -> int:
+    """A ledger file's amount in minor units, exactly."""
+    exact = Decimal(amount).scaleb(CURRENCIES[currency])
+    assert exact == int(exact), amount
+    return int(exact)

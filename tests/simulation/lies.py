@@ -1,0 +1,64 @@
+"""How a provider lies in one seed: some cases of its table, told apart by whether they break its own contract.
+
+A lost, late, garbled or doubled answer, a refusal, a wrong amount in an answer: the bridge has to be right about all of
+these. Where a provider executes one id twice, or says for ever that it does not know what it has done, nobody can be
+right by what it says; such a transfer is *named*, and everything else still has to hold.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+from bridge.simulator.faults.cases import TABLES
+
+ALWAYS_BREAKS = {"qtech": frozenset({28}), "generic": frozenset({27, 28})}
+HONEST_VARIANTS: dict[str, dict[int, tuple[str, ...]]] = {
+    "qtech": {},
+    "generic": {
+        21: ("duplicate", "busy", "created"),
+        26: ("late", "rate", "maintenance"),
+        53: ("duplicate", "order", "delayed", "forged", "amount", "old", "unknown", "twice", "storm", "anew"),
+    },
+}
+BREAKING_VARIANTS: dict[str, dict[int, tuple[str, ...]]] = {
+    "qtech": {},
+    "generic": {21: ("twice",), 26: ("retention", "unrecorded"), 53: ("opposite",)},
+}
+NEVER = {"qtech": (12, 42), "generic": (22, 42, 44)}
+"""Cases that no request of ours here can show: the balance list, an id that is used twice, strangers, the feed."""
+
+
+@dataclass(frozen=True)
+class Lies:
+    """A share of transfers, the cases that they meet with their weights, what is open in each, and which of them break
+    the provider's own contract."""
+
+    rate: Decimal
+    cases: dict[int, int]
+    params: dict[int, dict[str, Any]]
+    breaking: frozenset[int]
+
+    def as_rate(self) -> tuple[Decimal, dict[int, int], dict[int, dict[str, Any]]]:
+        """As `Choice.set_rate` takes it."""
+        return self.rate, self.cases, self.params
+
+
+def lies_of(seed: int, protocol: str) -> Lies:
+    """What a provider of this protocol lies about in one seed."""
+    dice = Random(f"{seed}/lies/{protocol}")
+    faults = [case.number for case in TABLES[protocol].faults if case.number not in NEVER[protocol]]
+    dishonest = dice.random() < 0.25
+    allowed = [number for number in faults if dishonest or number not in ALWAYS_BREAKS[protocol]]
+    chosen = sorted(dice.sample(allowed, dice.randint(3, len(allowed))))
+    params: dict[int, dict[str, Any]] = {}
+    breaking = set(ALWAYS_BREAKS[protocol]) & set(chosen)
+    for number, honest in HONEST_VARIANTS[protocol].items():
+        worse = dishonest and dice.random() < 0.5
+        params[number] = {"variant": dice.choice(BREAKING_VARIANTS[protocol][number] if worse else honest)}
+        if worse and number in chosen:
+            breaking.add(number)
+    rate = Decimal(dice.choice(("0.2", "0.4", "0.7")))
+    return Lies(rate, {number: 1 for number in chosen}, params, frozenset(breaking))

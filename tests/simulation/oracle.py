@@ -1,0 +1,310 @@
+"""The oracle: judges after every commit and after every line of a provider's ledger, by what the providers did.
+
+Its rules are written from design §3, §4, §7 and `simulation.md`, with code of its own; it asks nothing of the bridge
+but its rows, through a connection of its own. What breaks first ends the story.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.simulation.ledgers import ProviderLedgers
+from tests.simulation.world import Strand, World
+
+EDGES = {
+    (None, "pending"), ("pending", "confirmed"), ("pending", "reversed"), ("pending", "orphaned"),
+    ("orphaned", "confirmed"), ("orphaned", "reversed"), ("confirmed", "orphaned"), ("reversed", "orphaned"),
+    ("pending", "pending"), ("orphaned", "orphaned"),  # a wish to cancel moves nothing
+}  # fmt: skip
+FINAL, OPEN = ("confirmed", "reversed"), ("pending", "orphaned")
+
+_TRANSFERS = """SELECT id, state, version, direction, amount, arrived, written_off, player_id, provider, currency,
+    wake_at, idempotency_key, lease_epoch, dust FROM transfer"""
+_LEGS = "SELECT transfer_id, ordinal, holder, side, undoes, state, amount, reference FROM leg WHERE transfer_id = ?"
+_POSTINGS = "SELECT id, transfer_id, debit, credit, amount, currency FROM posting WHERE id > ? ORDER BY id"
+_HISTORY = """SELECT id, transfer_id, subject, "trigger", source, target FROM history WHERE id > ? ORDER BY id"""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """What does not hold: the invariant's name, and the facts."""
+
+    invariant: str
+    facts: str
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.facts}"
+
+
+@dataclass
+class Seen:
+    """How far the growing tables have been read, and what they came to."""
+
+    posting: int = 0
+    history: int = 0
+    evidence: int = 0
+    attempt: int = 0
+    inbox: int = 0
+    postings: int = 0
+    turnover: int = 0
+    balances: Counter[tuple[str, str]] = field(default_factory=Counter)
+    of_transfer: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    states: dict[str, str] = field(default_factory=dict)
+
+
+class Oracle:
+    """Judges one story. `violations` holds what broke; `money_commits` counts commits that left such a row."""
+
+    def __init__(self, world: World, database: Path, ledgers: ProviderLedgers) -> None:
+        self.world, self.ledgers = world, ledgers
+        self.violations: list[Violation] = []
+        self.commits = self.money_commits = self.checks = 0
+        self.answers: dict[str, tuple[int, bytes]] = {}
+        self._seen = Seen()
+        self._rows: dict[str, tuple[Any, ...]] = {}
+        self._keys: dict[str, str] = {}
+        self._told: list[tuple[Strand, str, str, int]] = []
+        self._connection = sqlite3.connect(database, isolation_level=None)
+        self._connection.row_factory = sqlite3.Row
+        self._raw = self._connection.cursor()
+        self._raw.row_factory = None
+        self._take_in()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def fail(self, invariant: str, facts: str) -> None:
+        """Something does not hold; the story ends here."""
+        self.violations.append(Violation(invariant, facts))
+        self.world.trace("VIOLATION", f"{invariant}: {facts}")
+        self.world.halted = True
+
+    # --- when something has become durable --------------------------------------------------------------
+
+    def committed(self) -> None:
+        """A commit of the bridge is durable."""
+        self.commits += 1
+        before = self._marks()
+        changed = self._take_in()
+        self.money_commits += self._marks() != before
+        self._check_accounts()
+        for transfer in changed:
+            self._check_transfer(transfer)
+        self.checks += 1
+
+    def provider_wrote(self, provider: str, line: Mapping[str, Any]) -> None:
+        """A line of a provider's ledger is durable."""
+        reference = line.get("reference")
+        if reference is None or line["kind"] not in ("completed", "taken_back"):
+            return
+        row = self._raw.execute(
+            "SELECT leg.transfer_id, COUNT(attempt.attempt) FROM leg LEFT JOIN attempt ON attempt.transfer_id ="
+            " leg.transfer_id AND attempt.ordinal = leg.ordinal WHERE leg.holder = ? AND leg.reference = ?"
+            " GROUP BY leg.transfer_id",
+            (provider, reference),
+        ).fetchone()
+        if row is None or row[1] == 0:
+            self.fail("I1", f"{provider} moved money under {reference}, which no committed request asked for")
+            return
+        self._check_effect(self._transfer(row[0]))
+        self.checks += 1
+
+    def answered(self, key: str, status: int, body: bytes) -> None:
+        """I9: the first final answer under a key is every later one."""
+        first = self.answers.setdefault(key, (status, body))
+        if first != (status, body):
+            self.fail("I9", f"key {key} was answered {first[0]} {first[1]!r}, and then {status} {body!r}")
+
+    def heard(self, strand: Strand, event: Mapping[str, Any]) -> None:
+        """A process has been given an answer; from now on it must not be forgotten."""
+        self._told.append((strand, event["transfer"], str(event["answer"]), strand.node.now()))
+
+    def tripped(self, strand: Strand) -> None:
+        """An error of ours, or of the database, ended what this strand was at: what it was told may be lost with it."""
+        self._told = [each for each in self._told if each[0] is not strand]
+
+    def check_evidence(self) -> None:
+        """Rule 6 of design §3: what a living process was told is stored, also by one whose lease was stale."""
+        stored = Counter(tuple(row) for row in self._raw.execute("SELECT transfer_id, answer, at FROM evidence"))
+        for strand, transfer, answer, at in self._told:
+            if strand.ended and not strand.killed and not stored[transfer, answer, at]:
+                self.fail("I7", f"{strand.name} was told {answer} about {transfer}, and it is stored nowhere")
+
+    # --- asked by others ----------------------------------------------------------------------------------
+
+    def orphaned_at(self, transfer_id: str) -> int:
+        """When a transfer was orphaned last, microseconds."""
+        query = "SELECT MAX(at) FROM history WHERE transfer_id = ? AND subject = 'transfer' AND target = 'orphaned'"
+        return int(self._raw.execute(query, (transfer_id,)).fetchone()[0] or 0)
+
+    def has_open_case(self, transfer_id: str) -> bool:
+        """Whether people have a file about it, with a reason in it."""
+        query = "SELECT COUNT(*) FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> ''"
+        return bool(self._raw.execute(query, (transfer_id,)).fetchone()[0])
+
+    def is_decided(self, transfer_id: str) -> bool:
+        """Whether people have decided about it."""
+        query = "SELECT COUNT(*) FROM decision WHERE transfer_id = ?"
+        return bool(self._raw.execute(query, (transfer_id,)).fetchone()[0])
+
+    def balances(self) -> dict[tuple[str, str], int]:
+        """(account, currency) -> its balance by postings."""
+        return dict(self._seen.balances)
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    def _marks(self) -> tuple[int, ...]:
+        seen = self._seen
+        return seen.posting, seen.history, seen.evidence, seen.attempt, seen.inbox
+
+    def _take_in(self) -> list[str]:
+        """Read what is new; the ids of transfers that changed."""
+        seen, changed = self._seen, dict[str, None]()
+        for number, transfer, debit, credit, amount, currency in self._raw.execute(_POSTINGS, (seen.posting,)):
+            seen.posting, seen.postings, seen.turnover = number, seen.postings + 1, seen.turnover + amount
+            seen.balances[debit, currency] -= amount
+            seen.balances[credit, currency] += amount
+            if transfer is not None:
+                changed[transfer] = None
+                seen.of_transfer[transfer][debit] -= amount
+                seen.of_transfer[transfer][credit] += amount
+        for number, transfer, subject, _trigger, source, target in self._raw.execute(_HISTORY, (seen.history,)):
+            seen.history = number
+            changed[transfer] = None
+            if subject == "transfer":
+                self._check_edge(transfer, source, target)
+        sizes = "SELECT (SELECT MAX(id) FROM evidence), (SELECT COUNT(*) FROM attempt), (SELECT MAX(id) FROM inbox)"
+        evidence, attempt, inbox = self._raw.execute(sizes).fetchone()
+        seen.evidence, seen.attempt, seen.inbox = evidence or 0, attempt, inbox or 0
+        for row in self._raw.execute(_TRANSFERS):
+            if self._rows.get(row[0]) != row:
+                self._rows[row[0]] = row
+                changed[row[0]] = None
+        return list(changed)
+
+    def _transfer(self, transfer_id: str) -> dict[str, Any]:
+        row = self._connection.execute(f"{_TRANSFERS} WHERE id = ?", (transfer_id,)).fetchone()
+        legs = [dict(leg) for leg in self._connection.execute(_LEGS, (transfer_id,))]
+        return {**dict(row), "legs": legs}
+
+    def transfers(self) -> Iterator[dict[str, Any]]:
+        """Every transfer with its legs."""
+        for row in self._connection.execute("SELECT id FROM transfer ORDER BY id").fetchall():
+            yield self._transfer(row["id"])
+
+    # --- judging ----------------------------------------------------------------------------------------
+
+    def _check_edge(self, transfer: str, source: str | None, target: str) -> None:
+        """I4: only the edges of design §4, each where the last one ended."""
+        before = self._seen.states.get(transfer)
+        if (source, target) not in EDGES or source != before:
+            self.fail("I4", f"{transfer} moved {source} -> {target}, and was {before}")
+        self._seen.states[transfer] = target
+
+    def _check_accounts(self) -> None:
+        """I1, I2, I3: the ledger only grows, sums to zero, and is what the cached balances say."""
+        seen = self._seen
+        count, turnover = self._raw.execute("SELECT COUNT(*), COALESCE(SUM(amount), 0) FROM posting").fetchone()
+        if (count, turnover) != (seen.postings, seen.turnover):
+            self.fail("I2", f"{count} postings over {turnover}, where {seen.postings} over {seen.turnover} were made")
+        sums: Counter[str] = Counter()
+        for (_, currency), balance in seen.balances.items():
+            sums[currency] += balance
+        if any(sums.values()):
+            self.fail("I1", f"the ledger sums to {dict(sums)}")
+        cached = {(a, c): b for a, c, b in self._raw.execute("SELECT account, currency, balance FROM account")}
+        for (account, currency), balance in seen.balances.items():
+            kept = account.startswith(("wallet:", "game:"))
+            if kept and cached.get((account, currency)) != balance:
+                told = cached.get((account, currency))
+                self.fail("I1", f"{account} {currency} is {balance} by its postings and {told} as kept")
+            if account.startswith("wallet:") and balance < 0:
+                self.fail("I3", f"{account} {currency} is {balance}")
+
+    def _check_transfer(self, transfer_id: str) -> None:
+        row = self._transfer(transfer_id)
+        other = self._keys.setdefault(row["idempotency_key"], transfer_id)
+        if other != transfer_id:
+            self.fail("I9", f"key {row['idempotency_key']} began {other} and {transfer_id}")
+        if self._seen.states.get(transfer_id) != row["state"]:
+            told = self._seen.states.get(transfer_id)
+            self.fail("I4", f"{transfer_id} is {row['state']}, and its history ends with {told}")
+        if row["state"] in OPEN and row["wake_at"] is None:
+            self.fail("I8", f"{transfer_id} is {row['state']} and nobody will ever look at it")
+        self._check_wallet(row)
+        self._check_position(row)
+        self._check_effect(row)
+
+    def _check_wallet(self, row: Mapping[str, Any]) -> None:
+        """I5: a transfer takes from the wallet at most once, and gives back or pays at most what it is about."""
+        net = self._seen.of_transfer[row["id"]][f"wallet:{row['player_id']}"]
+        low, high = (-row["amount"], 0) if row["direction"] == "in" else (0, row["amount"])
+        if not low <= net <= high:
+            self.fail("I5", f"{row['id']} ({row['direction']} {row['amount']}) has moved the wallet by {net}")
+
+    def _check_position(self, row: Mapping[str, Any]) -> None:
+        """I2: what a transfer has posted is the row of design §7 that its state and facts select."""
+        posted = {account: units for account, units in self._seen.of_transfer[row["id"]].items() if units}
+        meant = {account: units for account, units in _position(row).items() if units}
+        if posted != meant:
+            self.fail("I2", f"{row['id']} is {row['state']} and has posted {posted}, not {meant}")
+
+    def _check_effect(self, row: Mapping[str, Any]) -> None:
+        """I5, I7: what has ended is what the provider's own ledger says; what a provider lied about is named."""
+        if row["state"] not in FINAL or self.ledgers.is_lied_about(row):
+            return
+        net, meant = self.ledgers.net(row), _effect(row)
+        if net != meant:
+            told = f"{row['id']} ({row['direction']} {row['amount']}) is {row['state']}: {row['provider']} has moved"
+            self.fail("I5", f"{told} {net}, not {meant}")
+
+
+def _effect(row: Mapping[str, Any]) -> int:
+    """What a transfer that has ended must have done to the player's balance at the provider."""
+    if row["state"] == "reversed":
+        return 0
+    arrived = row["amount"] if row["arrived"] is None else row["arrived"]
+    return int(arrived) if row["direction"] == "in" else int((row["written_off"] or 0) - arrived)
+
+
+def _position(row: Mapping[str, Any]) -> dict[str, int]:
+    """Design §7, from the rows: account -> units."""
+    wallet, game = f"wallet:{row['player_id']}", f"game:{row['provider']}:{row['player_id']}"
+    inward, amount = row["direction"] == "in", row["amount"]
+    source, destination = (wallet, game) if inward else (game, wallet)
+    custody, house = f"custody:{row['provider']}", f"house:{row['provider']}"
+    match row["state"]:
+        case "reversed":
+            return {}
+        case "confirmed":
+            arrived, lost = amount if row["arrived"] is None else row["arrived"], row["written_off"] or 0
+            return {source: lost - arrived, destination: arrived, house: -lost}
+        case "pending":
+            return {source: -amount, "transit": amount} if _source_moved(row) else {}
+    given = _given(row)
+    return {source: given - amount, custody: amount - given, destination: given, house: -given}
+
+
+def _source_moved(row: Mapping[str, Any]) -> bool:
+    sources = [leg for leg in row["legs"] if leg["undoes"] is None and (leg["holder"] == "wallet") is _inward(row)]
+    return bool(sources) and sources[-1]["state"] == "applied"
+
+
+def _given(row: Mapping[str, Any]) -> int:
+    """What the wallet has been given that the game has or may have too."""
+    net = sum(
+        leg["amount"] * (1 if leg["side"] == "credit" else -1)
+        for leg in row["legs"]
+        if leg["holder"] == "wallet" and leg["state"] == "applied"
+    )
+    return int(net + row["amount"] if _inward(row) else net)
+
+
+def _inward(row: Mapping[str, Any]) -> bool:
+    return bool(row["direction"] == "in")

@@ -1,0 +1,149 @@
+"""People in the world: operations that decide about orphans by what the provider's books say, and switch providers off;
+players who bet; and whoever sets a clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+from bridge import gates
+from bridge.errors import Declined, Invalid, NotFound, Stale
+from bridge.simulator.books import Refused
+from bridge.transfers.core.decisions import Kind
+from bridge.transfers.decide import Decision, decide
+from tests.simulation.ledgers import ProviderLedgers
+from tests.simulation.node import Bridge
+from tests.simulation.oracle import Oracle
+from tests.simulation.provider import Provider
+from tests.simulation.settings import CURRENCIES, PLAYERS
+from tests.simulation.world import SECOND, World
+
+HOUR = 3600
+LOOKS_AT_HOURS = (3, 8, 20, 30, 40, 45)
+SKEW_SECONDS = (-300.0, -3.0, -1.0, 0.7, 1.5, 60.0, 300.0)
+JUMP_SECONDS = (-3600.0, -40.0, 20.0, 3600.0)
+PROVIDER_SKEW_SECONDS = (-200.0, -20.0, 5.0, 200.0)
+
+
+class People:
+    """Everybody who is neither a client nor a machine."""
+
+    def __init__(
+        self, world: World, bridges: Sequence[Bridge], providers: Sequence[Provider], oracle: Oracle, operator: int
+    ) -> None:
+        self.world, self.providers, self.oracle, self.operator = world, providers, oracle, operator
+        self.bridges = bridges
+        self._webs = [bridge for bridge in bridges if bridge.name.startswith("web")]
+        dice = world.chance.stream("people")
+        self._busy = dice.choice((0.0, 0.6, 0.9))
+        for hour in LOOKS_AT_HOURS:
+            world.after(hour * HOUR + dice.uniform(0, HOUR), self._look_at_orphans, hour)
+        self._plan_clocks(world.chance.stream("clocks"))
+        self._plan_switches(world.chance.stream("switches"))
+        self._plan_bets(world.chance.stream("bets"))
+
+    # --- orphans --------------------------------------------------------------------------------------
+
+    def _look_at_orphans(self, hour: int) -> None:
+        web = next((web for web in self._webs if not web.dead), None)
+        if web is None or not self._busy:
+            return
+        dice = self.world.chance.stream(f"people at {hour}")
+        for row in self.oracle.transfers():
+            long_ago = row["state"] == "orphaned" and self.world.now - self.oracle.orphaned_at(row["id"]) > HOUR * SECOND
+            if long_ago and dice.random() < self._busy:
+                self.world.spawn(web, f"people decide {row['id']} {hour}", lambda row=row: self._decide(web, row))
+
+    def _decide(self, web: Bridge, row: dict[str, Any]) -> None:
+        """As the provider's own books say, which is whom honest people would ask."""
+        kind, parts = decision_for(row, self.oracle.ledgers)
+        wanted = Decision(kind, "maria", "chen", "the provider's statement", row["version"], **parts)
+        with suppress(Invalid, Stale, Declined, NotFound):
+            decide(web.runtime, self.operator, row["id"], wanted)
+            self.world.trace("people", f"{row['id']}: {kind.value} {parts or ''}")
+
+    # --- clocks, switches, bets -------------------------------------------------------------------------
+
+    def _plan_clocks(self, dice: Any) -> None:
+        rate = self.world.swarm.rate
+        for bridge in self.bridges:
+            if dice.strikes("clock_skew", rate("clock_skew")):
+                self._set(bridge, "clock_skew", dice.choice(SKEW_SECONDS))
+            if dice.strikes("clock_jump", rate("clock_jump")):
+                self.world.after(dice.uniform(0, 44 * HOUR), self._jump, bridge, dice.choice(JUMP_SECONDS))
+        for provider in self.providers:
+            if dice.strikes("provider_clock", rate("provider_clock")):
+                self._set(provider, "provider_clock", dice.choice(PROVIDER_SKEW_SECONDS))
+
+    def _set(self, whose: Bridge | Provider, kind: str, seconds: float) -> None:
+        self.world.struck(kind, f"{whose.name} by {seconds:+g} s")
+        node = whose.node if isinstance(whose, Provider) else whose
+        node.skew = int(seconds * SECOND)
+
+    def _jump(self, bridge: Bridge, seconds: float) -> None:
+        """Somebody sets a clock, and some time later somebody sets it right."""
+        self._set(bridge, "clock_jump", seconds)
+        self.world.after(HOUR, self._right, bridge)
+
+    @staticmethod
+    def _right(bridge: Bridge) -> None:
+        bridge.skew = 0
+
+    def _plan_switches(self, dice: Any) -> None:
+        for provider in self.providers:
+            if dice.strikes("switched_off", self.world.swarm.rate("switched_off")):
+                at = dice.uniform(0, 40 * HOUR)
+                self.world.after(at, self._switch, provider.name, True)
+                self.world.after(at + dice.choice((60, HOUR, 4 * HOUR)), self._switch, provider.name, False)
+
+    def _switch(self, provider: str, off: bool) -> None:  # noqa: FBT001 - a switch
+        web = next((web for web in self._webs if not web.dead), None)
+        if web is None:
+            return
+        if off:
+            self.world.struck("switched_off", provider)
+        act: Callable[[], object] = (
+            (lambda: gates.pause(web.runtime, provider, "a look at it", "maria"))
+            if off
+            else (lambda: gates.resume(web.runtime, provider, "maria"))
+        )
+
+        def switch() -> None:
+            with suppress(Exception):  # the database's trouble: a person tries again another day
+                act()
+
+        self.world.spawn(web, f"people switch {provider} {off} {self.world.now}", switch)
+
+    def _plan_bets(self, dice: Any) -> None:
+        for _ in range(40):
+            if dice.strikes("bet_in_between", 5 * self.world.swarm.rate("bet_in_between")):
+                provider, player = dice.choice(self.providers), dice.choice(PLAYERS)
+                currency = dice.choice(tuple(CURRENCIES))
+                self.world.after(dice.uniform(0, 45 * HOUR), self._bet, provider, player, currency, dice)
+
+    def _bet(self, provider: Provider, player: str, currency: str, dice: Random) -> None:
+        if provider.node.dead:
+            return
+        with suppress(Refused):
+            provider.books.play(player, currency, dice.choice((-120, -5, 3, 777)))
+            self.world.struck("bet_in_between", f"{player} at {provider.name}")
+
+
+def decision_for(row: dict[str, Any], ledgers: ProviderLedgers) -> tuple[Kind, dict[str, int]]:
+    """What is right about an orphan, by the provider's books: its kind, and a split's parts."""
+    amount, net = row["amount"], abs(ledgers.net(row))
+    if 0 < net < amount:
+        return Kind.SPLIT, {"arrived": net, "returned": amount - net}
+    given = sum(
+        leg["amount"] * (1 if leg["side"] == "credit" else -1)
+        for leg in row["legs"]
+        if leg["holder"] == "wallet" and leg["state"] == "applied"
+    )
+    both = (given + amount if row["direction"] == "in" else given) > 0
+    arrived = net > 0
+    if both and arrived is (row["direction"] == "in"):
+        return Kind.WRITE_OFF, {}
+    return (Kind.CONFIRM if arrived else Kind.REVERSE), {}

@@ -1,0 +1,183 @@
+"""The operator's platform in the world: clients that want transfers, insist on their keys, and do not always wait."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any
+
+from tests.simulation.chance import Chance, Decision
+from tests.simulation.node import Bridge, Response
+from tests.simulation.oracle import Oracle
+from tests.simulation.settings import CURRENCIES, PLAYERS, PROTOCOLS
+from tests.simulation.world import SECOND, Outside, World
+
+TRANSFERS = range(26, 34)
+SITTINGS = range(4, 7)
+LAST_WISH_HOURS = 44
+TRIES_AT_MOST = 25
+CLIENT_WAITS_SECONDS = 30
+PINNED = ("insufficient_funds", "nothing_to_move")
+AMOUNTS = {"EUR": ("1.00", "2.50", "5.00", "10.00", "0.03", "700.00"), "JPY": ("100", "250", "7", "90000")}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """One request of a client: when (seconds after the beginning), what, under which key."""
+
+    number: int
+    at: float
+    path: str
+    body: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        """The idempotency key."""
+        return f"wish-{self.number}"
+
+
+def wishes(seed: int) -> list[Wish]:
+    """What the clients of one seed want: a few sittings of busy minutes, spread over two days."""
+    dice = Random(f"{seed}/plan")
+    sittings = sorted(dice.uniform(0, LAST_WISH_HOURS * 3600) for _ in range(dice.choice(SITTINGS)))
+    guests = {sitting: dice.sample(PLAYERS, dice.choice((1, 2, 3))) for sitting in sittings}
+    planned = []
+    for _ in range(dice.choice(TRANSFERS)):
+        sitting = dice.choice(sittings)
+        planned.append((sitting + dice.expovariate(1 / 240), "/v1/transfers", _transfer(dice, guests[sitting])))
+    for _ in range(dice.choice((1, 2, 3))):
+        player, currency = dice.choice(PLAYERS), dice.choice(tuple(CURRENCIES))
+        kind, amount = dice.choice(("deposits", "withdrawals")), dice.choice(AMOUNTS[currency])
+        path = f"/v1/players/{player}/{kind}"
+        planned.append((dice.choice(sittings) + dice.uniform(0, 600), path, {"amount": amount, "currency": currency}))
+    if dice.random() < 0.3:
+        planned.append((dice.choice(sittings) + 900, f"/v1/players/{dice.choice(PLAYERS)}/recall", {}))
+    planned.sort(key=lambda each: each[0])
+    return [Wish(number, at, path, body) for number, (at, path, body) in enumerate(planned, 1)]
+
+
+def _transfer(dice: Random, guests: Sequence[str]) -> dict[str, Any]:
+    currency = dice.choices(tuple(CURRENCIES), (3, 1))[0]
+    direction = dice.choice(("in", "in", "out"))
+    amount = "max" if direction == "out" and dice.random() < 0.2 else dice.choice(AMOUNTS[currency])
+    where = {"player_id": dice.choice(guests), "provider": dice.choice(tuple(PROTOCOLS))}
+    return {**where, "direction": direction, "amount": amount, "currency": currency}
+
+
+class Platform:
+    """All clients of one story."""
+
+    def __init__(self, world: World, chance: Chance, webs: Sequence[Bridge], oracle: Oracle, api_key: str) -> None:
+        self.world, self.webs, self.oracle = world, webs, oracle
+        self.transfers: dict[str, str] = {}
+        self._headers = {"Authorization": f"Bearer {api_key}"}
+        self._outside = Outside(world, "platform")
+        for wish in wishes(chance.seed):
+            if chance.take(Decision("wish", str(wish.number), 0)):
+                world.at(world.begins + int(wish.at * SECOND), self._begin, wish)
+
+    def _begin(self, wish: Wish) -> None:
+        dice, rate = self.world.chance.stream(f"client {wish.number}"), self.world.swarm.rate
+        self._spawn(f"client {wish.number}", lambda: self._insist(wish))
+        if dice.strikes("double_click", rate("double_click")):
+            self.world.struck("double_click", wish.key)
+            self._spawn(f"client {wish.number} twice", lambda: self._insist(wish))
+        if dice.strikes("key_reused", rate("key_reused")):
+            self.world.after(dice.choice((0.05, 30, 4000)), self._reuse, wish)
+        if wish.path == "/v1/transfers" and dice.strikes("cancelled", rate("cancelled")):
+            self.world.after(dice.choice((0.5, 3, 12, 60, 400)), self._cancel, wish)
+
+    def _spawn(self, name: str, work: Callable[[], Any]) -> None:
+        self.world.spawn(self._outside, name, work)
+
+    def _insist(self, wish: Wish) -> None:
+        """Send the request until there is an end of it."""
+        world = self.world
+        assert world.current is not None
+        dice = world.current.dice
+        headers = {}
+        if dice.strikes("impatient", world.swarm.rate("impatient")):
+            world.struck("impatient", wish.key)
+            headers["Prefer"] = dice.choice(("respond-async", "wait=0", "wait=2"))
+        for attempt in range(TRIES_AT_MOST):
+            answer = self._post(wish, headers)
+            if answer is not None and answer.status in (200, 201, 202):
+                self._learn(wish, answer)
+                if answer.status != 202 or dice.random() < 0.5:
+                    break
+            if answer is not None and answer.status in (400, 404, 422):
+                break
+            world.sleep(min(600, dice.choice((0.3, 1, 5)) * 2**attempt))
+        if dice.random() < 0.3:
+            world.sleep(dice.choice((1, 100, 20_000)))
+            self._post(wish, {})
+
+    def _learn(self, wish: Wish, answer: Response) -> None:
+        if wish.path == "/v1/transfers":
+            self.transfers[wish.key] = json.loads(answer.body)["id"]
+            if answer.status == 202:
+                self._ask(self.transfers[wish.key])
+
+    def _ask(self, transfer_id: str) -> None:
+        dice = self.world.chance.stream(f"asks about {transfer_id} {self.world.now}")
+        for _ in range(dice.choice((0, 1, 3))):
+            self.world.sleep(dice.choice((0.4, 2, 20, 90)))
+            query = dice.choice(("", "?refresh=true"))
+            self._exchange("GET", f"/v1/transfers/{transfer_id}{query}", self._headers, b"")
+
+    def _post(self, wish: Wish, more: dict[str, str]) -> Response | None:
+        headers = {**self._headers, "Idempotency-Key": wish.key, "Content-Type": "application/json", **more}
+        return self._exchange("POST", wish.path, headers, json.dumps(wish.body).encode(), key=wish.key)
+
+    def _exchange(self, method: str, target: str, headers: dict[str, str], body: bytes, key: str = "") -> Response | None:
+        """Over a network of its own; what was answered, None where nothing came."""
+        world = self.world
+        assert world.current is not None
+        dice, rate = world.current.dice, world.swarm.rate
+        web = dice.choice(self.webs)
+        if world.faulty and dice.strikes("client_request_lost", rate("client_request_lost")):
+            world.struck("client_request_lost", f"{method} {target} {key}")
+            return None
+        if web.dead:
+            return None
+        answer = web.serve(method, target, headers, body, seconds=CLIENT_WAITS_SECONDS)
+        world.trace("client", f"{method} {target} {key} -> {'nothing' if answer is None else answer.status}")
+        if answer is not None and key:
+            self._judge(key, answer)
+        if world.faulty and dice.strikes("client_answer_lost", rate("client_answer_lost")):
+            world.struck("client_answer_lost", f"{method} {target} {key}")
+            return None
+        return answer
+
+    def _judge(self, key: str, answer: Response) -> None:
+        """I9, at the door: what was told as the end of a key, whether it reached the client or not."""
+        pinned = answer.status == 422 and json.loads(answer.body).get("code") in PINNED
+        if answer.status == 201 or pinned:
+            self.oracle.answered(key, answer.status, answer.body)
+
+    def _reuse(self, wish: Wish) -> None:
+        """Another body under a key that is in use: refused, whatever became of the first."""
+        self.world.struck("key_reused", wish.key)
+        other = replace(wish, body={**wish.body, "amount": "3.00" if wish.body.get("currency") == "EUR" else "11"})
+        if other.body != wish.body and "amount" in wish.body:
+            self._spawn(f"client {wish.number} reuses", lambda: self._other_body(wish, other))
+
+    def _other_body(self, wish: Wish, other: Wish) -> None:
+        headers = {**self._headers, "Idempotency-Key": wish.key, "Content-Type": "application/json"}
+        answer = self._exchange("POST", other.path, headers, json.dumps(other.body).encode())
+        taken = wish.key in self.oracle.answers or wish.key in self.transfers
+        if answer is not None and taken and answer.status != 422:
+            self.oracle.fail("I9", f"key {wish.key} with another body was answered {answer.status} {answer.body!r}")
+
+    def _cancel(self, wish: Wish) -> None:
+        transfer_id = self.transfers.get(wish.key)
+        if transfer_id is None:
+            return
+        self.world.struck("cancelled", transfer_id)
+        headers = {**self._headers, "Idempotency-Key": f"cancel-{wish.number}", "Content-Type": "application/json"}
+        self._spawn(
+            f"client {wish.number} cancels",
+            lambda: self._exchange("POST", f"/v1/transfers/{transfer_id}/cancel", headers, b""),
+        )

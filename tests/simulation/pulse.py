@@ -1,0 +1,62 @@
+"""The pulse of the jobs: their ticks, without the empty ones. A job that would find nothing due is not fired."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from tests.simulation.node import Bridge
+from tests.simulation.world import SECOND, World
+
+_DUE = {
+    "resolve": """SELECT MIN(at) FROM (SELECT MIN(wake_at) AS at FROM transfer WHERE state IN ('pending', 'orphaned')
+        UNION ALL SELECT probe_at FROM breaker WHERE open)""",
+    "aftercare": "SELECT MIN(wake_at) FROM transfer WHERE state IN ('confirmed', 'reversed')",
+    "inbox": "SELECT MIN(wake_at) FROM inbox_task",
+}
+BOTH_TICK = 0.3
+"""How often the second process of jobs fires at the same tick as the first: both are always there, and what is due is
+there for both, but one of them is usually the faster."""
+
+
+class Pulse:
+    """Fires the jobs of every process at the ticks at which something may be due."""
+
+    def __init__(self, world: World, database: Path) -> None:
+        self.world, self.jobs = world, list[Bridge]()
+        self._dice = world.chance.stream("pulse")
+        self._connection = sqlite3.connect(database, isolation_level=None)
+        self._next = dict.fromkeys(_DUE, 0)
+        self._every = {name: 1.0 for name in _DUE} | {"aftercare": 10.0}
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def look(self) -> None:
+        """See what is due next; called whenever rows have changed."""
+        for job, query in _DUE.items():
+            due = self._connection.execute(query).fetchone()[0]
+            if due is not None:
+                self._plan(job, due)
+
+    def _plan(self, job: str, due: int) -> None:
+        now, interval = self.world.now, int(self._every[job] * SECOND)
+        at = max(now + 1, due + int(self._dice.random() * interval))
+        if self._next[job] <= now or at < self._next[job]:
+            self._next[job] = at
+            self.world.at(at, self._fire, job, at)
+
+    def _fire(self, job: str, at: int) -> None:
+        if at != self._next[job]:
+            return  # an earlier one was planned meanwhile
+        self._next[job] = 0
+        first, *others = self._dice.sample(self.jobs, len(self.jobs))
+        first.tick(job)
+        for other in others:
+            if first.dead or first.frozen_until > self.world.now or self._dice.random() < BOTH_TICK:
+                other.tick(job)
+        # What was due and was not taken, by a clock that is behind or a process that stands still, is due again.
+        self.world.after(self._every[job] + 0.5, self.look)
+
+

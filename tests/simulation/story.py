@@ -1,0 +1,248 @@
+"""One seed told: the world is set up, two days pass, the world heals, and everything has to be in order."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Collection
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from bridge import cashier, db, keys, lineage, players
+from bridge.app import compose
+from tests.simulation import log
+from tests.simulation.chance import Chance, Decision
+from tests.simulation.database import Slot, Store
+from tests.simulation.ending import check_ending, check_healed
+from tests.simulation.ledgers import ProviderLedgers
+from tests.simulation.lies import lies_of
+from tests.simulation.node import Bridge, application
+from tests.simulation.oracle import Oracle, Violation
+from tests.simulation.people import People
+from tests.simulation.platform import Platform
+from tests.simulation.provider import Provider
+from tests.simulation.pulse import Pulse
+from tests.simulation.settings import (
+    BEGINS,
+    CURRENCIES,
+    HEAL_SECONDS,
+    MONEY,
+    OPERATOR,
+    PLAYERS,
+    PROTOCOLS,
+    PROVIDER_ADDRESS,
+    STORY_HOURS,
+    configuration,
+)
+from tests.simulation.swarm import Swarm
+from tests.simulation.wire import Network
+from tests.simulation.world import SECOND, World
+
+FAULTS_HOURS = 46
+WON = {"EUR": 20_000, "JPY": 20_000}
+"""What every player has won at every provider before the story begins, in minor units."""
+
+
+@dataclass
+class Outcome:
+    """What became of a seed. `hash` is over everything that happened, in its order."""
+
+    seed: int
+    violations: list[Violation]
+    steps: int
+    transfers: int
+    seconds: float
+    hash: str
+    counts: Counter[str]
+    tape: list[Decision]
+    states: Counter[str]
+    ends: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+
+class Stage:
+    """What outlives seeds: the template of a database, and for each process its engine and its application."""
+
+    def __init__(self, folder: Path) -> None:
+        lineage._turn = nullcontext()  # type: ignore[assignment] # a lock of one process; here they are several
+        self.folder = folder
+        self.database = folder / "bridge.db"
+        self._template = folder / "template.db"
+        self.operator, self.api_key = self._prepare()
+        log.take_over()
+        self.webs = [(Slot(self.database), application()) for _ in range(2)]
+        self.jobs = [Slot(self.database) for _ in range(2)]
+
+    def _prepare(self) -> tuple[int, str]:
+        """A migrated database with an operator, players and their money, made once."""
+        url = f"sqlite:///{self._template}"
+        db.migrate(url)
+        runtime = compose(configuration(0, self._template))
+        operator = keys.add_operator(runtime, OPERATOR)
+        _, secret = keys.create(runtime, OPERATOR, ["transfers", "read"], "simulation")
+        for player in PLAYERS:
+            players.register(runtime, operator, player, list(CURRENCIES))
+            for currency, amount in MONEY.items():
+                wish = cashier.CashWish(player, amount, currency)
+                cashier.move(runtime, operator, cashier.DEPOSIT, f"{player}-{currency}", wish)
+        runtime.engine.dispose()
+        with sqlite3.connect(self._template) as connection:
+            connection.execute("PRAGMA journal_mode=DELETE")
+        return operator, secret
+
+    def clean(self) -> None:
+        """A database and ledgers as before the first story."""
+        for slot in (*(slot for slot, _ in self.webs), *self.jobs):
+            slot.hang_up()
+        for path in self.folder.iterdir():
+            if path != self._template:
+                path.unlink()
+        shutil.copyfile(self._template, self.database)
+
+
+class Story:
+    """One seed, from its beginning to its judgement."""
+
+    def __init__(self, stage: Stage, seed: int, kept: Collection[str] | None = None, *, only: Any = None) -> None:
+        stage.clean()
+        self.stage, self.seed = stage, seed
+        self.digest, self.lines, self.telling = hashlib.sha256(), list[str](), False
+        self.chance, self.swarm = Chance(seed, kept), Swarm(seed, only)
+        self.world = World(self.chance, self.swarm, BEGINS, self.tell)
+        self.world.faults_until = BEGINS + FAULTS_HOURS * 3600 * SECOND
+        self.ledgers = ProviderLedgers()
+        self.oracle = Oracle(self.world, stage.database, self.ledgers)
+        self.network = Network(self.world)
+
+    def tell(self, room: str, what: str) -> None:
+        """Take down what happened."""
+        line = f"{(self.world.now - BEGINS) / SECOND:.6f} {room} {what}"
+        self.digest.update(line.encode())
+        if self.telling:
+            self.lines.append(line)
+
+    def run(self, *, telling: bool = False) -> Outcome:
+        """Tell the story to its end, or to what broke."""
+        self.telling = telling
+        began = time.perf_counter()
+        log.listen(self.world, self.oracle)
+        self._set_up()
+        self.world.run(self.world.faults_until)
+        self._heal()
+        self.world.run(self.world.faults_until + HEAL_SECONDS * SECOND)
+        if not self.world.halted:
+            check_healed(self.oracle)
+        self.world.run(BEGINS + STORY_HOURS * 3600 * SECOND)
+        if not self.world.halted:
+            check_ending(self.oracle, self.stage, self.bridges)
+        return self._outcome(time.perf_counter() - began)
+
+    def _set_up(self) -> None:
+        config = configuration(self.seed, self.stage.database)
+        self.providers = [
+            Provider(self.world, name, protocol, self.stage.folder, self._wrote) for name, protocol in PROTOCOLS.items()
+        ]
+        for provider in self.providers:
+            self.network.peers[provider.name] = provider
+            self._furnish(provider)
+        self.pulse = Pulse(self.world, self.stage.database)
+        store = Store(self.world, self.stage.database, self._committed)
+        webs = [
+            Bridge(self.world, f"web-{n}", config, (slot, store, self.network, app))
+            for n, (slot, app) in enumerate(self.stage.webs, 1)
+        ]
+        jobs = [
+            Bridge(self.world, f"jobs-{n}", config, (slot, store, self.network, None))
+            for n, slot in enumerate(self.stage.jobs, 1)
+        ]
+        self.bridges = [*webs, *jobs]
+        self.pulse.jobs = jobs
+        Platform(self.world, self.chance, webs, self.oracle, self.stage.api_key)
+        People(self.world, self.bridges, self.providers, self.oracle, self.stage.operator)
+        for provider in self.providers:
+            if provider.protocol == "generic":
+                provider.deliver = lambda letter, headers, name=provider.name: self._deliver(webs, name, letter, headers)
+
+    def _furnish(self, provider: Provider) -> None:
+        """What players have there, and how it will lie."""
+        provider.lied = self.ledgers.lied
+        for player in PLAYERS:
+            for currency, units in WON.items():
+                provider.books.play(player, currency, units)
+        wanted = lies_of(self.seed, provider.protocol)
+        dice = self.chance.stream(f"{provider.name} lies")
+        if dice.strikes("provider_lies", self.swarm.rate("provider_lies")):
+            provider.lie(*wanted.as_rate())
+            provider.breaks_its_word = wanted.breaking
+
+    def _wrote(self, provider: str, line: dict[str, Any]) -> None:
+        self.ledgers.wrote(provider, line)
+        told = " ".join(str(line[name]) for name in ("kind", "reference", "type", "player", "amount") if name in line)
+        self.tell(provider, f"ledger {told}")
+        if hasattr(self, "pulse"):
+            self.oracle.provider_wrote(provider, line)
+
+    def _committed(self) -> None:
+        self.oracle.committed()
+        self.pulse.look()
+
+    def _deliver(self, webs: list[Bridge], provider: str, letter: Any, headers: dict[str, str]) -> int | str:
+        assert self.world.current is not None
+        web = self.world.current.dice.choice(webs)
+        if web.dead:
+            return "no answer"
+        path = f"/v1/providers/{provider}/callbacks"
+        answer = web.serve("POST", path, headers, letter.body, PROVIDER_ADDRESS, seconds=5)
+        self.tell("callback", f"{letter.id} {letter.type} -> {'nothing' if answer is None else answer.status}")
+        return "no answer" if answer is None else answer.status
+
+    def _heal(self) -> None:
+        """No fault strikes any more; clocks are right, everybody is up."""
+        self.tell("world", "heals")
+        for bridge in self.bridges:
+            bridge.skew = bridge.frozen_until = 0
+        for provider in self.providers:
+            provider.node.skew = 0
+            provider.lie(Decimal(0), {}, {})
+            provider.stage.choice.clear()
+
+    def _outcome(self, seconds: float) -> Outcome:
+        rows = list(self.oracle.transfers())
+        steps = self.network.exchanges + self.oracle.money_commits
+        steps += sum(self.swarm.counts[kind] for kind in ("crash", "crash_before_commit", "crash_after_commit"))
+        outcome = Outcome(
+            seed=self.seed,
+            violations=self.oracle.violations,
+            steps=steps,
+            transfers=len(rows),
+            seconds=seconds,
+            hash=self.digest.hexdigest(),
+            counts=self.swarm.counts,
+            tape=self.chance.tape,
+            states=Counter(row["state"] for row in rows),
+            ends={row["idempotency_key"]: (row["state"], row["amount"]) for row in rows},
+        )
+        self._close()
+        return outcome
+
+    def _close(self) -> None:
+        """End what is still under way; nobody is told."""
+        self.world.halted = True
+        for node in (*self.bridges, *(provider.node for provider in self.providers)):
+            node.dead = True
+            for strand in list(node.strands):
+                if not strand.ended:
+                    self.world.current = strand
+                    strand.greenlet.throw()
+                    self.world.current = None
+        for provider in self.providers:
+            provider.stop()
+        for bridge in self.bridges:
+            bridge._slot.hang_up()
+        self.oracle.close()
+        self.pulse.close()
