@@ -6,6 +6,8 @@ the others still strike where they struck.
 
 from __future__ import annotations
 
+import secrets
+import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from random import Random
@@ -40,6 +42,14 @@ class Chance:
             return False
         self.tape.append(decision)
         return True
+
+
+def rule_the_system(chance: Chance) -> None:
+    """What the providers' code asks of the system's own chance is drawn from the story's."""
+    dice = Stream(chance, "system")
+    uuid.uuid4 = lambda: uuid.UUID(int=dice.getrandbits(128), version=4)
+    secrets.token_urlsafe = lambda size=32: f"{dice.getrandbits(8 * (size or 32)):x}"
+    secrets.token_bytes = lambda size=32: dice.randbytes(size or 32)
 
 
 class Stream(Random):

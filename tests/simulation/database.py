@@ -7,6 +7,7 @@ back, one that stands still keeps it.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections import deque
 from collections.abc import Callable
@@ -115,7 +116,9 @@ class Connection(sqlite3.Connection):
         self._end(super().rollback)
 
     def close(self) -> None:
-        """The transaction that was open is no more."""
+        """The transaction that was open is no more; closing alone would leave it to statements that are not finished."""
+        with contextlib.suppress(sqlite3.ProgrammingError):
+            super().rollback()
         self._end(super().close)
 
     def _end(self, act: Callable[[], None]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from bridge.verify import verify
 from tests.simulation.node import Bridge
 from tests.simulation.oracle import Oracle
@@ -19,7 +17,7 @@ def check_healed(oracle: Oracle) -> None:
             oracle.fail("I8", f"{row['id']} is orphaned, and nobody has a file about it")
 
 
-def check_ending(oracle: Oracle, stage: Any, bridges: list[Bridge]) -> None:
+def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
     """I5, I6, I7: at rest every cent is where the provider's own ledger says, but for what is named."""
     rows = list(oracle.transfers())
     named: dict[tuple[str, str, str], int] = {}
@@ -40,7 +38,6 @@ def check_ending(oracle: Oracle, stage: Any, bridges: list[Bridge]) -> None:
                     oracle.fail("I6", f"{player} holds {theirs} {currency} at {provider} by transfers; we say {ours}")
     _verify(oracle, bridges)
     oracle.check_evidence()
-    assert stage is not None
 
 
 def _verify(oracle: Oracle, bridges: list[Bridge]) -> None:

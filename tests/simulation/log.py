@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -22,6 +23,8 @@ def _hear(_logger: Any, level: str, event: MutableMapping[str, Any]) -> MutableM
     world, oracle = _ears
     if world is not None and world.current is not None:
         told = " ".join(f"{name}={value}" for name, value in event.items() if name not in ("exc_info", "milliseconds"))
+        if event.get("exc_info"):
+            told += f" {sys.exc_info()[1]!r}"
         world.trace(world.current.node.name, f"{level} {told}")
         if event["event"] == "provider answered":
             oracle.heard(world.current, event)

@@ -136,6 +136,11 @@ class Oracle:
             if strand.ended and not strand.killed and not stored[transfer, answer, at]:
                 self.fail("I7", f"{strand.name} was told {answer} about {transfer}, and it is stored nowhere")
 
+    @property
+    def begun(self) -> int:
+        """How many transfers there are."""
+        return len(self._rows)
+
     # --- asked by others ----------------------------------------------------------------------------------
 
     def orphaned_at(self, transfer_id: str) -> int:

@@ -14,13 +14,19 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.settings import CURRENCIES, PLAYERS, PROTOCOLS
 from tests.simulation.world import SECOND, Outside, World
 
-TRANSFERS = range(26, 34)
+TRANSFERS = range(24, 31)
+LEAST_TRANSFERS, LEAST_COMMITS = 22, 75
+"""Of a story in which less has come about by its last hours, the clients want a little more."""
+
 SITTINGS = range(4, 7)
-LAST_WISH_HOURS = 44
+LAST_WISH_HOURS, MORE_AT_HOURS = 43, (43.5, 44, 44.5, 45, 45.3, 45.6)
 TRIES_AT_MOST = 25
 CLIENT_WAITS_SECONDS = 30
 PINNED = ("insufficient_funds", "nothing_to_move")
-AMOUNTS = {"EUR": ("1.00", "2.50", "5.00", "10.00", "0.03", "700.00"), "JPY": ("100", "250", "7", "90000")}
+AMOUNTS = {
+    "EUR": ("1.00", "2.50", "5.00", "10.00", "0.03", "4.00", "20.00", "700.00"),
+    "JPY": ("100", "250", "7", "40", "90000"),
+}
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,19 @@ class Platform:
         for wish in wishes(chance.seed):
             if chance.take(Decision("wish", str(wish.number), 0)):
                 world.at(world.begins + int(wish.at * SECOND), self._begin, wish)
+        for hours in MORE_AT_HOURS:
+            world.at(world.begins + int(hours * 3600 * SECOND), self._want_more, hours)
+
+    def _want_more(self, hours: float) -> None:
+        dice = self.world.chance.stream(f"more at {hours}")
+        if self.oracle.begun >= LEAST_TRANSFERS and self.oracle.money_commits >= LEAST_COMMITS:
+            return
+        for player in dice.sample(PLAYERS, 4):
+            where = {"player_id": player, "provider": dice.choice(tuple(PROTOCOLS))}
+            body = {**where, "direction": dice.choice(("in", "out")), "amount": "1.00", "currency": "EUR"}
+            wish = Wish(int(hours * 1000) + PLAYERS.index(player), hours * 3600, "/v1/transfers", body)
+            if self.world.chance.take(Decision("wish", str(wish.number), 0)):
+                self._begin(wish)
 
     def _begin(self, wish: Wish) -> None:
         dice, rate = self.world.chance.stream(f"client {wish.number}"), self.world.swarm.rate
