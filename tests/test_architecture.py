@@ -134,6 +134,7 @@ UNREAD_ON_PURPOSE: dict[str, str] = {
     "bridge.providers.qtech:QTech.heard": "the port's signature; QTech calls nobody back",
     "bridge.providers.qtech:QTech.kick": "the port's signature; the manual knows no such call",
     "bridge.runtime:Clock": "a port is its signatures",
+    "bridge.runtime:Crew": "a port is its signatures",
     "bridge.simulator.provider:Provider": "a port is its signatures",
 }
 

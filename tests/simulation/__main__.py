@@ -16,7 +16,7 @@ def main() -> int:
     """Run what was asked for."""
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is part of a story
         os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606 - ourselves again
     wanted = _arguments()
     from tests.simulation import campaign
 

@@ -120,7 +120,8 @@ def _failure(scene: Stage, outcome: Outcome) -> str:
     if outcome.violations:
         return _told(outcome, shrunk(scene, outcome))
     if outcome.seed % PLAYED_TWICE == 0 and (again := Story(scene, outcome.seed).run()).hash != outcome.hash:
-        return f"FAILED seed {outcome.seed}: played twice, it was another story ({outcome.hash[:12]}, {again.hash[:12]})"
+        told = f"played twice, it was another story ({outcome.hash[:12]}, {again.hash[:12]})"
+        return f"FAILED seed {outcome.seed}: {told}"
     if outcome.steps < LEAST_STEPS or outcome.transfers < LEAST_TRANSFERS:
         return f"FAILED seed {outcome.seed}: only {outcome.steps} steps and {outcome.transfers} transfers"
     return ""

@@ -53,8 +53,8 @@ class People:
             return
         dice = self.world.chance.stream(f"people at {hour}")
         for row in self.oracle.transfers():
-            long_ago = row["state"] == "orphaned" and self.world.now - self.oracle.orphaned_at(row["id"]) > HOUR * SECOND
-            if long_ago and dice.random() < self._busy:
+            since = self.world.now - self.oracle.orphaned_at(row["id"])
+            if row["state"] == "orphaned" and since > HOUR * SECOND and dice.random() < self._busy:
                 self.world.spawn(web, f"people decide {row['id']} {hour}", lambda row=row: self._decide(web, row))
 
     def _decide(self, web: Bridge, row: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ class People:
                 self.world.after(at, self._switch, provider.name, True)
                 self.world.after(at + dice.choice((60, HOUR, 4 * HOUR)), self._switch, provider.name, False)
 
-    def _switch(self, provider: str, off: bool) -> None:  # noqa: FBT001 - a switch
+    def _switch(self, provider: str, off: bool) -> None:
         web = next((web for web in self._webs if not web.dead), None)
         if web is None:
             return

@@ -27,7 +27,7 @@ class Pulse:
         self._dice = world.chance.stream("pulse")
         self._connection = sqlite3.connect(database, isolation_level=None)
         self._next = dict.fromkeys(_DUE, 0)
-        self._every = {name: 1.0 for name in _DUE} | {"aftercare": 10.0}
+        self._every = dict.fromkeys(_DUE, 1.0) | {"aftercare": 10.0}
 
     def close(self) -> None:
         """Let go of the file."""
