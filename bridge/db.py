@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +103,9 @@ def migrate(url: str) -> None:
         engine.dispose()
 
 
+@cache
 def schema_version() -> str:
-    """The revision that this code expects."""
+    """The revision that this code expects; looked for once, for reading the scripts takes longer than a transfer."""
     from alembic.script import ScriptDirectory
 
     head = ScriptDirectory(str(Path(__file__).parent / "migrations")).get_current_head()

@@ -22,10 +22,14 @@ def main() -> int:
 
     if wanted.seed is not None:
         return campaign.replay(wanted.seed, wanted.kept, telling=wanted.trace)
-    if wanted.minutes is None and wanted.seeds is None:
-        wanted.minutes = 1.0
     first = campaign.seed_of_the_commit() if wanted.first is None else wanted.first
-    return campaign.run(first, seeds=wanted.seeds, minutes=wanted.minutes, stop=wanted.stop, workers=wanted.workers)
+    if wanted.planted:
+        from tests.simulation import planted_bugs
+
+        return planted_bugs.run(first, wanted.bug, wanted.workers)
+    minutes = 1.0 if wanted.minutes is None and wanted.seeds is None else wanted.minutes
+    extent = campaign.Extent(first, wanted.seeds, minutes, wanted.workers, wanted.stop, not wanted.plainly)
+    return campaign.run(extent)
 
 
 def _arguments() -> argparse.Namespace:
@@ -34,10 +38,13 @@ def _arguments() -> argparse.Namespace:
     what.add_argument("--minutes", type=float, help="new seeds for so long")
     what.add_argument("--seeds", type=int, help="so many new seeds")
     what.add_argument("--seed", type=int, help="one seed, again")
+    what.add_argument("--planted", action="store_true", help="plant each bug in a copy; the oracle has to name it")
+    reader.add_argument("--bug", default="", help="with --planted: only those whose name holds this")
     reader.add_argument("--first", type=int, help="the first seed (default: drawn from the commit)")
     reader.add_argument("--trace", action="store_true", help="with --seed: tell the story")
     reader.add_argument("--kept", help="with --seed: only these decisions, with commas between them")
     reader.add_argument("--stop", action="store_true", help="end at the first seed that fails")
+    reader.add_argument("--plainly", action="store_true", help="do not shrink what fails")
     reader.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes side by side")
     return reader.parse_args()
 

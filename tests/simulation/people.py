@@ -9,6 +9,8 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from bridge import gates
 from bridge.errors import Declined, Invalid, NotFound, Stale
 from bridge.simulator.books import Refused
@@ -61,7 +63,7 @@ class People:
         """As the provider's own books say, which is whom honest people would ask."""
         kind, parts = decision_for(row, self.oracle.ledgers)
         wanted = Decision(kind, "maria", "chen", "the provider's statement", row["version"], **parts)
-        with suppress(Invalid, Stale, Declined, NotFound):
+        with suppress(Invalid, Stale, Declined, NotFound, DBAPIError):  # people look at it again another day
             decide(web.runtime, self.operator, row["id"], wanted)
             self.world.trace("people", f"{row['id']}: {kind.value} {parts or ''}")
 
@@ -112,7 +114,7 @@ class People:
         )
 
         def switch() -> None:
-            with suppress(Exception):  # the database's trouble: a person tries again another day
+            with suppress(NotFound, DBAPIError):
                 act()
 
         self.world.spawn(web, f"people switch {provider} {off} {self.world.now}", switch)
