@@ -20,7 +20,7 @@ PYTHON ?= $(eval PYTHON := $(shell $(SEARCH)))$(PYTHON)
 
 INSTALL := install --quiet --disable-pip-version-check --root-user-action=ignore -r requirements-dev.txt -c constraints.txt
 
-.PHONY: help setup demo up test check lint types architecture proof chaos bench clean
+.PHONY: help setup demo up test check lint types architecture simulate proof chaos bench clean
 
 help:  ## this list
 	@echo "make demo and make test set everything up by themselves, inside $(VENV)."
@@ -38,7 +38,7 @@ up: $(READY)  ## bridge, jobs and two simulators on this machine; prints address
 test: $(READY)  ## every test, on SQLite and on PostgreSQL
 	@$(PYTEST) -n 2
 
-check: lint types architecture  ## what the build does: lint, types, architecture, make test
+check: lint types architecture simulate  ## what the build does: lint, types, architecture, new seeds, make test
 	@$(MAKE) --no-print-directory test
 
 lint: $(READY)  ## ruff
@@ -49,6 +49,9 @@ types: $(READY)  ## mypy --strict
 
 architecture: $(READY)  ## who may import whom, and what a file may look like
 	@$(PYTEST) tests/test_architecture.py
+
+simulate: $(READY)  ## the real bridge on virtual time: new seeds for four minutes
+	@$(RUN) -m bridge simulate --minutes 4
 
 proof: $(READY)  ## docs/proof.md: each claim and its tests, and 47 planted bugs that must be caught
 	@$(RUN) -m tests.proof

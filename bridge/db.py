@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import ExceptionContext, make_url
 
 from bridge.config import DatabaseSection
 
@@ -51,6 +51,13 @@ def _sqlite(settings: DatabaseSection) -> Engine:
         triggers make INSERT OR REPLACE fire the guard against DELETE."""
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
             connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "handle_error")
+    def _part_with(context: ExceptionContext) -> None:
+        """A connection at which a statement failed is not used again: another statement of it may be unfinished, by
+        which it would go on seeing the rows of that instant, and find the database locked, until the collector comes.
+        """
+        context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
