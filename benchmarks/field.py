@@ -32,6 +32,9 @@ POSTGRES_SETTINGS = {
 """Beside the defaults, and beside fsync, full_page_writes and synchronous_commit, which are on: room for one database
 of the size measured, and no checkpoint that falls into one contestant's turn and not into another's."""
 
+GROWN = ("small", "large")
+"""Two bridges that differ in how many transfers their tables hold."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -150,7 +153,7 @@ def _postgres() -> Iterator[PostgresServer]:
 
 
 def _provider(folder: Path) -> Child:
-    secrets = (f"--secret={name}={SECRET}" for name in (BRIDGE, GUNICORN))
+    secrets = (f"--secret={name}={SECRET}" for name in (BRIDGE, GUNICORN, *GROWN))
     command = [python(peers=False), "-m", "benchmarks.wire.provider", *secrets]
     provider = Child("provider", command, folder, pipes=True)
     provider.start()

@@ -21,13 +21,15 @@ PROVIDER = "stub"
 
 
 class Bridge(Contestant):
-    """On granian by its own command, or on gunicorn."""
+    """On granian by its own command, or on gunicorn. `verify_seconds`: how often the jobs verify all invariants, where
+    that is not to be the default."""
 
-    def __init__(self, name: str, ground: Ground, folder: Path, *, gunicorn: bool = False) -> None:
+    def __init__(
+        self, name: str, ground: Ground, folder: Path, *, gunicorn: bool = False, verify_seconds: float | None = None
+    ) -> None:
         super().__init__(name, ground, folder)
-        self._gunicorn = gunicorn
-        self._secret = ""
-        self._url = ""
+        self._gunicorn, self._verify_seconds = gunicorn, verify_seconds
+        self._secret = self.url = ""
 
     def headers(self) -> dict[str, str]:
         """The operator's key."""
@@ -35,9 +37,10 @@ class Bridge(Contestant):
 
     def prepare(self) -> None:
         """A migrated database with players that have money, and the configuration of the product's own defaults."""
-        self._url = self.ground.fresh(self.name)
-        self.adopt(self._url)
-        db.migrate(self._url)
+        self.url = self.ground.fresh(self.name)
+        lines = [line for name, table in self._tables().items() for line in (f"[{name}]", *_lines(table), "")]
+        self._config.write_text("\n".join(lines), encoding="utf-8")
+        db.migrate(self.url)
         runtime = self.runtime()
         operator = keys.add_operator(runtime, OPERATOR)
         _, self._secret = keys.create(runtime, OPERATOR, ["transfers"], "bench")
@@ -46,13 +49,6 @@ class Bridge(Contestant):
             players.register(runtime, operator, purse.player_id, [CURRENCY])
             cashier.move(runtime, operator, cashier.DEPOSIT, f"purse-{number}", purse)
         runtime.engine.dispose()
-
-    def adopt(self, url: str) -> None:
-        """Write the configuration for a database."""
-        self._url = url
-        tables = self._tables()
-        lines = [line for name, table in tables.items() for line in (f"[{name}]", *_lines(table), "")]
-        self._config.write_text("\n".join(lines), encoding="utf-8")
 
     def runtime(self) -> Runtime:
         """A runtime of this process on the same database; the caller disposes of its engine."""
@@ -95,8 +91,9 @@ class Bridge(Contestant):
             "request_secret": SECRET,
         }  # fmt: skip
         return {
-            "database": {"url": self._url},
+            "database": {"url": self.url},
             "web": {"host": HOST, "port": self.port, "threads": self.ground.threads},
+            "engine": {} if self._verify_seconds is None else {"verify_every_seconds": self._verify_seconds},
             f"providers.{PROVIDER}": provider,
         }
 

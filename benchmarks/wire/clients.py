@@ -92,6 +92,7 @@ class Load:
         self._answers: dict[str, int] = {}
         self._odd = ""
         self._connections: list[Connection] = []
+        self._over = asyncio.Event()
         self.begin = self.end = 0.0
 
     async def run(self) -> dict[str, Any]:
@@ -99,9 +100,11 @@ class Load:
         order = self._order
         self.begin = time.perf_counter() + order.warm_seconds
         self.end = self.begin + order.seconds
-        marks = [asyncio.create_task(_mark("begin", self.begin)), asyncio.create_task(_mark("end", self.end))]
+        marks = [asyncio.create_task(self._mark(each, at)) for each, at in (("begin", self.begin), ("end", self.end))]
         watch = asyncio.create_task(self._watch())
         await (self._closed() if order.rate is None else self._open(order.rate))
+        if self._told and all(each.dead for each in self._connections):
+            self._over.set()  # nobody is left to ask: the server was killed
         await asyncio.gather(*marks)
         watch.cancel()
         told = {str(number): what for number, what in self._told.items()} if order.numbered else {}
@@ -115,6 +118,11 @@ class Load:
                     return  # a client whose connection died does not come again: the rest is the system's affair
 
         await asyncio.gather(*(client() for _ in range(self._order.connections)))
+
+    async def _mark(self, name: str, instant: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), max(0.0, instant - time.perf_counter()))
+        print(json.dumps({"at": name}), flush=True)
 
     async def _watch(self) -> None:
         while True:
@@ -196,11 +204,6 @@ class Load:
 
     def _count(self, what: str) -> None:
         self._answers[what] = self._answers.get(what, 0) + 1
-
-
-async def _mark(name: str, instant: float) -> None:
-    await asyncio.sleep(max(0.0, instant - time.perf_counter()))
-    print(json.dumps({"at": name}), flush=True)
 
 
 def main() -> None:
