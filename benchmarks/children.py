@@ -122,10 +122,8 @@ class Child:
         if self.process is None:
             return
         self.process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
         self._end(signal.SIGKILL)  # what it may have left behind
 
     def _end(self, how: signal.Signals) -> None:

@@ -164,7 +164,9 @@ def _settings(server: PostgresServer) -> dict[str, str]:
     shown = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_sync_method",
              "max_connections", *POSTGRES_SETTINGS)  # fmt: skip
     with server.connect() as connection:
-        return {name: str(connection.execute(f"SHOW {name}".encode()).fetchone()[0]) for name in shown}
+        rows = connection.execute("SELECT name, current_setting(name) FROM pg_settings").fetchall()
+    found = {str(name): str(value) for name, value in rows}
+    return {name: found[name] for name in shown}
 
 
 def _ask(url: str, content: object | None = None) -> Any:

@@ -58,7 +58,8 @@ def counts(connection: psycopg.Connection[Any]) -> dict[str, int]:
 
 def find_pattern(connection: psycopg.Connection[Any]) -> Pattern:
     """The transfer that was made under KEY."""
-    found = connection.execute("SELECT id, created_at FROM transfer WHERE idempotency_key = %s", (KEY,)).fetchone()
+    query = "SELECT id, created_at FROM transfer WHERE idempotency_key = %s"
+    found = connection.execute(query, (KEY,)).fetchone()
     assert found is not None
     transfer_id, created_at = found
     rows = {table.name: _rows(connection, table, transfer_id) for table in _tables()}
@@ -80,7 +81,9 @@ def fill(connection: psycopg.Connection[Any], pattern: Pattern, players: int, tr
     connection.execute("SET synchronous_commit = off")  # of the filling; the servers keep theirs
     bases = {name: _highest(connection, name) for name in pattern.rows if _numbered(name) is not None}
     inserts = [
-        _insert(pattern, name, place, row, bases) for name, rows in pattern.rows.items() for place, row in enumerate(rows)
+        _insert(pattern, name, place, row, bases)
+        for name, rows in pattern.rows.items()
+        for place, row in enumerate(rows)
     ]
     for first in range(0, transfers, BATCH):
         last = min(transfers, first + BATCH)
@@ -103,7 +106,8 @@ def _tables() -> Iterator[Table]:
 
 def _rows(connection: psycopg.Connection[Any], table: Table, transfer_id: str) -> list[dict[str, Any]]:
     """The rows in which any text is the transfer's id."""
-    texts = [column.name for column in table.columns if isinstance(getattr(column.type, "impl_instance", column.type), String)]
+    types = {column.name: getattr(column.type, "impl_instance", column.type) for column in table.columns}
+    texts = [name for name, of_column in types.items() if isinstance(of_column, String)]
     if not texts:
         return []
     names, order = [column.name for column in table.columns], ", ".join(c.name for c in table.primary_key.columns)
@@ -198,8 +202,8 @@ def _split(part: str, word: str, column: str) -> list[str]:
 
 def _balances(pattern: Pattern, players: int, transfers: int) -> Iterator[str]:
     """What the copies have done to the players' accounts."""
-    each = f"(SELECT 'p' || p AS player, {transfers} / {players} + (p < {transfers} % {players})::int AS times " \
-           f"FROM generate_series(0, {players} - 1) AS p) AS filled"  # fmt: skip
+    each = f"""(SELECT 'p' || p AS player, {transfers} / {players} + (p < {transfers} % {players})::int AS times
+                FROM generate_series(0, {players} - 1) AS p) AS filled"""  # noqa: S608 - numbers of our own
     for account, versions in _versions(pattern).items():
         moved = sum(
             row["amount"] * ((row["credit"] == account) - (row["debit"] == account)) for row in pattern.rows["posting"]
@@ -208,7 +212,8 @@ def _balances(pattern: Pattern, players: int, transfers: int) -> Iterator[str]:
         first = pattern.rows["posting"][0]
         if account.startswith("wallet:"):  # opened with the player; a game's account comes with the first transfer
             yield (
-                f"UPDATE account SET balance = balance + {moved} * times, version = version + {version} FROM {each} "  # noqa: S608 - as above
+                f"UPDATE account SET balance = balance + {moved} * times, "  # noqa: S608 - as above
+                f"version = version + {version} FROM {each} "
                 f"WHERE account = {name} AND currency = '{first['currency']}'"
             )
         else:

@@ -74,8 +74,7 @@ def _about(figures: Figures) -> Iterator[str]:
     first = figures.read(Part(THROUGHPUT, "postgresql", 0).name)
     if first:
         yield "- PostgreSQL: " + ", ".join(f"`{name}={value}`" for name, value in first["settings"].items())
-        yield f"- every web server: {first['workers']} worker process, {first['threads']} threads, as `bridge serve` " \
-              "starts"  # fmt: skip
+        yield f"- every web server: {first['workers']} worker, {first['threads']} threads, as `bridge serve` starts"
     yield f"\n{SETTINGS}\n"
 
 
@@ -146,8 +145,8 @@ def _growth(figures: Figures) -> Iterator[str]:
         )  # fmt: skip
     small, large = found["sizes"]
     pair = [[each["per_second"] for each in found["rounds"][name]] for name in (large, small)]
-    yield f"\nWith {found['sizes'][large]:,} transfers it makes {ratio(*pair):.2f} × as many as with " \
-          f"{found['sizes'][small]:,}.\n"  # fmt: skip
+    many, few = f"{found['sizes'][large]:,}", f"{found['sizes'][small]:,}"
+    yield f"\nWith {many} transfers it makes {ratio(*pair):.2f} × as many as with {few}.\n"
 
 
 def _absent(figures: Figures, scale: Scale) -> Iterator[str]:

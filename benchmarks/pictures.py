@@ -72,11 +72,11 @@ def bars(title: str, unit: str, groups: Sequence[Group], digits: int = 0) -> str
 
 def _bar(bar: Bar, y: int, scale: float, digits: int) -> list[str]:
     kind, middle = "ours" if bar.ours else "others", y + ROW / 2
+    low, high = LEFT + bar.low * scale, LEFT + bar.high * scale
     figure_at = LEFT + max(bar.value, bar.high) * scale + 8
     return [
         f'<text x="{LEFT - 10}" y="{middle + 4}" text-anchor="end">{escape(bar.label)}</text>',
         f'<rect class="{kind}" x="{LEFT}" y="{y + 3}" width="{max(1.0, bar.value * scale):.1f}" height="{ROW - 6}"/>',
-        f'<line class="whisker" x1="{LEFT + bar.low * scale:.1f}" x2="{LEFT + bar.high * scale:.1f}" '
-        f'y1="{middle}" y2="{middle}"/>',
+        f'<line class="whisker" x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}"/>',
         f'<text class="figure" x="{figure_at:.1f}" y="{middle + 4}">{bar.value:,.{digits}f}</text>',
     ]

@@ -27,6 +27,7 @@ class Scale:
     delays: tuple[int, ...]
     rounds: int
     seconds: float
+    first_warm_seconds: float
     warm_seconds: float
     latency_delays: tuple[int, ...]
     latency_rounds: int
@@ -38,12 +39,13 @@ class Scale:
 
 
 FULL = Scale(
-    name="full", delays=(0, 20, 200), rounds=7, seconds=8, warm_seconds=2, latency_delays=(0, 20, 200),
-    latency_rounds=5, latency_seconds=12, crash_seconds=6, crash_wait=300, growth=(10_000, 5_000_000), growth_rounds=7,
+    name="full", delays=(0, 20, 200), rounds=7, seconds=8, first_warm_seconds=5, warm_seconds=2,
+    latency_delays=(0, 20, 200), latency_rounds=5, latency_seconds=12, crash_seconds=6, crash_wait=300,
+    growth=(10_000, 5_000_000), growth_rounds=7,
 )  # fmt: skip
 QUICK = Scale(
-    name="quick", delays=(0, 20), rounds=3, seconds=2, warm_seconds=0.5, latency_delays=(20,), latency_rounds=1,
-    latency_seconds=4, crash_seconds=3, crash_wait=40, growth=(1_000, 100_000), growth_rounds=3,
+    name="quick", delays=(0, 20), rounds=3, seconds=1.5, first_warm_seconds=1.5, warm_seconds=0.3, latency_delays=(20,),
+    latency_rounds=1, latency_seconds=3, crash_seconds=2, crash_wait=30, growth=(1_000, 50_000), growth_rounds=3,
 )  # fmt: skip
 
 THROUGHPUT, LATENCY, CRASH, GROWTH = "throughput", "latency", "crash", "growth"

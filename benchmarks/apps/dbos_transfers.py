@@ -43,7 +43,8 @@ def ask(content: dict[str, str]) -> str:
 @DBOS.workflow()
 def transfer(content: dict[str, str]) -> str:
     """One transfer."""
-    return ask(content)
+    state: str = ask(content)
+    return state
 
 
 def _executor() -> str:

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 import urllib3
@@ -21,16 +21,6 @@ TABLE = (
     "CREATE TABLE IF NOT EXISTS transfer (key TEXT PRIMARY KEY, player TEXT NOT NULL, direction TEXT NOT NULL, "
     "amount BIGINT NOT NULL, currency TEXT NOT NULL, state TEXT NOT NULL, provider_id TEXT)"
 )
-
-
-class Rows(Protocol):
-    """Where intents and outcomes are kept."""
-
-    def intend(self, key: str, wish: dict[str, str]) -> bool:
-        """Commit the intent; false when the key is known."""
-
-    def end(self, key: str, state: str, provider_id: str | None) -> None:
-        """Commit the outcome."""
 
 
 class PostgresRows:
@@ -46,7 +36,7 @@ class PostgresRows:
             connection.execute(TABLE)
 
     def intend(self, key: str, wish: dict[str, str]) -> bool:
-        """As Rows.intend."""
+        """Commit the intent; false when the key is known."""
         with self._pool.connection() as connection:
             return bool(
                 connection.execute(
@@ -56,7 +46,7 @@ class PostgresRows:
             )
 
     def end(self, key: str, state: str, provider_id: str | None) -> None:
-        """As Rows.end."""
+        """Commit the outcome."""
         with self._pool.connection() as connection:
             connection.execute(
                 "UPDATE transfer SET state = %s, provider_id = %s WHERE key = %s", (state, provider_id, key)
@@ -71,7 +61,7 @@ class SqliteRows:
         self._connection().execute(TABLE)
 
     def intend(self, key: str, wish: dict[str, str]) -> bool:
-        """As Rows.intend."""
+        """Commit the intent; false when the key is known."""
         with self._turn:
             return bool(
                 self._connection()
@@ -83,7 +73,7 @@ class SqliteRows:
             )
 
     def end(self, key: str, state: str, provider_id: str | None) -> None:
-        """As Rows.end."""
+        """Commit the outcome."""
         with self._turn:
             self._connection().execute(
                 "UPDATE transfer SET state = ?, provider_id = ? WHERE key = ?", (state, provider_id, key)
@@ -102,7 +92,7 @@ def _columns(key: str, wish: dict[str, str]) -> tuple[Any, ...]:
     return (key, wish["player_id"], wish["direction"], int(wish["amount"].replace(".", "")), wish["currency"])
 
 
-def _open() -> Rows:
+def _open() -> PostgresRows | SqliteRows:
     url = os.environ["BENCH_DATABASE"]
     return SqliteRows(url.removeprefix("sqlite:///")) if url.startswith("sqlite") else PostgresRows(url)
 

@@ -80,7 +80,7 @@ class Contestant:
 
     def said(self, run: str) -> Mapping[int, str]:
         """DONE, UNDONE or OPEN of every transfer of a run that it knows, by number."""
-        raise NotImplementedError
+        raise NotImplementedError(run)
 
     def start(self) -> None:
         """Start all programs, and be ready for the first request."""

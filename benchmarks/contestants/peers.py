@@ -125,10 +125,10 @@ class Restate(Contestant):
 
     def _tell(self, path: str, content: Mapping[str, Any]) -> dict[str, Any]:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        request = urllib.request.Request(  # noqa: S310 - our own child on loopback
+        request = urllib.request.Request(
             f"http://{HOST}:{self._admin}{path}", json.dumps(content).encode(), headers, method="POST"
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - as above
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own child
             told: dict[str, Any] = json.loads(answer.read())
             return told
 

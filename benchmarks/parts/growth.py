@@ -26,7 +26,7 @@ REAL = 20
 """Transfers that are really made, to see whether the pattern is whole."""
 
 BYTES_EACH, BYTES_SPARE = 7_000, 12 << 30
-"""A transfer with its rows and indexes takes about 5.5 kB; the write-ahead log and the rest of the machine need room."""
+"""A transfer with its rows and indexes takes about 5.5 kB; the write-ahead log and others need room too."""
 
 
 def growth(field: Field, part: Part, scale: Scale, tell: Tell) -> dict[str, Any]:
@@ -89,8 +89,8 @@ def _move(bridge: Bridge, key: str) -> None:
                "currency": CURRENCY}  # fmt: skip
     headers = {**door.headers, "Idempotency-Key": key, "Content-Type": "application/json"}
     url = f"http://{door.host}:{door.port}{door.path}"
-    request = urllib.request.Request(url, json.dumps(content).encode(), headers, method="POST")  # noqa: S310 - ours
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - as above
+    request = urllib.request.Request(url, json.dumps(content).encode(), headers, method="POST")
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own child
         told = json.loads(answer.read())
     if told["state"] != "confirmed":
         raise DidNotStart([url], f"the pattern's transfer ended as {told}")
@@ -106,6 +106,6 @@ def _verified(bridge: Any, tell: Tell) -> float | None:
         with psycopg.connect(plain(bridge.url)) as connection:
             found = connection.execute(query.encode()).fetchone()
         if found is not None and found[0] is not None:
-            return round(found[0] / 1e6, 2)
+            return round(float(found[0]) / 1e6, 2)
         time.sleep(1)
     return None

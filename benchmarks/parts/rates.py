@@ -11,7 +11,6 @@ from benchmarks.field import Field, Measured
 from benchmarks.plan import COMMON_RATE, CONNECTIONS, OPEN_CONNECTIONS, Part, Scale
 
 HALF, COMMON = "half of its own capacity", "the common rate"
-FIRST_WARM_SECONDS = 3.0
 MILLI = 1000.0
 
 Tell = Callable[[str], None]
@@ -31,7 +30,7 @@ def throughput(field: Field, part: Part, scale: Scale, tell: Tell) -> dict[str, 
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in field.running}
     for number, name in turns(list(field.running), scale.rounds):
         tell(f"{part.name}: round {number + 1} of {scale.rounds}, {name}")
-        warm = FIRST_WARM_SECONDS if number == 0 else scale.warm_seconds
+        warm = scale.first_warm_seconds if number == 0 else scale.warm_seconds
         measured = field.measure(
             field.running[name], connections=CONNECTIONS, warm_seconds=warm, seconds=scale.seconds
         )
