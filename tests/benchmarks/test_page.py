@@ -37,7 +37,11 @@ def figures(tmp_path):
             part.name,
             {
                 THROUGHPUT: {
-                    "rounds": each, "absent": absent, "settings": {"fsync": "on"}, "workers": 1, "threads": 32,
+                    "rounds": each,
+                    "absent": absent,
+                    "settings": {"fsync": "on"},
+                    "workers": 1,
+                    "threads": 32,
                 },
                 LATENCY: {"rounds": {HALF: each, COMMON: each}, "absent": absent},
                 CRASH: {"verdicts": dict.fromkeys(present, verdict), "absent": absent},
@@ -48,7 +52,7 @@ def figures(tmp_path):
                     "filled": {"small": {"bytes": 1 << 24}, "large": {"bytes": 1 << 30}},
                     "verify_seconds": {"small": 0.3, "large": None},
                 },
-            }[part.kind],  # fmt: skip
+            }[part.kind],
         )
     return found
 
