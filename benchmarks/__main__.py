@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from benchmarks.parts.crash import crash
 from benchmarks.parts.growth import growth
 from benchmarks.parts.rates import Tell, capacities, latency, throughput
 from benchmarks.plan import CRASH, FULL, GROWTH, LATENCY, QUICK, THROUGHPUT, Part, Scale, parts
+from bridge.up import interrupt_once
 
 WORK = PROJECT / ".bench"
 """Where the figures of a run grow; what a full run has found is written into docs/ when it is complete."""
@@ -46,7 +46,7 @@ def main() -> int:
     out = Console(highlight=False, soft_wrap=True)
     if not PEERS.is_dir():
         out.print(f"{PEERS.name} is not there: `make bench` installs the floor and the peers into it.")
-    _interrupt_on_sigterm()
+    interrupt_once()
     try:
         _measure(scale, found, out)
     except KeyboardInterrupt:
@@ -109,13 +109,6 @@ def _progress(out: Console, total: int) -> Iterator[tuple[Tell, Any]]:
     with Progress(*columns, console=out, transient=True) as shown:
         task = shown.add_task("", total=total)
         yield lambda what: shown.update(task, description=what), lambda: shown.advance(task)
-
-
-def _interrupt_on_sigterm() -> None:
-    def interrupt(*_signal: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 if __name__ == "__main__":

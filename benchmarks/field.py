@@ -69,9 +69,21 @@ class Field:
     running: dict[str, Contestant] = field(default_factory=dict)
     absent: dict[str, dict[str, str]] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
-    server: PostgresServer | None = None
+    entered: list[Contestant] = field(default_factory=list)
     _next: int = 1
-    _loads: int = 0
+    _loads: list[Child] = field(default_factory=list)
+
+    def enter(self, contestant: Contestant) -> Contestant:
+        """Whatever of it runs when the field is closed is stopped; to be called before its first start."""
+        self.entered.append(contestant)
+        return contestant
+
+    def close(self) -> None:
+        """Stop all contestants and what asks them."""
+        for load in self._loads:
+            load.kill()
+        for contestant in self.entered:
+            contestant.stop()
 
     def delay(self, seconds: float) -> None:
         """Let the provider wait so long before each answer."""
@@ -83,9 +95,9 @@ class Field:
 
     def begin(self, contestant: Contestant, **order: Any) -> Child:
         """Start a load; `finish` reads it. The numbers of transfers never come twice in a field."""
-        self._loads += 1
         command = [python(peers=False), "-m", "benchmarks.wire.clients"]
-        load = Child(f"load-{self._loads}", command, self.folder, pipes=True)
+        load = Child(f"load-{len(self._loads)}", command, self.folder, pipes=True)
+        self._loads.append(load)
         load.start()
         assert load.process is not None
         assert load.process.stdin is not None
@@ -128,12 +140,12 @@ def opened(database: str, names: Sequence[str]) -> Iterator[Field]:
             workers=int(WebSection().model_dump().get("workers", 1)),
             threads=WebSection().threads,
         )
-        found = Field(ground, folder, server=server, settings=_settings(server) if server else {})
+        found = Field(ground, folder, settings=_settings(server) if server else {})
+        ends.callback(found.close)
         for name in names:
-            contestant = ENTRIES[name](ground, folder / name)
+            contestant = found.enter(ENTRIES[name](ground, folder / name))
             try:
                 contestant.prepare()
-                ends.callback(contestant.stop)
                 contestant.start()
             except DidNotStart as refused:
                 found.absent[name] = {"command": refused.command, "error": refused.said}

@@ -37,6 +37,7 @@ def growth(field: Field, part: Part, scale: Scale, tell: Tell) -> dict[str, Any]
     filled = {}
     for name, transfers in sizes.items():
         bridge = Bridge(name, field.ground, field.folder / name, verify_seconds=86_400)
+        field.enter(bridge)
         filled[name] = _grown(bridge, transfers, tell)
         field.running[name] = bridge
     verified = {name: _verified(field.running[name], tell) for name in sizes}
