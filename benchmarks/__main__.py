@@ -52,9 +52,9 @@ def main() -> int:
     except KeyboardInterrupt:
         out.print("interrupted; the next start goes on from here")
         return INTERRUPTED
-    found.complete()
     target = folder if scale is QUICK else DOCS
     written = page.write(found, scale, target)
+    found.complete()
     out.print(f"written: {written}")
     print(figures.closing_line(found))
     return 0

@@ -55,6 +55,7 @@ def text(figures: Figures, scale: Scale) -> Iterator[str]:
     for database in DATABASES:
         yield f"## {NAMES[database]}: latency\n"
         yield f"{LATE.format(rate=COMMON_RATE, rounds=scale.latency_rounds, seconds=scale.latency_seconds)}\n"
+        yield f"![latency](benchmarks/latency-{database}.svg)\n"
         for delay in scale.latency_delays:
             yield from _latency(figures, database, delay)
     yield "## After a SIGKILL\n"
@@ -166,21 +167,38 @@ def pictures(figures: Figures, scale: Scale) -> dict[str, str]:
     """SVG by name."""
     drawn = {}
     for database in DATABASES:
-        for kind, figure, unit, digits in (
-            ("throughput", "per_second", "transfers per second", 0), ("cpu", "cpu_millis", "CPU ms per transfer", 1),
-        ):  # fmt: skip
-            groups = []
-            for delay in scale.delays:
-                rounds = figures.read(Part(THROUGHPUT, database, delay).name).get("rounds", {})
-                mine = [_bar(WORDS[name], rounds[name], figure, name) for name in _order(database, rounds)]
-                groups.append(Group(f"provider {delay} ms", mine))
-            title = f"{NAMES[database]}: {'throughput' if kind == 'throughput' else 'cost'}"
-            drawn[f"{kind}-{database}"] = bars(title, unit, groups, digits)
+        rounds = {
+            f"provider {delay} ms": figures.read(Part(THROUGHPUT, database, delay).name).get("rounds", {})
+            for delay in scale.delays
+        }
+        late = {
+            f"provider {delay} ms": _late(figures.read(Part(LATENCY, database, delay).name).get("rounds", {}), delay)
+            for delay in scale.latency_delays
+        }
+        for kind, title, found, figure, unit, digits in (
+            ("throughput", "throughput", rounds, "per_second", "transfers per second", 0),
+            ("cpu", "cost", rounds, "cpu_millis", "CPU ms per transfer", 1),
+            ("latency", "p99 at half of its own capacity", late, "added", "ms beside the provider's", 1),
+        ):
+            groups = [
+                Group(heading, [_bar(WORDS[name], of_all[name], figure, name) for name in _order(database, of_all)])
+                for heading, of_all in found.items()
+            ]
+            drawn[f"{kind}-{database}"] = bars(f"{NAMES[database]}: {title}", unit, groups, digits)
     grown = figures.read(Part(GROWTH, "postgresql", 0).name)
     if grown:
         mine = [_bar(f"{size:,}", grown["rounds"][name], "per_second", BRIDGE) for name, size in grown["sizes"].items()]
         drawn["growth"] = bars("Growth", "transfers per second", [Group("transfers in the tables", mine)])
     return drawn
+
+
+def _late(kinds: dict[str, dict[str, Rounds]], delay: int) -> dict[str, Rounds]:
+    """Of each contestant, round by round: its p99 at half of its own capacity without the provider's delay."""
+    found = kinds.get(HALF, {})
+    return {
+        name: [{"added": each["times"]["p99"] - delay} for each in of_one if each["times"]]
+        for name, of_one in found.items()
+    }
 
 
 def _bar(label: str, rounds: Rounds, figure: str, name: str) -> Bar:

@@ -75,7 +75,7 @@ def test_every_picture_of_the_page_is_there_and_is_svg(figures, tmp_path):
     text = page.write(figures, QUICK, tmp_path / "docs").read_text(encoding="utf-8")
     linked = {piece.split(")")[0] for piece in text.split("(benchmarks/")[1:]}
     assert {name for name in linked if name.endswith(".svg")} == {
-        f"{kind}.svg" for kind in ("growth", *(f"{k}-{d}" for k in ("throughput", "cpu") for d in FIELD))
+        f"{kind}.svg" for kind in ("growth", *(f"{k}-{d}" for k in ("throughput", "cpu", "latency") for d in FIELD))
     }
     for name in linked:
         drawn = (tmp_path / "docs" / "benchmarks" / name).read_text(encoding="utf-8")
