@@ -44,8 +44,8 @@ FULL = Scale(
     growth=(10_000, 5_000_000), growth_rounds=7,
 )  # fmt: skip
 QUICK = Scale(
-    name="quick", delays=(0, 20), rounds=3, seconds=1.5, first_warm_seconds=1.5, warm_seconds=0.3, latency_delays=(20,),
-    latency_rounds=1, latency_seconds=3, crash_seconds=2, crash_wait=30, growth=(1_000, 50_000), growth_rounds=3,
+    name="quick", delays=(0, 20), rounds=3, seconds=1.2, first_warm_seconds=1.5, warm_seconds=0.3, latency_delays=(20,),
+    latency_rounds=1, latency_seconds=2.5, crash_seconds=2, crash_wait=30, growth=(1_000, 30_000), growth_rounds=3,
 )  # fmt: skip
 
 THROUGHPUT, LATENCY, CRASH, GROWTH = "throughput", "latency", "crash", "growth"
