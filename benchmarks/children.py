@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,8 +43,6 @@ def free_port() -> int:
 
 def python(peers: bool) -> str:
     """The interpreter of .venv-bench, or our own."""
-    import sys
-
     return str(PEERS / "bin" / "python") if peers else sys.executable
 
 

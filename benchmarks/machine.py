@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,8 +38,6 @@ def versions() -> dict[str, str]:
     found = {name: version(name) for name in OURS} | {name: peers[name] for name in THEIRS if name in peers}
     restate = PEERS / "npm" / "node_modules" / SERVER / "package.json"
     if restate.exists():
-        import json
-
         found["restate-server"] = str(json.loads(restate.read_text(encoding="utf-8"))["version"])
     return found
 
@@ -63,8 +63,6 @@ def _processor() -> str:
 
 def _file_system() -> str:
     """Of the folder in which databases are made: a commit is as durable and as fast as its disk."""
-    import tempfile
-
     folder = Path(tempfile.gettempdir()).resolve()
     mounts = [line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
     above = [(len(mount[1]), mount[2]) for mount in mounts if folder.is_relative_to(mount[1])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,8 +38,7 @@ def text(figures: Figures, scale: Scale) -> Iterator[str]:
     yield "# Benchmarks"
     yield ""
     if scale.name != "full":
-        yield f"**A {scale.name} run: fewer and shorter rounds, smaller tables. It shows that everything works; the "
-        yield "figures are rough.**\n"
+        yield f"**A {scale.name} run: fewer and shorter rounds, smaller tables. Its figures are rough.**\n"
     yield INTRODUCTION
     yield f"\n```\n{closing_line(figures)}\n```\n"
     yield from _about(figures)
@@ -234,6 +233,3 @@ def _head(*names: str) -> Iterator[str]:
 
 def _row(*cells: str) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-__all__: Sequence[str] = ("pictures", "text", "write")

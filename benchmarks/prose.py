@@ -38,7 +38,8 @@ Median ± half of the range."""
 
 COSTS = """\
 CPU time is that of all processes that work for a contestant: web servers, jobs or workers, Restate's server, and
-PostgreSQL with its background processes; not the clients, not the provider. Memory is their proportional set size (PSS)
+PostgreSQL with its background processes; not the clients, not the provider. What the others ask of the same server
+while they wait is in it too: a few polls a second. Memory is their proportional set size (PSS)
 at the end of a round, the whole PostgreSQL server included."""
 
 LATE = """\

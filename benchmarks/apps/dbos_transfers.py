@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 import sqlalchemy
@@ -21,6 +21,7 @@ from dbos import DBOS, SetWorkflowID
 
 THREADS = int(os.environ["BENCH_THREADS"])
 PROVIDER = os.environ["BENCH_PROVIDER"]
+_held: list[IO[str]] = []  # the lock of this process's name, kept open as long as it lives
 wire = urllib3.PoolManager(maxsize=THREADS, retries=False, timeout=urllib3.Timeout(total=10))
 
 
@@ -56,7 +57,7 @@ def _executor() -> str:
         except BlockingIOError:
             lock.close()
             continue
-        globals()["_lock"] = lock  # kept open as long as the process lives
+        _held.append(lock)
         return f"executor-{number}"
     raise AssertionError
 
