@@ -39,8 +39,8 @@ class Scale:
 
 
 FULL = Scale(
-    name="full", delays=(0, 20, 200), rounds=7, seconds=8, first_warm_seconds=5, warm_seconds=2,
-    latency_delays=(0, 20, 200), latency_rounds=5, latency_seconds=12, crash_seconds=6, crash_wait=300,
+    name="full", delays=(0, 20, 200), rounds=7, seconds=6, first_warm_seconds=5, warm_seconds=2,
+    latency_delays=(0, 20, 200), latency_rounds=5, latency_seconds=8, crash_seconds=6, crash_wait=300,
     growth=(10_000, 5_000_000), growth_rounds=7,
 )  # fmt: skip
 QUICK = Scale(
