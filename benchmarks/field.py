@@ -74,16 +74,16 @@ class Field:
     _loads: list[Child] = field(default_factory=list)
 
     def enter(self, contestant: Contestant) -> Contestant:
-        """Whatever of it runs when the field is closed is stopped; to be called before its first start."""
+        """Whatever of it runs when the field is closed is ended; to be called before its first start."""
         self.entered.append(contestant)
         return contestant
 
     def close(self) -> None:
-        """Stop all contestants and what asks them."""
+        """End all contestants and what asks them, at once: their databases go with the field."""
         for load in self._loads:
             load.kill()
         for contestant in self.entered:
-            contestant.stop()
+            contestant.kill()
 
     def delay(self, seconds: float) -> None:
         """Let the provider wait so long before each answer."""
