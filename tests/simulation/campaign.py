@@ -19,11 +19,15 @@ from typing import Any
 from tests.simulation.shrink import shrunk
 from tests.simulation.story import Outcome, Stage, Story
 from tests.simulation.swarm import KINDS
+from tests.simulation.twins import differing
 
 ROOT = Path(__file__).parents[2]
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 PLAYED_TWICE = 100
 """One seed in so many is played twice, and both times the same must happen."""
+
+TWINS = 50
+"""One seed in so many is told again with only what must not matter."""
 
 ENOUGH_SEEDS = 500
 """From so many seeds on a fault that never happened is an error of the simulation."""
@@ -137,6 +141,8 @@ def _failure(scene: Stage, outcome: Outcome, *, shrink: bool) -> str:
         return _told(outcome, shrunk(scene, outcome) if shrink else [])
     if outcome.seed % PLAYED_TWICE == 0 and (again := Story(scene, outcome.seed).run()).hash != outcome.hash:
         told = f"played twice, it was another story ({outcome.hash[:12]}, {again.hash[:12]})"
+        return f"FAILED seed {outcome.seed}: {told}"
+    if outcome.seed % TWINS == 0 and (told := differing(scene, outcome.seed)):
         return f"FAILED seed {outcome.seed}: {told}"
     if outcome.steps < LEAST_STEPS or outcome.transfers < LEAST_TRANSFERS:
         return f"FAILED seed {outcome.seed}: only {outcome.steps} steps and {outcome.transfers} transfers"

@@ -27,6 +27,9 @@ HOUR = 3600
 LOOKS_AT_HOURS = (3, 8, 20, 30, 40, 45)
 SKEW_SECONDS = (-300.0, -3.0, -1.0, 0.7, 1.5, 60.0, 300.0)
 JUMP_SECONDS = (-3600.0, -40.0, 20.0, 3600.0)
+MILD_SECONDS = 100
+"""A message that is five minutes old is refused by its receiver: what is further off than that does matter."""
+
 PROVIDER_SKEW_SECONDS = (-200.0, -20.0, 5.0, 200.0)
 
 
@@ -73,12 +76,16 @@ class People:
         rate = self.world.swarm.rate
         for bridge in self.bridges:
             if dice.strikes("clock_skew", rate("clock_skew")):
-                self._set(bridge, "clock_skew", dice.choice(SKEW_SECONDS))
+                self._set(bridge, "clock_skew", dice.choice(self._allowed(SKEW_SECONDS)))
             if dice.strikes("clock_jump", rate("clock_jump")):
-                self.world.after(dice.uniform(0, 44 * HOUR), self._jump, bridge, dice.choice(JUMP_SECONDS))
+                seconds = dice.choice(self._allowed(JUMP_SECONDS))
+                self.world.after(dice.uniform(0, 44 * HOUR), self._jump, bridge, seconds)
         for provider in self.providers:
             if dice.strikes("provider_clock", rate("provider_clock")):
                 self._set(provider, "provider_clock", dice.choice(PROVIDER_SKEW_SECONDS))
+
+    def _allowed(self, seconds: tuple[float, ...]) -> list[float]:
+        return [each for each in seconds if not self.world.swarm.mild or abs(each) <= MILD_SECONDS]
 
     def _set(self, whose: Bridge | Provider, kind: str, seconds: float) -> None:
         self.world.struck(kind, f"{whose.name} by {seconds:+g} s")
