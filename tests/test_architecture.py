@@ -38,15 +38,17 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.decisions_page", "bridge.diagrams", "bridge.settings_page"),
     # services, top
     ("bridge.verify",),
-    ("bridge.cashier", "bridge.keys", "bridge.readiness"),
+    ("bridge.cashier", "bridge.readiness"),
     # transfers; its pure core is held tighter by MAY_SEE and VALUES_ONLY
     ("bridge.transfers", "bridge.transfers.recall"),
     ("bridge.transfers.begin", "bridge.transfers.cancel", "bridge.transfers.decide", "bridge.transfers.stories"),
     ("bridge.transfers.hear",),
     ("bridge.transfers.resolve",),
     ("bridge.transfers.drive",),
+    ("bridge.transfers.ending",),
     ("bridge.transfers.advance",),
     ("bridge.transfers.write",),
+    ("bridge.transfers.strokes",),
     ("bridge.transfers.rows",),
     ("bridge.transfers.measure",),
     ("bridge.transfers.core.draft",),
@@ -61,7 +63,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.transfers.core", "bridge.transfers.core.facts"),
     # services, bottom
     ("bridge.breaks", "bridge.players", "bridge.lineage"),
-    ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.idempotency", "bridge.inbox", "bridge.ledger"),
+    ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.idempotency", "bridge.inbox", "bridge.keys",
+     "bridge.ledger"),
     # adapters
     ("bridge.providers.*",),
     ("bridge.outbound",),
@@ -69,6 +72,7 @@ LAYERS: list[tuple[str, ...]] = [
     # storage; a migration is history and does not know today's models, only alembic's env.py does
     ("bridge.migrations.env",),
     ("bridge.models.*",),
+    ("bridge.stroke",),
     ("bridge.db", "bridge.migrations.*"),
     # vocabulary
     ("bridge.config",),
@@ -99,7 +103,7 @@ VALUES_ONLY = ("statemachines.*", "bridge.transfers.core.*", "bridge.positions",
 VALUE_MODULES = {"__future__", "collections", "dataclasses", "enum", "functools", "itertools", "typing"}
 
 WEB = ("wsgi", "bridge.app", "bridge.api.*")
-ROWS = ("bridge.db", "bridge.migrations.*", "bridge.models.*", "bridge.runtime", "bridge.ledger",
+ROWS = ("bridge.db", "bridge.stroke", "bridge.migrations.*", "bridge.models.*", "bridge.runtime", "bridge.ledger",
         "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks")  # fmt: skip
@@ -110,7 +114,7 @@ PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "flask_openapi": WEB,
     "granian": ("bridge.up",),
     "orjson": ("bridge.log", "bridge.problems", "bridge.app", "bridge.api.*", "bridge.idempotency"),
-    "psycopg": ("bridge.db",),
+    "psycopg": ("bridge.db", "bridge.stroke"),
     "pydantic": ("bridge.config", "bridge.api.*"),
     "pydantic_settings": ("bridge.config",),
     "requests": ("bridge.outbound",),

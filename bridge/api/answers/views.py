@@ -16,7 +16,7 @@ from bridge.errors import Retry
 from bridge.money import Currencies
 from bridge.players import Funds
 from bridge.ports import Direction, Side
-from bridge.transfers.stories import Story
+from bridge.transfers.rows import Story
 from statemachines import LegState, TransferState
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
