@@ -10,21 +10,22 @@ In a part, `:name` is a value, `{name}` after FROM is an earlier part, and `@nam
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import psycopg
-from psycopg.pq import TransactionStatus
-from psycopg.raw_cursor import RawCursor
+from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGconn, PGresult
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from bridge import db
 
 Value = str | int | None
-"""What a stroke is given: text, or a whole number; for a boolean column the words `true` and `false` in its SQL."""
+"""What a stroke is given: text, or a whole number; a boolean is 1 or 0."""
 
 _VALUE, _EARLIER, _TOLD = re.compile(r"(?<!:):(\w+)"), re.compile(r"\{(\w+)\}"), re.compile(r"@(\w+)")
 
@@ -55,6 +56,7 @@ class Stroke:
         withs = ",\n".join(f"{part.name} AS (\n{_together(part)})" for part in parts)
         told = ", ".join(f"(SELECT it FROM {name})" for name in self._telling)
         self._query = self._numbered(f"WITH {withs}\nSELECT {told} FROM {parts[0].name}", numbers).encode()
+        self._name = b"stroke_" + hashlib.sha256(self._query).hexdigest()[:16].encode()
 
     def strike(self, engine: Engine, values: Mapping[str, Value]) -> Mapping[str, int | None] | None:
         """Write all of it and commit; what each telling part told, or None when nothing at all was written.
@@ -63,8 +65,11 @@ class Stroke:
         """
         if engine.dialect.name == "postgresql":
             # Everything travels as text of no declared type: one plan, whatever size a number has.
-            row = at_once(engine, self._query, [_text(values[name]) for name in self._names])
-            return None if row is None else dict(zip(self._telling, row, strict=True))
+            sent = [_text(values[name]) for name in self._names]
+            if any(text is not None and b"\0" in text for text in sent):
+                return None  # libpq would cut it off there without a word; the long way says that it cannot be stored
+            row = at_once(engine, self._name, self._query, sent)
+            return None if row is None else dict(zip(self._telling, map(_number, row), strict=True))
         try:
             with db.writing(engine) as connection:
                 return self._one_by_one(connection, values)
@@ -95,34 +100,55 @@ class Stroke:
         return _VALUE.sub(place, query)
 
 
-def at_once(engine: Engine, query: bytes, values: Sequence[str | None]) -> tuple[Any, ...] | None:
-    """One statement that commits itself, on PostgreSQL; its first row, or None when it wrote nothing, be it that it
-    says so, be it that a constraint refused it because somebody was faster.
+def at_once(engine: Engine, name: bytes, query: bytes, values: Sequence[bytes | None]) -> list[bytes | None] | None:
+    """One statement that commits itself, on PostgreSQL; its one row, or None when it wrote nothing, be it that it says
+    so, be it that a constraint refused it because somebody was faster. `name`: of the statement, prepared under it.
 
-    It goes past SQLAlchemy, whose statement machinery costs more than the statement, on a connection of SQLAlchemy's
-    pool. So what SQLAlchemy does for others is done here: a broken connection is thrown away, an error gets its name.
+    It goes past SQLAlchemy and psycopg's cursors, whose machinery costs more than the statement, to libpq, on a
+    connection of SQLAlchemy's pool. What they do for others is done here: an error gets its name, and a connection
+    that broke is thrown away, with all that had been kept beside it: their server is probably gone too.
     """
     pooled = engine.raw_connection()
     try:
-        raw = cast("psycopg.Connection[tuple[Any, ...]]", pooled.driver_connection)
-        raw.autocommit = True
+        wire = cast("psycopg.Connection[Any]", pooled.driver_connection).pgconn
         try:
-            return RawCursor(raw).execute(query, values, prepare=True).fetchone()
+            known: set[bytes] = pooled.info.setdefault(_PREPARED, set())
+            if name not in known:
+                _done(wire, wire.prepare(name, query))
+                known.add(name)
+            result = _done(wire, wire.exec_prepared(name, cast("Sequence[bytes]", values)))
         except _LOST:
             return None
         except psycopg.Error as error:
             raise DBAPIError.instance(query.decode(), None, error, psycopg.Error) from error
         finally:
-            if raw.info.transaction_status == TransactionStatus.IDLE:
-                raw.autocommit = False
-            else:  # it broke, or somebody interrupted us in the middle: not to be used again
+            if wire.transaction_status != TransactionStatus.IDLE:
                 pooled.invalidate()
+                engine.dispose(close=False)
+        return [result.get_value(0, column) for column in range(result.nfields)] if result.ntuples else None
     finally:
         pooled.close()
 
 
-def _text(value: Value) -> str | None:
-    return value if value is None or isinstance(value, str) else str(value)
+_PREPARED = "bridge.strokes"
+"""Under which a connection keeps what is prepared on it."""
+
+
+def _done(wire: PGconn, result: PGresult) -> PGresult:
+    """The result of a statement that went well; raises what went wrong (psycopg.Error)."""
+    if result.status in (ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK):
+        return result
+    if wire.status != ConnStatus.OK:
+        raise psycopg.OperationalError(wire.get_error_message())
+    raise psycopg.errors.error_from_result(result)
+
+
+def _number(text: bytes | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def _text(value: Value) -> bytes | None:
+    return None if value is None else str(value).encode()
 
 
 def _together(part: Part) -> str:
