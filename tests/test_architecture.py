@@ -68,6 +68,7 @@ LAYERS: list[tuple[str, ...]] = [
     # adapters
     ("bridge.providers.*",),
     ("bridge.outbound",),
+    ("bridge.bounds",),
     ("bridge.runtime",),
     # storage; a migration is history and does not know today's models, only alembic's env.py does
     ("bridge.migrations.env",),
@@ -133,10 +134,10 @@ PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
 # A parameter that nobody reads needs one of these reasons; `module:function` or `module:Class` and all in it.
 UNREAD_ON_PURPOSE: dict[str, str] = {
     "bridge.config:Config.settings_customise_sources": "pydantic-settings calls it and fixes the parameters",
-    "bridge.outbound:_NoRedirects.get_redirect_target": "requests calls it and fixes the parameters",
     "bridge.ports:Provider": "a port is its signatures",
     "bridge.providers.qtech:QTech.heard": "the port's signature; QTech calls nobody back",
     "bridge.providers.qtech:QTech.kick": "the port's signature; the manual knows no such call",
+    "bridge.transfers.advance:Questions": "a port is its signatures",
     "bridge.runtime:Clock": "a port is its signatures",
     "bridge.simulator.provider:Provider": "a port is its signatures",
 }
