@@ -65,8 +65,9 @@ class Stroke:
         """
         if engine.dialect.name == "postgresql":
             # Everything travels as text of no declared type: one plan, whatever size a number has.
-            sent = [_text(values[name]) for name in self._names]
-            if any(text is not None and b"\0" in text for text in sent):
+            told = map(values.__getitem__, self._names)
+            sent = [None if value is None else str(value).encode() for value in told]
+            if b"\0" in b"".join(filter(None, sent)):
                 return None  # libpq would cut it off there without a word; the long way says that it cannot be stored
             row = at_once(engine, self._name, self._query, sent)
             return None if row is None else dict(zip(self._telling, map(_number, row), strict=True))
@@ -145,10 +146,6 @@ def _done(wire: PGconn, result: PGresult) -> PGresult:
 
 def _number(text: bytes | None) -> int | None:
     return None if text is None else int(text)
-
-
-def _text(value: Value) -> bytes | None:
-    return None if value is None else str(value).encode()
 
 
 def _together(part: Part) -> str:

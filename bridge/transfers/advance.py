@@ -8,7 +8,7 @@ such a worker moves a transfer by proof, but concludes nothing from silence and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from bridge.runtime import Runtime
 from bridge.transfers import rows
 from bridge.transfers.core import contract, steps
 from bridge.transfers.core.draft import NOT_STORED, Draft, send, settle, try_again
-from bridge.transfers.core.facts import Leg, Transfer
+from bridge.transfers.core.facts import Leg, Transfer, replace
 from bridge.transfers.core.hindsight import is_news
 from bridge.transfers.core.proof import Finding, Verdict
 from bridge.transfers.write import write

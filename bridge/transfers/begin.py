@@ -5,7 +5,7 @@ postings, before the first byte leaves. Insert first, everything else from what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
@@ -21,7 +21,7 @@ from bridge.transfers import hear, resolve, rows, strokes
 from bridge.transfers.advance import FIRST_EPOCH, Claim, Order, Outcome, order_for, rest
 from bridge.transfers.core import contract, steps
 from bridge.transfers.core.draft import Draft, Move, apply_wallet, reference
-from bridge.transfers.core.facts import Leg, Transfer
+from bridge.transfers.core.facts import Leg, Transfer, replace
 from bridge.transfers.core.steps import TryAgain
 from bridge.transfers.core.sweep import BALANCE
 from bridge.transfers.measure import measure

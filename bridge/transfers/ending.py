@@ -60,13 +60,13 @@ def end(runtime: Runtime, known: Outcome, fact: Fact, closing: Closing | None = 
         decided = decide(_Memory(), runtime, informed(seen, said), order.claim, fact, Asking.NO, now)
     except _NotKnown:
         return None
-    plan = strokes.End(said, decided.draft, decided.columns)
-    if not strokes.is_plain(seen, plan):
+    plan = strokes.End(seen, said, decided.draft, decided.columns)
+    if not plan.is_plain:
         return None
     answer = "" if closing is None else closing.text(_story(decided))
     if closing is not None:
         plan = replace(plan, key=closing.key, status=closing.status, response=answer)
-    committed = strokes.end(runtime, seen, plan, now)
+    committed = strokes.end(runtime, plan, now)
     if committed is None:
         return None
     tell(seen.state, committed)

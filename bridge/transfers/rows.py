@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, Table, bindparam, insert, select, update
@@ -12,7 +12,7 @@ from bridge import models
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import WALLET, Direction, Side
 from bridge.runtime import Runtime
-from bridge.transfers.core.facts import Attempt, Leg, Transfer
+from bridge.transfers.core.facts import Attempt, Leg, Transfer, replace
 from statemachines import LegState, TransferState
 
 transfer_table: Table = models.metadata.tables["transfer"]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from operator import attrgetter
 from typing import Any
 
 from bridge import idempotency, ledger
@@ -259,8 +260,10 @@ def begin(runtime: Runtime, asked: Asked, draft: Draft, wake_at: int, now: int) 
 
 @dataclass(frozen=True)
 class End:
-    """The end of a transfer as decided: on what was said, with which columns; and the answer that its key keeps."""
+    """The end of a transfer as decided: as it was seen before, on what was said, with which columns; and the answer
+    that its key keeps."""
 
+    seen: Transfer
     said: Evidence
     draft: Draft
     columns: Mapping[str, Any]
@@ -269,23 +272,31 @@ class End:
     response: str = ""
 
 
-def is_plain(seen: Transfer, decided: End) -> bool:
-    """Whether an end has nothing that `end` does not write: no case, no request, no leg at a provider, one posting."""
-    draft, transfer = decided.draft, decided.draft.transfer
-    known = {id(piece) for piece in (decided.said, *draft.found)}
-    postings = _postings(seen, transfer)
-    return (
-        seen.state is TransferState.PENDING
-        and transfer.state in (TransferState.CONFIRMED, TransferState.REVERSED)
-        and decided.columns.keys() == _COLUMNS
-        and decided.columns["lease_owner"] is None
-        and draft.attempt is None
-        and len(draft.found) <= 1
-        and all(move.proof is None or id(move.proof) in known for move in draft.moves)
-        and all(transfer.leg(ordinal).holder == WALLET for ordinal in draft.new_legs)
-        and len(postings) <= 1
-        and not any(ledger.is_wallet(debit) for debit, _, _ in postings)
-    )
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing in it that `end` does not write: no case, no request, no leg at a provider, one
+        posting at most, and that gives."""
+        draft, transfer = self.draft, self.draft.transfer
+        known = {id(piece) for piece in (self.said, *draft.found)}
+        return (
+            self.seen.state is TransferState.PENDING
+            and transfer.state in (TransferState.CONFIRMED, TransferState.REVERSED)
+            and self.columns.keys() == _COLUMNS
+            and self.columns["lease_owner"] is None
+            and draft.attempt is None
+            and len(draft.found) <= 1
+            and all(move.proof is None or id(move.proof) in known for move in draft.moves)
+            and all(transfer.leg(ordinal).holder == WALLET for ordinal in draft.new_legs)
+            and len(self.postings) <= 1
+            and not any(ledger.is_wallet(debit) for debit, _, _ in self.postings)
+        )
+
+    @cached_property
+    def postings(self) -> list[tuple[str, str, int]]:
+        """What brings the transfer from where its committed facts have put it (I-03) to where it belongs now."""
+        transfer = self.draft.transfer
+        accounts = ledger.accounts_of(transfer.direction, transfer.provider, transfer.player)
+        return ledger.between(accounts, fold.position(self.seen), fold.position(transfer))
 
 
 _COLUMNS = frozenset({
@@ -295,7 +306,7 @@ _COLUMNS = frozenset({
 """What `_MOVED` sets: an end that changes anything else of the row is not plain."""
 
 
-def end(runtime: Runtime, seen: Transfer, decided: End, now: int) -> Transfer | None:
+def end(runtime: Runtime, decided: End, now: int) -> Transfer | None:
     """Write the end of a transfer; as it was committed, or None when nothing was written: what was said is not stored
     either then, and the caller stores it."""
     draft = decided.draft
@@ -306,7 +317,7 @@ def end(runtime: Runtime, seen: Transfer, decided: End, now: int) -> Transfer | 
     values: dict[str, Value] = {
         **_common(runtime, transfer, now),
         **{name: decided.columns[name] for name in _COLUMNS - {"lease_owner", "settled_at", "updated_at"}},
-        "seen_version": seen.version,
+        "seen_version": decided.seen.version,
     }
     for place, leg in enumerate([*changed, *new]):
         values.update(_of_leg(place, leg))
@@ -315,25 +326,19 @@ def end(runtime: Runtime, seen: Transfer, decided: End, now: int) -> Transfer | 
         values.update(_of_evidence(FOUND, runtime, transfer, piece))
     values.update(_of_moves(draft.moves))
     players: tuple[str, ...] = ()
-    postings = _postings(seen, transfer)
-    for debit, credit, amount in postings:
+    for debit, credit, amount in decided.postings:
         values |= {"debit": debit, "credit": credit, "posted": amount}
         sides = sorted(((debit, "debit"), (credit, "credit")))
         players = tuple(side for account, side in sides if ledger.is_players(account))
     if decided.key is not None:
         values |= {**_of_key(decided.key), "status": decided.status, "response": decided.response}
     proofs = tuple(None if move.proof is None else parts[id(move.proof)] for move in draft.moves)
-    shape = _Shape(bool(draft.found), len(changed), len(new), players, bool(postings), proofs, decided.key is not None)
+    answers, posts = decided.key is not None, bool(decided.postings)
+    shape = _Shape(bool(draft.found), len(changed), len(new), players, posts, proofs, answers)
     told = _end(shape).strike(runtime.engine, values)
     if told is None:
         return None
     return rows.with_ids(transfer, {each: int(told[part] or 0) for each, part in parts.items()})
-
-
-def _postings(seen: Transfer, transfer: Transfer) -> list[tuple[str, str, int]]:
-    """What brings a transfer from where its committed facts have put it (I-03) to where it belongs now."""
-    accounts = ledger.accounts_of(transfer.direction, transfer.provider, transfer.player)
-    return ledger.between(accounts, fold.position(seen), fold.position(transfer))
 
 
 def _common(runtime: Runtime, transfer: Transfer, now: int) -> dict[str, Value]:
@@ -358,13 +363,22 @@ def _of_key(key: Key) -> dict[str, Value]:
 
 def _of_leg(place: int, leg: Leg) -> Iterator[tuple[str, Value]]:
     columns = rows.leg_columns(leg)
-    return ((f"leg{place}_{name}", columns[name]) for name in _IN_LEG)
+    return zip(_NAMES["leg", place], map(columns.__getitem__, _IN_LEG), strict=True)
 
 
 def _of_evidence(part: str, runtime: Runtime, transfer: Transfer, piece: Evidence) -> Iterator[tuple[str, Value]]:
     columns = rows.evidence_columns(transfer, piece, worker=runtime.worker, lease_epoch=transfer.lease_epoch)
-    return ((f"{part}_{name}", columns[name]) for name in _IN_EVIDENCE)
+    return zip(_NAMES[part, 0], map(columns.__getitem__, _IN_EVIDENCE), strict=True)
 
 
 def _of_moves(moves: Sequence[Move]) -> Iterator[tuple[str, Value]]:
-    return ((f"move{place}_{name}", getattr(move, name)) for place, move in enumerate(moves) for name in _IN_MOVE)
+    for place, move in enumerate(moves):
+        yield from zip(_NAMES["move", place], _move_columns(move), strict=True)
+
+
+_move_columns = attrgetter(*_IN_MOVE)
+
+_NAMES = {("leg", place): tuple(f"leg{place}_{name}" for name in _IN_LEG) for place in range(4)}
+_NAMES |= {("move", place): tuple(f"move{place}_{name}" for name in _IN_MOVE) for place in range(8)}
+_NAMES |= {(part, 0): tuple(f"{part}_{name}" for name in _IN_EVIDENCE) for part in (SAID, FOUND)}
+"""What the values of each row are called."""
