@@ -316,7 +316,7 @@ def end(runtime: Runtime, decided: End, now: int) -> Transfer | None:
     parts = {id(decided.said): SAID, **{id(piece): FOUND for piece in draft.found}}
     values: dict[str, Value] = {
         **_common(runtime, transfer, now),
-        **{name: decided.columns[name] for name in _COLUMNS - {"lease_owner", "settled_at", "updated_at"}},
+        **decided.columns,
         "seen_version": decided.seen.version,
     }
     for place, leg in enumerate([*changed, *new]):

@@ -126,7 +126,7 @@ class Transfer:
     @property
     def outside(self) -> Leg:
         """The leg at the provider whose effect has to be proved: the newest try."""
-        return self.tries[-1]
+        return next(leg for leg in reversed(self.legs) if leg.holder != WALLET and leg.undoes is None)
 
     @property
     def inside(self) -> Leg:
@@ -141,7 +141,8 @@ class Transfer:
     @property
     def driven(self) -> Leg:
         """The leg on which work goes on: what people decided to take back, else the newest try."""
-        return self.take_backs[-1] if self.take_backs else self.outside
+        taking_back = (leg for leg in reversed(self.legs) if leg.holder != WALLET and leg.undoes is not None)
+        return next(taking_back, None) or self.outside
 
     @property
     def decisions(self) -> tuple[Evidence, ...]:
