@@ -113,11 +113,7 @@ def at_once(engine: Engine, name: bytes, query: bytes, values: Sequence[bytes | 
     try:
         wire = cast("psycopg.Connection[Any]", pooled.driver_connection).pgconn
         try:
-            known: set[bytes] = pooled.info.setdefault(_PREPARED, set())
-            if name not in known:
-                _done(wire, wire.prepare(name, query))
-                known.add(name)
-            result = _done(wire, wire.exec_prepared(name, cast("Sequence[bytes]", values)))
+            result = _executed(wire, pooled.info.setdefault(_PREPARED, set()), name, query, values)
         except _LOST:
             return None
         except psycopg.Error as error:
@@ -133,6 +129,21 @@ def at_once(engine: Engine, name: bytes, query: bytes, values: Sequence[bytes | 
 
 _PREPARED = "bridge.strokes"
 """Under which a connection keeps what is prepared on it."""
+
+
+def _executed(
+    wire: PGconn, prepared: set[bytes], name: bytes, query: bytes, values: Sequence[bytes | None]
+) -> PGresult:
+    """The result of a statement that is prepared on its connection once; raises what went wrong (psycopg.Error)."""
+    sent = cast("Sequence[bytes]", values)
+    if name in prepared:
+        try:
+            return _done(wire, wire.exec_prepared(name, sent))
+        except psycopg.errors.InvalidSqlStatementName:
+            prepared.discard(name)  # after a rollback psycopg has the server forget all; nothing was executed
+    _done(wire, wire.prepare(name, query))
+    prepared.add(name)
+    return _done(wire, wire.exec_prepared(name, sent))
 
 
 def _done(wire: PGconn, result: PGresult) -> PGresult:

@@ -310,7 +310,7 @@ def _columns(transfer: Transfer, key_text: str) -> Mapping[str, object]:
 def _unresolved(
     connection: Connection, operator_id: int, player_id: str, provider: str
 ) -> Sequence[Row[Any, Any, Any, Any]]:
-    """(id, direction, state, wake_at) of what is not proved on a lane."""
+    """(id, direction, state, wake_at) of what is not proved on a lane, oldest first."""
     table = rows.transfer_table
     query = select(table.c.id, table.c.direction, table.c.state, table.c.wake_at).where(
         table.c.operator_id == operator_id,
@@ -318,7 +318,7 @@ def _unresolved(
         table.c.provider == provider,
         table.c.state.in_((TransferState.PENDING.value, TransferState.ORPHANED.value)),
     )
-    return connection.execute(query).all()
+    return connection.execute(query.order_by(table.c.id)).all()
 
 
 def _check_lane(connection: Connection, runtime: Runtime, transfer: Transfer) -> None:

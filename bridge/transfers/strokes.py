@@ -186,12 +186,12 @@ class _Shape:
 @lru_cache(maxsize=64)
 def _end(shape: _Shape) -> Stroke:
     parts = [Part("moved", _MOVED, "version"), Part(SAID, _stored(SAID, "moved"), "id")]
-    if shape.found:
-        parts += [Part(FOUND, _stored(FOUND, SAID), "id")]  # behind what was said, also by its number
     parts += [Part(f"leg{place}", _leg_moved(place)) for place in range(shape.changed)]
     if shape.new:
         places = range(shape.changed, shape.changed + shape.new)
         parts += [Part("planned", _legs_planned(places, "moved"))]
+    if shape.found:
+        parts += [Part(FOUND, _stored(FOUND, SAID), "id")]  # behind what was said, also by its number
     source = "moved"
     for side in shape.players:  # locked one after the other, in the order of their names
         parts += [Part(f"{side}ed", _balance_moved(side, source), "account.version")]

@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
-from bridge import outbound
+from bridge import outbound, stroke
 
 WRITES = re.compile(r"\bINSERT INTO\s+\"?(\w+)|\bUPDATE\s+\"?(\w+)\"?\s+SET\b|\bDELETE FROM\s+\"?(\w+)")
 UNSAID = frozenset({"account", "history", "leg"})  # always in company; a label names what tells commits apart
@@ -53,6 +53,7 @@ class Count:
 def instrument(reach: Callable[[str], None]) -> None:
     """Count the points of this process from now on, whatever engine or provider it makes."""
     _around_commits(reach)
+    _around_strokes(reach)
     _around_calls(reach)
 
 
@@ -83,6 +84,23 @@ def _around_commits(reach: Callable[[str], None]) -> None:
             reach("after the " + label)
 
     DefaultDialect.do_commit = do_commit  # type: ignore[method-assign]
+
+
+def _around_strokes(reach: Callable[[str], None]) -> None:
+    """On PostgreSQL a stroke commits itself, past SQLAlchemy; one that wrote nothing is no commit, and none is counted
+    after it, as with any other statement."""
+    struck = stroke.at_once
+
+    def at_once(engine: Engine, name: bytes, query: bytes, values: Any) -> Any:
+        tables = {table for found in WRITES.findall(query.decode()) for table in found if table}
+        label = "commit of " + ", ".join(sorted(tables - UNSAID))
+        reach(f"before the {label}")
+        row = struck(engine, name, query, values)
+        if row is not None:
+            reach(f"after the {label}")
+        return row
+
+    stroke.at_once = at_once
 
 
 def _changes(connection: Connection) -> int:
