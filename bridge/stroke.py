@@ -20,7 +20,7 @@ import psycopg
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from bridge import db
 
@@ -74,7 +74,7 @@ class Stroke:
         try:
             with db.writing(engine) as connection:
                 return self._one_by_one(connection, values)
-        except _Nothing:
+        except (_Nothing, IntegrityError):
             return None
 
     def _one_by_one(self, connection: Connection, values: Mapping[str, Value]) -> Mapping[str, int | None]:

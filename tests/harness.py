@@ -22,7 +22,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from bridge import cashier, db, keys, ledger, players
+from bridge import cashier, db, keys, ledger, players, stroke
 from bridge.app import compose
 from bridge.config import Config, DatabaseSection, EngineSection, GenericSection, QTechSection
 from bridge.ports import SECOND
@@ -224,6 +224,23 @@ def together(workers: int, work: Callable[[int], Any]) -> list[Any]:
         thread.join(60)
         assert not thread.is_alive(), "a thread hangs"
     return results
+
+
+@contextmanager
+def strokes_seen(before: Callable[[str], None]) -> Iterator[None]:
+    """On PostgreSQL a stroke commits itself past SQLAlchemy and its events: `before` is told its text before it is
+    sent, and may raise instead."""
+    struck = stroke.at_once
+
+    def seen(engine: Any, name: bytes, query: bytes, values: Any) -> Any:
+        before(query.decode())
+        return struck(engine, name, query, values)
+
+    stroke.at_once = seen
+    try:
+        yield
+    finally:
+        stroke.at_once = struck
 
 
 # --- the simulator ------------------------------------------------------------------------------------

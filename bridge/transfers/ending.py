@@ -66,11 +66,12 @@ def end(runtime: Runtime, known: Outcome, fact: Fact, closing: Closing | None = 
     answer = "" if closing is None else closing.text(_story(decided))
     if closing is not None:
         plan = replace(plan, key=closing.key, status=closing.status, response=answer)
-    committed = strokes.end(runtime, plan, now)
-    if committed is None:
+    written = strokes.end(runtime, plan, now)
+    if written is None:
         return None
+    committed, kept = written
     tell(seen.state, committed)
-    return Outcome(committed, None, answer)
+    return Outcome(committed, None, answer if kept else "")
 
 
 def _story(decided: Decided) -> Story:

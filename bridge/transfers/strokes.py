@@ -306,9 +306,9 @@ _COLUMNS = frozenset({
 """What `_MOVED` sets: an end that changes anything else of the row is not plain."""
 
 
-def end(runtime: Runtime, decided: End, now: int) -> Transfer | None:
-    """Write the end of a transfer; as it was committed, or None when nothing was written: what was said is not stored
-    either then, and the caller stores it."""
+def end(runtime: Runtime, decided: End, now: int) -> tuple[Transfer, bool] | None:
+    """Write the end of a transfer; as it was committed, and whether its key keeps the answer (another one may have been
+    first). None when nothing was written: what was said is not stored either then, and the caller stores it."""
     draft = decided.draft
     transfer = draft.transfer
     changed = [leg for leg in transfer.legs if leg.ordinal in draft.changed_legs - draft.new_legs]
@@ -338,7 +338,8 @@ def end(runtime: Runtime, decided: End, now: int) -> Transfer | None:
     told = _end(shape).strike(runtime.engine, values)
     if told is None:
         return None
-    return rows.with_ids(transfer, {each: int(told[part] or 0) for each, part in parts.items()})
+    kept = told.get("answered") is not None
+    return rows.with_ids(transfer, {each: int(told[part] or 0) for each, part in parts.items()}), kept
 
 
 def _common(runtime: Runtime, transfer: Transfer, now: int) -> dict[str, Value]:

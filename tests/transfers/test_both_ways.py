@@ -22,7 +22,7 @@ from bridge.errors import Refusal
 from bridge.models import metadata
 from bridge.runtime import Ids
 from bridge.transfers import cancel as wishing
-from bridge.transfers import decide, resolve, strokes
+from bridge.transfers import decide, ending, resolve, strokes
 from bridge.transfers.advance import Fact, Outcome, advance
 from bridge.transfers.core.decisions import Kind
 from bridge.transfers.drive import drive, perform
@@ -184,8 +184,9 @@ class Tale:
             return None
         outcome, fact = self.late.pop(self.draw.randrange(len(self.late)))
         assert outcome.order is not None
-        ended = strokes_end(self.desk, outcome, fact)
-        return (ended or advance(self.desk.runtime, outcome.transfer.id, outcome.order.claim, fact)).transfer.state.value
+        ended = ending.end(self.desk.runtime, outcome, fact)
+        ended = ended or advance(self.desk.runtime, outcome.transfer.id, outcome.order.claim, fact)
+        return ended.transfer.state.value
 
     def look(self) -> int:
         """The resolver; in the order of ids, for PostgreSQL hands out what is due in any."""
@@ -224,7 +225,7 @@ class Tale:
         return decide.decide(self.desk.runtime, self.desk.operator, row["id"], made).state.value
 
     def close_gate(self) -> Any:
-        if gates_closed(self.desk):
+        if self.desk.rows("SELECT provider FROM switch"):
             gates.resume(self.desk.runtime, "sim", "ann")
         elif self.draw.random() < 0.3:
             gates.pause(self.desk.runtime, "sim", "maintenance", "ann")
@@ -249,17 +250,6 @@ class Tale:
     def some(self, *, newest: bool) -> str | None:
         found = [row["id"] for row in self.desk.rows("SELECT id FROM transfer ORDER BY id")]
         return None if not found else found[-1] if newest else self.draw.choice(found)
-
-
-def strokes_end(desk: Bench, outcome: Outcome, fact: Fact) -> Outcome | None:
-    """As `drive` does with an answer."""
-    from bridge.transfers.ending import end
-
-    return end(desk.runtime, outcome, fact)
-
-
-def gates_closed(desk: Bench) -> bool:
-    return bool(desk.rows("SELECT provider FROM switch"))
 
 
 @contextmanager
