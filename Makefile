@@ -50,7 +50,7 @@ types: $(READY)  ## mypy --strict
 architecture: $(READY)  ## who may import whom, and what a file may look like
 	@$(PYTEST) tests/test_architecture.py
 
-proof: $(READY)  ## docs/proof.md: each claim and its tests, and 47 planted bugs that must be caught
+proof: $(READY)  ## docs/proof.md: each claim and its tests, and 50 planted bugs that must be caught
 	@$(RUN) -m tests.proof
 
 chaos: $(READY)  ## SIGKILL at every commit and call, 200 at once, SIGSTOP: on both databases
