@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,7 +21,7 @@ import psycopg
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 from psycopg.pq.abc import PGconn, PGresult
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from bridge import db
 
@@ -47,15 +48,17 @@ class _Nothing(Exception):
 
 
 class Stroke:
-    """Parts, put together once for each database. `numbers`: the values that are whole numbers."""
+    """Parts, put together once for each database. `numbers`: the values that are whole numbers; `text`: the one
+    statement of PostgreSQL."""
 
     def __init__(self, parts: Sequence[Part], numbers: frozenset[str]) -> None:
-        self._steps = tuple((part.name, _alone(part)) for part in parts)
+        self._steps = tuple((part.name, _alone(part), bool(part.returns)) for part in parts)
         self._names: list[str] = []
         self._telling = tuple(part.name for part in parts if part.returns)
         withs = ",\n".join(f"{part.name} AS (\n{_together(part)})" for part in parts)
         told = ", ".join(f"(SELECT it FROM {name})" for name in self._telling)
-        self._query = self._numbered(f"WITH {withs}\nSELECT {told} FROM {parts[0].name}", numbers).encode()
+        self.text = self._numbered(f"WITH {withs}\nSELECT {told} FROM {parts[0].name}", numbers)
+        self._query = self.text.encode()
         self._name = b"stroke_" + hashlib.sha256(self._query).hexdigest()[:16].encode()
 
     def strike(self, engine: Engine, values: Mapping[str, Value]) -> Mapping[str, int | None] | None:
@@ -74,18 +77,22 @@ class Stroke:
         try:
             with db.writing(engine) as connection:
                 return self._one_by_one(connection, values)
-        except (_Nothing, IntegrityError):
+        except (_Nothing, sqlite3.IntegrityError):
             return None
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(self.text, None, error, sqlite3.Error) from error
 
     def _one_by_one(self, connection: Connection, values: Mapping[str, Value]) -> Mapping[str, int | None]:
+        """Also past SQLAlchemy, for the same reason, but in a transaction of its."""
         known: dict[str, Any] = dict(values)
-        for place, (name, sql) in enumerate(self._steps):
-            ran = connection.exec_driver_sql(sql, known)
-            if name in self._telling:
-                row = ran.first()
+        cursor = connection.connection.cursor()
+        for name, sql, tells in self._steps:
+            cursor.execute(sql, known)
+            if tells:
+                row = cursor.fetchone()
                 known[name] = None if row is None else row[0]
-            if place == 0 and known[name] is None:
-                raise _Nothing
+                if row is None and name == self._telling[0]:
+                    raise _Nothing
         return {name: known[name] for name in self._telling}
 
     def _numbered(self, query: str, numbers: frozenset[str]) -> str:

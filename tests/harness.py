@@ -228,19 +228,19 @@ def together(workers: int, work: Callable[[int], Any]) -> list[Any]:
 
 @contextmanager
 def strokes_seen(before: Callable[[str], None]) -> Iterator[None]:
-    """On PostgreSQL a stroke commits itself past SQLAlchemy and its events: `before` is told its text before it is
-    sent, and may raise instead."""
-    struck = stroke.at_once
+    """Strokes go past SQLAlchemy and its events: `before` is told the text of each before it is struck, and may raise
+    instead."""
+    strike = stroke.Stroke.strike
 
-    def seen(engine: Any, name: bytes, query: bytes, values: Any) -> Any:
-        before(query.decode())
-        return struck(engine, name, query, values)
+    def seen(self: stroke.Stroke, engine: Any, values: Any) -> Any:
+        before(self.text)
+        return strike(self, engine, values)
 
-    stroke.at_once = seen
+    stroke.Stroke.strike = seen  # type: ignore[method-assign]
     try:
         yield
     finally:
-        stroke.at_once = struck
+        stroke.Stroke.strike = strike  # type: ignore[method-assign]
 
 
 # --- the simulator ------------------------------------------------------------------------------------

@@ -67,8 +67,7 @@ def _around_commits(reach: Callable[[str], None]) -> None:
 
     @event.listens_for(Engine, "after_cursor_execute")
     def _executed(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
-        written = (table for tables in WRITES.findall(statement) for table in tables if table)
-        connection.info.setdefault("chaos_tables", set()).update(written)
+        connection.info.setdefault("chaos_tables", set()).update(_written(statement))
 
     @event.listens_for(Engine, "commit")
     def _committing(connection: Connection) -> None:
@@ -87,20 +86,27 @@ def _around_commits(reach: Callable[[str], None]) -> None:
 
 
 def _around_strokes(reach: Callable[[str], None]) -> None:
-    """On PostgreSQL a stroke commits itself, past SQLAlchemy; one that wrote nothing is no commit, and none is counted
-    after it, as with any other statement."""
-    struck = stroke.at_once
+    """A stroke goes past SQLAlchemy. On SQLite in a transaction whose commit is seen; on PostgreSQL it commits itself,
+    and where it wrote nothing nothing was committed."""
+    struck, one_by_one = stroke.at_once, stroke.Stroke._one_by_one
 
     def at_once(engine: Engine, name: bytes, query: bytes, values: Any) -> Any:
-        tables = {table for found in WRITES.findall(query.decode()) for table in found if table}
-        label = "commit of " + ", ".join(sorted(tables - UNSAID))
+        label = "commit of " + ", ".join(sorted(_written(query.decode()) - UNSAID))
         reach(f"before the {label}")
         row = struck(engine, name, query, values)
         if row is not None:
             reach(f"after the {label}")
         return row
 
-    stroke.at_once = at_once
+    def told(self: stroke.Stroke, connection: Connection, values: Any) -> Any:
+        connection.info.setdefault("chaos_tables", set()).update(_written(self.text))
+        return one_by_one(self, connection, values)
+
+    stroke.at_once, stroke.Stroke._one_by_one = at_once, told  # type: ignore[method-assign]
+
+
+def _written(statement: str) -> set[str]:
+    return {table for tables in WRITES.findall(statement) for table in tables if table}
 
 
 def _changes(connection: Connection) -> int:
