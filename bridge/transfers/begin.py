@@ -28,6 +28,8 @@ from bridge.transfers.measure import measure
 from bridge.transfers.write import write
 from statemachines import LegState, TransferState
 
+_DIRECTIONS = frozenset(Direction)
+
 MAX = "max"
 """The amount of a sweep: all that the player has at the provider and that can be moved."""
 
@@ -196,7 +198,7 @@ def _check(connection: Connection, runtime: Runtime, operator_id: int, wish: Wis
 def _read(runtime: Runtime, wish: Wish) -> tuple[int, dict[str, str]]:
     """The amount in minor units (0: all that is there), and what is wrong with the wish by itself, field by field."""
     wrong: dict[str, str] = {}
-    if wish.direction not in set(Direction):
+    if wish.direction not in _DIRECTIONS:
         wrong["direction"] = 'must be "in" or "out"'
     policy = runtime.config.providers.get(wish.provider)
     if policy is None:

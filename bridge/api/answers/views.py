@@ -30,7 +30,7 @@ FINAL = (TransferState.CONFIRMED, TransferState.REVERSED)
 def instant(microseconds: int) -> str:
     """For instance 2026-01-31T12:00:00.000000Z."""
     at = EPOCH + timedelta(microseconds=microseconds)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,9 @@ def admits(scope: Scope, *, confirms: bool = False) -> Callable[[Callable[..., R
         @wraps(view)
         def entrance(**segments: str) -> Response:
             runtime, door = runtime_of_app(), _door_of_app()
-            admit = partial(door.admit, runtime, request.headers.get("Authorization", ""), scope)
-            remembered = door.remembers(request.headers.get("Authorization", ""), scope) if confirms else None
+            authorization = request.headers.get("Authorization", "")
+            admit = partial(door.admit, runtime, authorization, scope)
+            remembered = door.remembers(authorization, scope) if confirms else None
             call = Call(runtime, admit()) if remembered is None else Call(runtime, remembered, admit)
             try:
                 parts = {part: read(model, segments) for part, model, read in readers}
