@@ -52,6 +52,7 @@ class Stroke:
     statement of PostgreSQL."""
 
     def __init__(self, parts: Sequence[Part], numbers: frozenset[str]) -> None:
+        assert parts[0].returns, "the part that decides has to tell whether it wrote a row"
         self._steps = tuple((part.name, _alone(part), bool(part.returns)) for part in parts)
         self._names: list[str] = []
         self._telling = tuple(part.name for part in parts if part.returns)
@@ -89,7 +90,7 @@ class Stroke:
         for name, sql, tells in self._steps:
             cursor.execute(sql, known)
             if tells:
-                row = cursor.fetchone()
+                row = next(iter(cursor.fetchall()), None)
                 known[name] = None if row is None else row[0]
                 if row is None and name == self._telling[0]:
                     raise _Nothing
@@ -128,7 +129,7 @@ def at_once(engine: Engine, name: bytes, query: bytes, values: Sequence[bytes | 
         finally:
             if wire.transaction_status != TransactionStatus.IDLE:
                 pooled.invalidate()
-                engine.dispose(close=False)
+                engine.dispose()
         return [result.get_value(0, column) for column in range(result.nfields)] if result.ntuples else None
     finally:
         pooled.close()
