@@ -58,7 +58,7 @@ architecture: $(READY)  ## who may import whom, and what a file may look like
 simulate: $(READY)  ## the real bridge on virtual time: new seeds for four minutes
 	@$(RUN) -m bridge simulate --minutes 4
 
-proof: $(READY)  ## docs/proof.md: each claim and its tests, and 47 planted bugs that must be caught
+proof: $(READY)  ## docs/proof.md: each claim and its tests, and 50 planted bugs that must be caught
 	@$(RUN) -m tests.proof
 
 chaos: $(READY)  ## SIGKILL at every commit and call, 200 at once, SIGSTOP: on both databases

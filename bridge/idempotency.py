@@ -52,7 +52,7 @@ def take(connection: Connection, key: Key, body: Mapping[str, Any], subject_id: 
         "operator_id": key.operator_id,
         "operation": key.operation,
         "key": key.text,
-        "body": _canonical(body),
+        "body": canonical(body),
         "subject_id": subject_id,
         "answered": False,
         "created_at": now,
@@ -102,5 +102,6 @@ def _is(key: Key) -> tuple[Any, ...]:
     return _key.c.operator_id == key.operator_id, _key.c.operation == key.operation, _key.c.key == key.text
 
 
-def _canonical(body: Mapping[str, Any]) -> str:
+def canonical(body: Mapping[str, Any]) -> str:
+    """A body as it is kept with its key."""
     return orjson.dumps(dict(body), option=orjson.OPT_SORT_KEYS).decode()

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, RowMapping, Table, insert, select, update
+from sqlalchemy import Connection, RowMapping, Table, bindparam, insert, select, update
 
 from bridge import db, models
 from bridge.errors import Conflict, Invalid, NotFound
@@ -19,6 +19,12 @@ from bridge.runtime import Runtime
 
 _operator: Table = models.metadata.tables["operator"]
 _key: Table = models.metadata.tables["api_key"]
+
+_CALLER = (
+    select(_key.c.id, _key.c.operator_id, _key.c.scopes, _operator.c.name)
+    .join(_operator, _operator.c.id == _key.c.operator_id)
+    .where(_key.c.digest == bindparam("digest"), _key.c.revoked_at.is_(None))
+)
 
 KEY_PREFIX = "bk_"
 """So that a key in a log or a repository is recognised for what it is."""
@@ -34,12 +40,18 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is calling: an operator by one of its keys."""
+    """Who is calling: an operator by one of its keys. `digest`: of the key, by which it is found again."""
 
     operator_id: int
     operator: str
     key_id: str
     scopes: frozenset[Scope]
+    digest: str = ""
+
+    @property
+    def written(self) -> str:
+        """The scopes as they stand in the key's row."""
+        return " ".join(sorted(self.scopes))
 
     def may(self, scope: Scope) -> bool:
         """Whether the key carries a scope; admin carries all."""
@@ -76,7 +88,7 @@ def create(runtime: Runtime, operator: str, scopes: Sequence[str], label: str) -
             "id": key_id,
             "operator_id": _known_operator(connection, operator),
             "label": label,
-            "digest": _digest(secret),
+            "digest": digest(secret),
             "scopes": " ".join(granted),
             "created_at": runtime.clock.now(),
         }
@@ -103,19 +115,21 @@ def revoke(runtime: Runtime, key_id: str) -> None:
 
 def caller(runtime: Runtime, secret: str) -> Caller | None:
     """Who holds this secret; None if nobody does, or not any more. Found by digest, so no secret is compared."""
-    query = (
-        select(_key.c.id, _key.c.operator_id, _key.c.scopes, _operator.c.name)
-        .join(_operator, _operator.c.id == _key.c.operator_id)
-        .where(_key.c.digest == _digest(secret), _key.c.revoked_at.is_(None))
-    )
+    return by_digest(runtime, digest(secret))
+
+
+def by_digest(runtime: Runtime, found_by: str) -> Caller | None:
+    """Who holds the secret with this digest; None if nobody does, or not any more."""
     with db.reading(runtime.engine) as connection:
-        row = connection.execute(query).first()
+        row = connection.execute(_CALLER, {"digest": found_by}).first()
     if row is None:
         return None
-    return Caller(row.operator_id, row.name, row.id, frozenset(Scope(scope) for scope in row.scopes.split()))
+    scopes = frozenset(Scope(scope) for scope in row.scopes.split())
+    return Caller(row.operator_id, row.name, row.id, scopes, found_by)
 
 
-def _digest(secret: str) -> str:
+def digest(secret: str) -> str:
+    """What is kept of a secret."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

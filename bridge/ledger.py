@@ -21,6 +21,9 @@ from bridge.positions import POSITIONS, Position
 _account: Table = models.metadata.tables["account"]
 _posting: Table = models.metadata.tables["posting"]
 
+Parts = Sequence[tuple[int, Position]]
+"""How much of an amount (minor units) stands in which row of POSITIONS."""
+
 TRANSIT = "transit"
 CASHIER = "cashier"
 
@@ -88,7 +91,7 @@ def accounts_of(direction: Direction, provider: str, player_id: str) -> tuple[st
 
 
 def take_position(
-    connection: Connection, cause: Cause, accounts: tuple[str, ...], parts: Sequence[tuple[int, Position]]
+    connection: Connection, cause: Cause, accounts: tuple[str, ...], parts: Parts
 ) -> None:
     """Post what brings the transfer from what it has posted so far to where its parts (amount in minor units,
     row of POSITIONS) belong; nothing if they are there.
@@ -96,14 +99,26 @@ def take_position(
     Raises FloorReached when that would take a wallet below zero; the transaction must then be given up.
     """
     assert cause.transfer_id is not None
-    target = dict.fromkeys(accounts, 0)
+    for debit, credit, part in pairs(_missing(_sums(accounts, parts), posted_by(connection, cause.transfer_id))):
+        post(connection, cause, debit, credit, part)
+
+
+def between(accounts: tuple[str, ...], before: Parts, after: Parts) -> list[tuple[str, str, int]]:
+    """(debit, credit, amount) rows that bring a transfer from where its parts stood to where they belong."""
+    return pairs(_missing(_sums(accounts, after), _sums(accounts, before)))
+
+
+def _sums(accounts: tuple[str, ...], parts: Parts) -> dict[str, int]:
+    """Account by account, what a transfer has posted whose parts stand there."""
+    sums = dict.fromkeys(accounts, 0)
     for amount, position in parts:
         for account, sign in zip(accounts, POSITIONS[position], strict=True):
-            target[account] += sign * amount
-    posted = posted_by(connection, cause.transfer_id)
-    missing = {account: target.get(account, 0) - posted.get(account, 0) for account in {*target, *posted}}
-    for debit, credit, part in pairs(missing):
-        post(connection, cause, debit, credit, part)
+            sums[account] += sign * amount
+    return sums
+
+
+def _missing(target: Mapping[str, int], posted: Mapping[str, int]) -> dict[str, int]:
+    return {account: target.get(account, 0) - posted.get(account, 0) for account in {*target, *posted}}
 
 
 def posted_by(connection: Connection, transfer_id: str) -> dict[str, int]:
@@ -124,7 +139,7 @@ def post(connection: Connection, cause: Cause, debit: str, credit: str, amount: 
     """
     versions: dict[str, int | None] = {}
     for account, delta in sorted(((debit, -amount), (credit, amount))):
-        versions[account] = _touch(connection, cause, account, delta) if _is_players(account) else None
+        versions[account] = _touch(connection, cause, account, delta) if is_players(account) else None
     row = {
         "operator_id": cause.operator_id,
         "player_id": cause.player_id,
@@ -202,7 +217,7 @@ def open_account(connection: Connection, operator_id: int, account: str, currenc
 def _touch(connection: Connection, cause: Cause, account: str, delta: int) -> int:
     """Change a cached balance and count its version; the row is created when it is the first posting."""
     which = {"of_operator": cause.operator_id, "of_account": account, "of_currency": cause.currency, "delta": delta}
-    if account.startswith("wallet:") and delta < 0:
+    if is_wallet(account) and delta < 0:
         version = connection.execute(_CHANGE_ABOVE_FLOOR, which).scalar()
         if version is None:
             raise FloorReached(account)
@@ -214,7 +229,13 @@ def _touch(connection: Connection, cause: Cause, account: str, delta: int) -> in
     return int(version)
 
 
-def _is_players(account: str) -> bool:
+def is_wallet(account: str) -> bool:
+    """Whether an account is a player's wallet: it has a floor."""
+    return account.startswith("wallet:")
+
+
+def is_players(account: str) -> bool:
+    """Whether an account is a player's: its balance is kept beside the postings."""
     return account.startswith(("wallet:", "game:"))
 
 

@@ -20,7 +20,7 @@ def configure() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(serializer=_one_line),
         ],
-        logger_factory=structlog.PrintLoggerFactory(file=cast("TextIO", _Unfailing())),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Unfailing())),
         cache_logger_on_first_use=True,
     )
 

@@ -10,36 +10,36 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import io
 import socket
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from requests import ConnectionError as ConnectionLost
-from requests import PreparedRequest, Request, RequestException, Response, Session
+from requests import Request, RequestException, Session
 from requests.adapters import HTTPAdapter
+from requests.utils import check_header_validity
 from tenacity import RetryCallState, Retrying, retry_if_result, stop_after_attempt, wait_fixed
-from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.util.retry import Retry
 
 from bridge import log
+from bridge.bounds import BODY_LIMIT
+from bridge.bounds import CALL as _CALL
+from bridge.bounds import BoundedAnswer as _BoundedAnswer
+from bridge.bounds import Broken as _Broken
+from bridge.bounds import Call as _Call
 from bridge.ports import Window
 from bridge.runtime import Clock, Dial, dial
 
-BODY_LIMIT = 256 * 1024
-"""Bytes of the largest body that is accepted, as received; it is never decompressed, so also after it."""
-
-HEAD_LIMIT = 64 * 1024
-"""Bytes beside the body: status line, headers, chunk sizes, trailers."""
-
 PIECE = 16 * 1024
 KEPT_HEADERS = ("content-type", "content-encoding", "retry-after", "date")
+EVERY_HEADER = {"User-Agent": "transfer-wallet-bridge", "Accept-Encoding": "identity"}
+ADDRESSES_KEPT = 64
 PAUSE_SECONDS = 0.05
 """Between the two tries of a question; a restarting server's port is closed for about that long."""
 
@@ -62,84 +62,6 @@ class Exchange:
     body: bytes = b""
     digest: str = ""
     failure: str = ""
-
-
-class _Broken(Exception):
-    """The exchange ended without a whole answer."""
-
-    def __init__(self, failure: str, cause: BaseException | None = None) -> None:
-        self.failure = failure
-        self.name = type(cause or self).__name__
-        super().__init__(failure)
-
-
-@dataclass
-class _Call:
-    """The limits of the exchange under way in this thread, how it reaches a host, and whether its bytes have left."""
-
-    window: Window
-    clock: Clock
-    dial: Dial
-    sent: bool = False
-
-    def remaining(self) -> float:
-        """Seconds before the deadline."""
-        left = self.window.deadline - self.clock.monotonic()
-        if left <= 0:
-            raise _Broken("deadline")
-        return left
-
-    def pass_gate(self) -> None:
-        """Let the bytes out, or refuse because it is too late for them."""
-        self.remaining()
-        if self.clock.monotonic() >= self.window.not_after:
-            raise _Broken("not_after")
-        self.sent = True
-
-
-_CALL: ContextVar[_Call] = ContextVar("call")
-"""How the limits reach a pooled connection, through two libraries that know nothing of them."""
-
-
-class _BoundedReads(io.RawIOBase):
-    """A socket's bytes, each read bounded by what is left of the deadline and of the size limit.
-
-    A library's read timeout starts anew with every byte, so a server that drips outlives it.
-    """
-
-    def __init__(self, wire: socket.socket) -> None:
-        self._wire = wire
-        self._bytes = wire.makefile("rb", buffering=0)
-        self._left = BODY_LIMIT + HEAD_LIMIT
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        if self._left <= 0:
-            raise _Broken("too_large")
-        self._wire.settimeout(_CALL.get().remaining())
-        try:
-            count = self._bytes.readinto(buffer)
-        except TimeoutError as late:
-            raise _Broken("deadline", late) from late
-        except OSError as trouble:
-            raise _Broken("reset", trouble) from trouble
-        self._left -= count or 0
-        return count
-
-    def close(self) -> None:
-        self._bytes.close()
-        super().close()
-
-
-class _BoundedAnswer(http.client.HTTPResponse):
-    """An answer whose status line, headers and body are all read under the call's limits."""
-
-    def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> None:
-        super().__init__(sock, debuglevel, method)
-        self.fp.close()
-        self.fp = io.BufferedReader(_BoundedReads(sock))
 
 
 class _Gate(HTTPConnection):
@@ -208,13 +130,14 @@ class _TlsPool(HTTPSConnectionPool):
     ConnectionCls = _TlsGate
 
 
-class _NoRedirects(Session):
-    """A session that sees no redirect: even when told not to follow one, requests reads its body and works
-    out where it leads.
-    """
+@dataclass(frozen=True)
+class _Address:
+    """Where a request goes: what stays the same of all requests with this method, path and parameters."""
 
-    def get_redirect_target(self, resp: Response) -> str | None:  # noqa: ARG002 - the signature is requests' own
-        return None
+    pool: HTTPConnectionPool
+    method: str
+    target: str
+    fields: Mapping[str, str]
 
 
 class Outbound:
@@ -228,11 +151,11 @@ class Outbound:
         if parts.username is not None or parts.password is not None:
             raise ValueError("credentials do not belong into base_url")
         self._base, self._host, self._clock, self._dial = base_url.rstrip("/"), parts.netloc, clock, dial
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=pool, max_retries=Retry(total=False))
+        self._addressed = lru_cache(maxsize=ADDRESSES_KEPT)(self._address)
+        self._adapter = adapter = HTTPAdapter(pool_connections=1, pool_maxsize=pool, max_retries=Retry(total=False))
         adapter.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
-        self._session = _NoRedirects()
-        self._session.trust_env = False
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        # Its adapter is used without its `send`, which would look after cookies, proxies and redirects.
+        self._session = Session()
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
@@ -255,7 +178,8 @@ class Outbound:
         call, began = _Call(window, self._clock, self._dial), self._clock.monotonic()
         token = _CALL.set(call)
         try:
-            exchange = self._exchange(call, _prepared(method, self._base + path, headers, json, params))
+            address = self._addressed(method, path, *(params or {}).items())
+            exchange = self._exchange(call, address, headers, json)
         except _Broken as broken:
             exchange = _unanswered(call, broken.failure, broken.name)
         except (RequestException, HTTPError, http.client.HTTPException, OSError, ValueError) as trouble:
@@ -299,18 +223,38 @@ class Outbound:
         """Close the idle connections."""
         self._session.close()
 
-    def _exchange(self, call: _Call, request: PreparedRequest) -> Exchange:
+    def _address(self, method: str, path: str, *params: tuple[str, str]) -> _Address:
+        """What requests makes of method, address and parameters, and the pool that leads there: worked out once."""
+        prepared = Request(method, self._base + path, headers=EVERY_HEADER, params=dict(params)).prepare()
+        pool = cast("HTTPConnectionPool", self._adapter.get_connection_with_tls_context(prepared, verify=True))
+        self._adapter.cert_verify(pool, prepared.url, verify=True, cert=None)  # type: ignore[no-untyped-call]
+        return _Address(pool, str(prepared.method), prepared.path_url, dict(prepared.headers))
+
+    def _exchange(self, call: _Call, address: _Address, headers: Mapping[str, str], json: str | None) -> Exchange:
         """Send and receive; raises where there is no whole answer."""
-        answer = self._session.send(request, stream=True, allow_redirects=False, timeout=call.remaining())
+        content = None if json is None else json.encode()
+        answer = address.pool.urlopen(
+            address.method,
+            address.target,
+            content,
+            _fields(address, headers, content),
+            self._adapter.max_retries,
+            redirect=False,
+            assert_same_host=False,
+            timeout=Timeout(call.remaining()),
+            preload_content=False,
+            decode_content=False,
+        )
         try:
             # What follows a 1xx is the answer to this request: unread, its connection must not be used again.
-            body = b"" if answer.status_code < http.HTTPStatus.OK else _body(answer.raw)
+            body = b"" if answer.status < http.HTTPStatus.OK else _body(answer)
         finally:
-            answer.close()
-        line = f"{answer.raw.version_string} {answer.status_code} {answer.reason}\n"
+            answer.close()  # a connection whose answer was read to its end is back in the pool by then
+            answer.release_conn()
+        line = f"{answer.version_string} {answer.status} {answer.reason}\n"
         return Exchange(
             sent=True,
-            status=answer.status_code,
+            status=answer.status,
             headers={name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers},
             body=body,
             digest=hashlib.sha256(line.encode("latin-1", "replace") + body).hexdigest(),
@@ -332,18 +276,17 @@ def wait_until_up(url: str, seconds: float, clock: Clock) -> bool:
         door.close()
 
 
-def _prepared(
-    method: str, url: str, headers: Mapping[str, str], json: str | None, params: Mapping[str, str] | None
-) -> PreparedRequest:
-    """The request in bytes, with the headers that every request carries."""
-    fields = {"User-Agent": "transfer-wallet-bridge", "Accept-Encoding": "identity", **headers}
-    if json is not None:
-        fields["Content-Type"] = "application/json"
-    body = None if json is None else json.encode()
-    return Request(method, url, headers=fields, data=body, params=dict(params or {})).prepare()
+def _fields(address: _Address, headers: Mapping[str, str], content: bytes | None) -> dict[str, str]:
+    """The headers of one request; raises InvalidHeader (of requests) for what is none."""
+    for each in headers.items():
+        check_header_validity(each)
+    fields = {**address.fields, **headers}
+    if content is not None:
+        fields |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
+    return fields
 
 
-def _body(raw: HTTPResponse) -> bytes:
+def _body(raw: BaseHTTPResponse) -> bytes:
     """The whole body as received, chunks joined, nothing decompressed."""
     pieces: list[bytes] = []
     size = 0

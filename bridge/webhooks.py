@@ -10,6 +10,7 @@ import base64
 import hmac
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 TOLERANCE_SECONDS = 300
 """How far a message's timestamp may be from the receiver's clock, before or behind it."""
@@ -25,6 +26,7 @@ class BadSignature(Exception):
     """A message is not signed by whom it claims to be from, or not now; the text is for our log alone."""
 
 
+@lru_cache(maxsize=64)
 def key(secret: str) -> bytes:
     """The key in a shared secret, `whsec_` and base64; raises ValueError, which never repeats the secret."""
     text = secret.removeprefix(PREFIX)

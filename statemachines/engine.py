@@ -7,9 +7,10 @@ guard with a silent `False`, so neither may come near money.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from transitions import Machine, MachineError
@@ -71,12 +72,17 @@ class StateMachine:
             self._machine.add_transition(
                 edge.trigger, edge.source.value, edge.target.value, conditions=_asks(edge.guard)
             )
+        self._known = lru_cache(maxsize=1024)(self._asked)
 
-    def after(self, state: str, trigger: str, facts: object) -> StrEnum:
+    def after(self, state: str, trigger: str, facts: Hashable) -> StrEnum:
         """The state that `trigger` leads to; raises NoSuchMove or GuardRefused, never answers `False`.
 
-        A `state` that is none of the machine's is an error of the caller: ValueError.
+        A `state` that is none of the machine's is an error of the caller: ValueError. What was answered once is
+        remembered: a table of values has one answer to one question.
         """
+        return self._known(state, trigger, facts)
+
+    def _asked(self, state: str, trigger: str, facts: Hashable) -> StrEnum:
         event = self._machine.events.get(trigger)
         if event is None:
             raise NoSuchMove(self.name, state, trigger, "there is no such trigger")

@@ -22,7 +22,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from bridge import cashier, db, keys, ledger, players
+from bridge import cashier, db, keys, ledger, players, stroke
 from bridge.app import compose
 from bridge.config import Config, DatabaseSection, EngineSection, GenericSection, QTechSection
 from bridge.ports import SECOND
@@ -224,6 +224,23 @@ def together(workers: int, work: Callable[[int], Any]) -> list[Any]:
         thread.join(60)
         assert not thread.is_alive(), "a thread hangs"
     return results
+
+
+@contextmanager
+def strokes_seen(before: Callable[[str], None]) -> Iterator[None]:
+    """Strokes go past SQLAlchemy and its events: `before` is told the text of each before it is struck, and may raise
+    instead."""
+    strike = stroke.Stroke.strike
+
+    def seen(self: stroke.Stroke, engine: Any, values: Any) -> Any:
+        before(self.text)
+        return strike(self, engine, values)
+
+    stroke.Stroke.strike = seen  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        stroke.Stroke.strike = strike  # type: ignore[method-assign]
 
 
 # --- the simulator ------------------------------------------------------------------------------------

@@ -38,15 +38,17 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.decisions_page", "bridge.diagrams", "bridge.settings_page"),
     # services, top
     ("bridge.verify",),
-    ("bridge.cashier", "bridge.keys", "bridge.readiness"),
+    ("bridge.cashier", "bridge.readiness"),
     # transfers; its pure core is held tighter by MAY_SEE and VALUES_ONLY
     ("bridge.transfers", "bridge.transfers.recall"),
     ("bridge.transfers.begin", "bridge.transfers.cancel", "bridge.transfers.decide", "bridge.transfers.stories"),
     ("bridge.transfers.hear",),
     ("bridge.transfers.resolve",),
     ("bridge.transfers.drive",),
+    ("bridge.transfers.ending",),
     ("bridge.transfers.advance",),
     ("bridge.transfers.write",),
+    ("bridge.transfers.strokes",),
     ("bridge.transfers.rows",),
     ("bridge.transfers.measure",),
     ("bridge.transfers.core.draft",),
@@ -61,14 +63,17 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.transfers.core", "bridge.transfers.core.facts"),
     # services, bottom
     ("bridge.breaks", "bridge.players", "bridge.lineage"),
-    ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.idempotency", "bridge.inbox", "bridge.ledger"),
+    ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.idempotency", "bridge.inbox", "bridge.keys",
+     "bridge.ledger"),
     # adapters
     ("bridge.providers.*",),
     ("bridge.outbound",),
+    ("bridge.bounds",),
     ("bridge.runtime",),
     # storage; a migration is history and does not know today's models, only alembic's env.py does
     ("bridge.migrations.env",),
     ("bridge.models.*",),
+    ("bridge.stroke",),
     ("bridge.db", "bridge.migrations.*"),
     # vocabulary
     ("bridge.config",),
@@ -99,7 +104,7 @@ VALUES_ONLY = ("statemachines.*", "bridge.transfers.core.*", "bridge.positions",
 VALUE_MODULES = {"__future__", "collections", "dataclasses", "enum", "functools", "itertools", "typing"}
 
 WEB = ("wsgi", "bridge.app", "bridge.api.*")
-ROWS = ("bridge.db", "bridge.migrations.*", "bridge.models.*", "bridge.runtime", "bridge.ledger",
+ROWS = ("bridge.db", "bridge.stroke", "bridge.migrations.*", "bridge.models.*", "bridge.runtime", "bridge.ledger",
         "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks")  # fmt: skip
@@ -114,7 +119,7 @@ PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "granian": ("bridge.up",),
     "orjson": ("bridge.log", "bridge.problems", "bridge.app", "bridge.api.*", "bridge.idempotency", *PEERS),
     "procrastinate": PEERS,
-    "psycopg": ("bridge.db", "benchmarks.*"),
+    "psycopg": ("bridge.db", "bridge.stroke", "benchmarks.*"),
     "psycopg_pool": PEERS,
     "pydantic": ("bridge.config", "bridge.api.*"),
     "pydantic_settings": ("bridge.config",),
@@ -135,10 +140,10 @@ PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
 # A parameter that nobody reads needs one of these reasons; `module:function` or `module:Class` and all in it.
 UNREAD_ON_PURPOSE: dict[str, str] = {
     "bridge.config:Config.settings_customise_sources": "pydantic-settings calls it and fixes the parameters",
-    "bridge.outbound:_NoRedirects.get_redirect_target": "requests calls it and fixes the parameters",
     "bridge.ports:Provider": "a port is its signatures",
     "bridge.providers.qtech:QTech.heard": "the port's signature; QTech calls nobody back",
     "bridge.providers.qtech:QTech.kick": "the port's signature; the manual knows no such call",
+    "bridge.transfers.advance:Questions": "a port is its signatures",
     "bridge.runtime:Clock": "a port is its signatures",
     "bridge.runtime:Crew": "a port is its signatures",
     "bridge.simulator.provider:Provider": "a port is its signatures",

@@ -258,7 +258,7 @@ def test_crash_before_the_commit_leaves_the_key_free(desk: Bench, monkeypatch: A
     with monkeypatch.context() as patched:
         patched.setattr(module, "write", broken)
         with pytest.raises(RuntimeError):
-            desk.begin("in", key="k")
+            desk.begin("in", key="k", plainly=False)
     assert desk.rows("SELECT * FROM idempotency_key WHERE key = 'k'") == []
     assert desk.begin("in", key="k").outcome is not None
     desk.audit()

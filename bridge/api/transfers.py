@@ -31,13 +31,13 @@ _SAID = ("Location", "Idempotent-Replayed", "Preference-Applied")
 
 
 @room.post("", responses=document.answers({201: views.TransferView, 202: views.TransferView}, document.MONEY, *_SAID))
-@admits(Scope.TRANSFERS)
+@admits(Scope.TRANSFERS, confirms=True)
 def begin_transfer(call: Call, header: TransferHeader, body: TransferBody) -> Response:
     """Begin a transfer, or find the one that this key began: 201 when it has ended, 202 while it is pending."""
     preference = waiting.preferred(header.prefer, call.runtime.config.web.wait_seconds)
     key = Key(call.operator_id, idempotency.TRANSFER, header.idempotency_key)
     wish = Wish(body.player_id, body.provider, body.direction, body.amount, body.currency)
-    return placing.place(call.runtime, key, wish, preference)
+    return placing.place(call, key, wish, preference)
 
 
 @room.get("", responses=document.answers({200: views.TransferPage}, document.READING))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bridge.runtime import Runtime
 from bridge.transfers import stories
-from bridge.transfers.stories import Story
+from bridge.transfers.rows import Story
 from statemachines import TransferState
 
 SHORTEST_STEP, LONGEST_STEP = 0.1, 0.25

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bridge.runtime import Runtime
-    from bridge.transfers.stories import Story
+    from bridge.transfers.rows import Story
 
 STATES = ("pending", "confirmed", "reversed", "orphaned")
 

@@ -55,6 +55,8 @@ SHAPES = {
 }
 """What the contract says that each text looks like."""
 
+_SHAPED = {name: re.compile(shape).fullmatch for name, shape in SHAPES.items()}
+
 RETENTION_SECONDS = 90 * 86_400
 PAGE_SIZE = 500
 LARGEST = 10**18  # of a number, and of minor units: a 64-bit column holds it
@@ -318,7 +320,7 @@ def _content(exchange: Exchange) -> dict[str, Any]:
     except Unreadable:
         raise unnamed from None
     code, message = body.get("code"), body.get("message")
-    if not isinstance(code, str) or not re.fullmatch(SHAPES["code"], code) or code in OUR_WORDS:
+    if not isinstance(code, str) or not _SHAPED["code"](code) or code in OUR_WORDS:
         raise unnamed
     said = message[:LONGEST_TEXT] if isinstance(message, str) else ""
     raise Unreadable(code, said if said.isprintable() else "")
@@ -333,7 +335,7 @@ def _present(body: Mapping[str, Any], name: str) -> Any:
 def _text(body: Mapping[str, Any], name: str) -> str:
     """The member `name`, a text of the shape that the contract gives it."""
     value = _present(body, name)
-    if not isinstance(value, str) or not re.fullmatch(SHAPES[name], value):
+    if not isinstance(value, str) or not _SHAPED[name](value):
         raise Malformed(name, "is malformed")
     return value
 

@@ -8,9 +8,9 @@ such a worker moves a transfer by proof, but concludes nothing from silence and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
@@ -21,7 +21,7 @@ from bridge.runtime import Runtime
 from bridge.transfers import rows
 from bridge.transfers.core import contract, steps
 from bridge.transfers.core.draft import NOT_STORED, Draft, send, settle, try_again
-from bridge.transfers.core.facts import Leg, Transfer
+from bridge.transfers.core.facts import Leg, Transfer, replace
 from bridge.transfers.core.hindsight import is_news
 from bridge.transfers.core.proof import Finding, Verdict
 from bridge.transfers.write import write
@@ -32,6 +32,9 @@ _log = log.get("transfers")
 ROUNDS_AT_MOST = 20
 """Each lost round means that another worker's move was committed; a transfer has far fewer moves."""
 
+
+FIRST_EPOCH = 1
+"""Of the lease under which a transfer is begun: while the row carries it, nobody else has ever driven it."""
 
 FAILURES_FORGOTTEN_BELOW = 5
 """An error of our own that comes back this often is put before people, and then stays on the record."""
@@ -91,6 +94,7 @@ class Outcome:
 
     transfer: Transfer
     order: Order | None = None
+    answer: str = ""  # what the client is told of the end, where that was committed with it
 
 
 class Asking(StrEnum):
@@ -151,6 +155,40 @@ def tell(before: TransferState | None, transfer: Transfer) -> None:
         _log.info("transfer moved", transfer=transfer.id, source=before, target=transfer.state, reason=reason)
 
 
+class Questions(Protocol):
+    """What a decision may have to know beside the transfer; asked only where it matters."""
+
+    def queued_until(self, seen: Transfer, now: int) -> int:
+        """Before when nothing new may be sent, because the provider's breaker is open; 0: at once."""
+
+    def wallet_holds(self, seen: Transfer) -> int:
+        """What may be taken from the wallet at most, and nobody takes it before the decision is written."""
+
+
+class _Asked:
+    """The questions, asked of the database."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def queued_until(self, seen: Transfer, now: int) -> int:
+        return breaker.open_until(self._connection, seen.provider, now)
+
+    def wallet_holds(self, seen: Transfer) -> int:
+        return ledger.lock_wallet(self._connection, seen.operator_id, seen.provider, seen.player, seen.currency)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What one round comes to: the draft, the order that goes with it, and what changes in the transfer's own row;
+    with nothing to change there, nothing is written."""
+
+    draft: Draft
+    order: Order | None
+    columns: dict[str, Any]
+    holding: bool
+
+
 def _one_round(
     connection: Connection,
     runtime: Runtime,
@@ -160,17 +198,30 @@ def _one_round(
     asking: Asking,
 ) -> Outcome | None:
     now = runtime.clock.now()
+    decided = decide(_Asked(connection), runtime, seen, claim, fact, asking, now)
+    if not decided.columns:
+        return Outcome(decided.draft.transfer)
+    epoch = seen.lease_epoch if decided.holding else None
+    if not rows.update_transfer(connection, seen, decided.columns, lease_epoch=epoch):
+        return None
+    return Outcome(write(connection, runtime, decided.draft, seen.state, now), decided.order)
+
+
+def decide(
+    asked: Questions, runtime: Runtime, seen: Transfer, claim: Claim | None, fact: Fact | None, asking: Asking, now: int
+) -> Decided:
+    """Where the evidence puts a transfer, and what its driver does next: on values, nothing is written."""
     descriptor = runtime.providers[seen.provider].descriptor
     holding = claim is not None and claim.epoch == seen.lease_epoch
     draft = Draft(seen)
-    settle(draft, descriptor, now, may_conclude=holding, wallet_holds=_wallet_holds(connection, seen))
-    queued_until = breaker.open_until(connection, seen.provider, now) if _is_planned(draft.transfer) else 0
+    settle(draft, descriptor, now, may_conclude=holding, wallet_holds=_wallet_holds(asked, seen))
+    queued_until = asked.queued_until(seen, now) if _is_planned(draft.transfer) else 0
     step = contract.next_step(draft.transfer, descriptor, schedule_of(runtime), draft.finding, now, queued_until)
     if asking is Asking.NOW and draft.transfer.state in contract.UNRESOLVED:
         step = contract.sooner(step, draft.transfer.driven, descriptor, now)
     if holding and isinstance(step, steps.TryAgain):
         try_again(draft, step)
-        queued_until = breaker.open_until(connection, seen.provider, now)
+        queued_until = asked.queued_until(seen, now)
         nothing = Finding(Verdict.OPEN)
         step = contract.next_step(draft.transfer, descriptor, schedule_of(runtime), nothing, now, queued_until)
     order, schedule = None, rest(step, now)
@@ -183,15 +234,12 @@ def _one_round(
         schedule = {"wake_at": now} if changed and seen.lease_owner is None else {}
     version = seen.version + 1 if changed or _is_news(seen, fact) else seen.version
     if not changed and not schedule and version == seen.version:
-        return Outcome(draft.transfer)
+        return Decided(draft, None, {}, holding)
     draft.transfer = replace(draft.transfer, version=version)
     if holding and 0 < seen.failures < FAILURES_FORGOTTEN_BELOW:
         schedule["failures"] = 0  # it went well again before it became a case
-    changes = {**_columns(draft, now, changed=changed), **schedule, "version": version}
-    if not rows.update_transfer(connection, seen, changes, lease_epoch=seen.lease_epoch if holding else None):
-        return None
-    write(connection, runtime, draft, seen.state, now)
-    return Outcome(draft.transfer, order)
+    columns = {**_columns(draft, now, changed=changed), **schedule, "version": version}
+    return Decided(draft, order, columns, holding)
 
 
 def _store_fact(
@@ -201,16 +249,29 @@ def _store_fact(
     that has been evidence before."""
     if fact.message is not None and not inbox.settle(connection, fact.message, seen.id, runtime.clock.now()):
         return None
-    leg = seen.leg(fact.ordinal) if fact.ordinal else seen.driven
-    piece = Evidence(NOT_STORED, leg.ordinal, fact.source, fact.reply, fact.at, fact.step, fact.attempt, fact.watermark)
-    epoch = claim.epoch if claim is not None else 0
+    piece, epoch = piece_of(seen, fact), claim.epoch if claim is not None else 0
     number = rows.insert_evidence(
-        connection, seen, leg, piece, worker=runtime.worker, lease_epoch=epoch, message=fact.message
+        connection, seen, piece, worker=runtime.worker, lease_epoch=epoch, message=fact.message
     )
     if fact.source is Source.CALL and fact.reply.answer is Answer.UNKNOWN:
         breaker.note_unknown(connection, seen.provider, runtime.policy(seen.provider), fact.at)
-    informed = replace(leg, evidence=(*leg.evidence, replace(piece, id=number)))
-    return replace(seen, legs=tuple(informed if each.ordinal == leg.ordinal else each for each in seen.legs))
+    return informed(seen, replace(piece, id=number))
+
+
+def piece_of(seen: Transfer, fact: Fact, number: int = NOT_STORED) -> Evidence:
+    """What was told, as evidence about its leg."""
+    leg = seen.leg(fact.ordinal) if fact.ordinal else seen.driven
+    return Evidence(number, leg.ordinal, fact.source, fact.reply, fact.at, fact.step, fact.attempt, fact.watermark)
+
+
+def informed(seen: Transfer, piece: Evidence) -> Transfer:
+    """The transfer as seen, with one piece of evidence more."""
+    return replace(
+        seen,
+        legs=tuple(
+            replace(leg, evidence=(*leg.evidence, piece)) if leg.ordinal == piece.ordinal else leg for leg in seen.legs
+        ),
+    )
 
 
 def _is_news(seen: Transfer, fact: Fact | None) -> bool:
@@ -223,11 +284,11 @@ def _is_news(seen: Transfer, fact: Fact | None) -> bool:
     return is_news(told, tuple(earlier))
 
 
-def _wallet_holds(connection: Connection, seen: Transfer) -> int | None:
-    """What may be taken from the wallet at most, locked until the end; asked only where it was given something."""
+def _wallet_holds(asked: Questions, seen: Transfer) -> int | None:
+    """What may be taken from the wallet at most; asked only where it was given something."""
     if seen.given <= 0 or seen.state not in (TransferState.CONFIRMED, TransferState.ORPHANED):
         return None
-    return ledger.lock_wallet(connection, seen.operator_id, seen.provider, seen.player, seen.currency)
+    return asked.wallet_holds(seen)
 
 
 def order_for(

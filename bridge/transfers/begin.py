@@ -5,7 +5,7 @@ postings, before the first byte leaves. Insert first, everything else from what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
@@ -13,21 +13,22 @@ from sqlalchemy import Connection, Row, insert, select
 from bridge import breaker, db, gates, idempotency, inbox, ledger, players
 from bridge.errors import Declined, Invalid, LaneUnresolved, Unavailable, insufficient_funds, nothing_to_move
 from bridge.idempotency import Key, Stored
+from bridge.keys import Caller
 from bridge.money import AmountRefused, UnknownCurrency
 from bridge.ports import SECOND, WALLET, Direction, LanePolicy, Side, Window
 from bridge.runtime import Runtime
-from bridge.transfers import hear, resolve, rows
-from bridge.transfers.advance import Claim, Outcome, order_for, rest
+from bridge.transfers import hear, resolve, rows, strokes
+from bridge.transfers.advance import FIRST_EPOCH, Claim, Order, Outcome, order_for, rest
 from bridge.transfers.core import contract, steps
 from bridge.transfers.core.draft import Draft, Move, apply_wallet, reference
-from bridge.transfers.core.facts import Leg, Transfer
+from bridge.transfers.core.facts import Leg, Transfer, replace
 from bridge.transfers.core.steps import TryAgain
 from bridge.transfers.core.sweep import BALANCE
 from bridge.transfers.measure import measure
 from bridge.transfers.write import write
 from statemachines import LegState, TransferState
 
-FIRST_EPOCH = 1
+_DIRECTIONS = frozenset(Direction)
 
 MAX = "max"
 """The amount of a sweep: all that the player has at the provider and that can be moved."""
@@ -52,6 +53,11 @@ class Wish:
     amount: str
     currency: str
 
+    @property
+    def body(self) -> dict[str, str]:
+        """Its fields, as they are kept with the key."""
+        return dict(vars(self))
+
 
 @dataclass(frozen=True)
 class Begun:
@@ -62,15 +68,20 @@ class Begun:
     stored: Stored | None = None
 
 
-def begin(runtime: Runtime, operator_id: int, key_text: str, wish: Wish, *, queued: bool = False) -> Begun:
+def begin(
+    runtime: Runtime, operator_id: int, key_text: str, wish: Wish, *, queued: bool = False, plainly: bool = True
+) -> Begun:
     """Begin a transfer, or find the one that the key already began.
 
-    `queued` leaves the first request to the resolver. Raises Invalid (nothing is stored, the key stays
-    free), KeyReused, LaneUnresolved and Unavailable (the same key may try again); a wallet that does not
-    hold the amount, or a sweep that finds nothing, is a refusal that stays with the key for ever
+    `queued` leaves the first request to the resolver; `plainly` tries :func:`begin_plainly` first. Raises Invalid
+    (nothing is stored, the key stays free), KeyReused, LaneUnresolved and Unavailable (the same key may try again); a
+    wallet that does not hold the amount, or a sweep that finds nothing, is a refusal that stays with the key for ever
     (`stored.status` 422).
     """
     key = Key(operator_id, idempotency.TRANSFER, key_text)
+    begun = begin_plainly(runtime, key, wish) if plainly and not queued else None
+    if begun is not None:
+        return begun
     if wish.amount == MAX:
         return _begin_sweep(runtime, key, wish, queued=queued)
     try:
@@ -86,11 +97,32 @@ def begin(runtime: Runtime, operator_id: int, key_text: str, wish: Wish, *, queu
         return _pin(runtime, key, wish, insufficient_funds())
 
 
+def begin_plainly(runtime: Runtime, key: Key, wish: Wish, caller: Caller | None = None) -> Begun | None:
+    """Begin a transfer about which there is nothing to say, in one statement; None when it was not begun so, and then
+    nothing at all was written, and :func:`begin` says what there is to say.
+
+    With `caller` it is begun only if the API key still stands.
+    """
+    amount, wrong = _read(runtime, wish)
+    if wrong or wish.amount == MAX:
+        return None
+    direction, policy = Direction(wish.direction), runtime.policy(wish.provider)
+    if direction is Direction.IN and gates.cap_of(runtime, wish.provider, wish.currency) is not None:
+        return None  # the sum under a cap is added up behind a lock
+    now = runtime.clock.now()
+    transfer = _intended(runtime, key.operator_id, runtime.ids.new("tr"), direction, amount, wish, now)
+    draft, order, schedule = _drafted(runtime, transfer, now, None)
+    lane = direction is Direction.IN and policy.lane_policy is not LanePolicy.ALLOW
+    asked = strokes.Asked(key, wish.body, policy.operator, caller, lane)
+    committed = strokes.begin(runtime, asked, draft, schedule["wake_at"], now)
+    return None if committed is None else Begun(transfer.id, Outcome(committed, order))
+
+
 def _begin_sweep(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Begun:
     """Read what is there, with no transaction open, then begin with exactly that; what moves in between is
     refused by the provider and tried again (core/sweep.py)."""
     with db.reading(runtime.engine) as connection:
-        stored = idempotency.find(connection, key, asdict(wish))
+        stored = idempotency.find(connection, key, wish.body)
         if stored is not None:
             return Begun(stored.subject_id, stored=stored)
         _check(connection, runtime, key.operator_id, wish)
@@ -116,7 +148,7 @@ def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool, sweep: TryAg
     with db.writing(runtime.engine) as connection:
         now = runtime.clock.now()
         transfer_id = runtime.ids.new("tr")
-        stored = idempotency.take(connection, key, asdict(wish), transfer_id, now)
+        stored = idempotency.take(connection, key, wish.body, transfer_id, now)
         if stored is not None:
             return Begun(stored.subject_id, stored=stored)
         asked = _check(connection, runtime, key.operator_id, wish)
@@ -153,11 +185,23 @@ def _is_spoken_of(connection: Connection, runtime: Runtime, transfer: Transfer) 
 
 def _check(connection: Connection, runtime: Runtime, operator_id: int, wish: Wish) -> int:
     """The amount in minor units (0: all that is there); raises Invalid naming each field that does not fit."""
+    amount, wrong = _read(runtime, wish)
+    policy = runtime.config.providers.get(wish.provider)
+    if policy is not None and policy.operator != players.operator_name(connection, operator_id):
+        wrong = {**wrong, "provider": "is not a provider of this operator"}
+    wrong |= players.missing(connection, operator_id, wish.player_id, wish.currency)
+    if wrong:
+        raise Invalid(fields=wrong)
+    return amount
+
+
+def _read(runtime: Runtime, wish: Wish) -> tuple[int, dict[str, str]]:
+    """The amount in minor units (0: all that is there), and what is wrong with the wish by itself, field by field."""
     wrong: dict[str, str] = {}
-    if wish.direction not in set(Direction):
+    if wish.direction not in _DIRECTIONS:
         wrong["direction"] = 'must be "in" or "out"'
     policy = runtime.config.providers.get(wish.provider)
-    if policy is None or policy.operator != players.operator_name(connection, operator_id):
+    if policy is None:
         wrong["provider"] = "is not a provider of this operator"
     elif wish.currency not in policy.currencies:
         wrong["currency"] = f"does not move at {wish.provider}"
@@ -178,10 +222,7 @@ def _check(connection: Connection, runtime: Runtime, operator_id: int, wish: Wis
         longest = runtime.providers[wish.provider].descriptor.longest_player_id
         if len(wish.player_id) > longest:
             wrong["player_id"] = f"is longer than the {longest} characters that {wish.provider} keeps apart"
-    wrong |= players.missing(connection, operator_id, wish.player_id, wish.currency)
-    if wrong:
-        raise Invalid(fields=wrong)
-    return amount
+    return amount, wrong
 
 
 def _intended(
@@ -223,22 +264,28 @@ def _intended(
     )
 
 
-def _commit(
-    connection: Connection, runtime: Runtime, transfer: Transfer, key_text: str, now: int, wake_at: int | None
-) -> Outcome:
-    """Write the new transfer; its first request is committed as sent with it, unless it is to wait (`wake_at`)."""
+def _drafted(
+    runtime: Runtime, transfer: Transfer, now: int, wake_at: int | None
+) -> tuple[Draft, Order | None, dict[str, Any]]:
+    """The new transfer with its first request, unless that is to wait (`wake_at`), and its row's schedule."""
     draft = Draft(transfer, new_legs={1, 2})
     draft.moves.append(Move("transfer", "begin", None, TransferState.PENDING.value, transfer.direction.value))
     if transfer.direction is Direction.IN:
         apply_wallet(draft, transfer.inside, now)
-    order, schedule = None, rest(steps.Rest(wake_at or now), now)
-    if wake_at is None:
-        claim = Claim(transfer.id, FIRST_EPOCH)
-        first = contract.first_step(runtime.providers[transfer.provider].descriptor)
-        order, schedule = order_for(runtime, draft, claim, steps.Send(first), now)
+    if wake_at is not None:
+        return draft, None, rest(steps.Rest(wake_at), now)
+    claim = Claim(transfer.id, FIRST_EPOCH)
+    first = contract.first_step(runtime.providers[transfer.provider].descriptor)
+    return draft, *order_for(runtime, draft, claim, steps.Send(first), now)
+
+
+def _commit(
+    connection: Connection, runtime: Runtime, transfer: Transfer, key_text: str, now: int, wake_at: int | None
+) -> Outcome:
+    """Write the new transfer; its first request is committed as sent with it, unless it is to wait (`wake_at`)."""
+    draft, order, schedule = _drafted(runtime, transfer, now, wake_at)
     connection.execute(insert(rows.transfer_table).values(**_columns(transfer, key_text), **schedule))
-    write(connection, runtime, draft, None, now)
-    return Outcome(replace(draft.transfer, version=transfer.version), order)
+    return Outcome(write(connection, runtime, draft, None, now), order)
 
 
 def _columns(transfer: Transfer, key_text: str) -> Mapping[str, object]:
@@ -265,7 +312,7 @@ def _columns(transfer: Transfer, key_text: str) -> Mapping[str, object]:
 def _unresolved(
     connection: Connection, operator_id: int, player_id: str, provider: str
 ) -> Sequence[Row[Any, Any, Any, Any]]:
-    """(id, direction, state, wake_at) of what is not proved on a lane."""
+    """(id, direction, state, wake_at) of what is not proved on a lane, oldest first."""
     table = rows.transfer_table
     query = select(table.c.id, table.c.direction, table.c.state, table.c.wake_at).where(
         table.c.operator_id == operator_id,
@@ -273,7 +320,7 @@ def _unresolved(
         table.c.provider == provider,
         table.c.state.in_((TransferState.PENDING.value, TransferState.ORPHANED.value)),
     )
-    return connection.execute(query).all()
+    return connection.execute(query.order_by(table.c.id)).all()
 
 
 def _check_lane(connection: Connection, runtime: Runtime, transfer: Transfer) -> None:
@@ -308,5 +355,5 @@ def resolve_lane(runtime: Runtime, operator_id: int, wish: Wish) -> None:
 
 
 def _pin(runtime: Runtime, key: Key, wish: Wish, refusal: Declined) -> Begun:
-    stored = idempotency.pin(runtime.engine, key, asdict(wish), refusal, runtime.clock.now())
+    stored = idempotency.pin(runtime.engine, key, wish.body, refusal, runtime.clock.now())
     return Begun(stored.subject_id, stored=stored)

@@ -9,20 +9,32 @@ from bridge import log
 from bridge.evidence import Source
 from bridge.runtime import Runtime
 from bridge.transfers.advance import Asking, Fact, Order, Outcome, Question, advance
+from bridge.transfers.ending import Closing, end
 from bridge.transfers.measure import measure
 
 _log = log.get("transfers")
 
 
-def drive(runtime: Runtime, outcome: Outcome, *, ask_until: float | None = None) -> Outcome:
+def drive(
+    runtime: Runtime,
+    outcome: Outcome,
+    *,
+    ask_until: float | None = None,
+    closing: Closing | None = None,
+    plainly: bool = True,
+) -> Outcome:
     """Carry out orders until the transfer rests or has ended.
 
+    `closing` says what the client is told of a plain end; `plainly` tries one stroke first where there may be one.
     `ask_until` (monotonic seconds) bounds how long look-ups go on inline; money requests that follow one
     another, a complete after its prepare, are never left half done. None: no bound.
     """
     while outcome.order is not None:
         order = outcome.order
         fact = perform(runtime, order)
+        ended = end(runtime, outcome, fact, closing) if plainly else None
+        if ended is not None:
+            return ended
         in_time = ask_until is None or runtime.clock.monotonic() < ask_until
         asking = Asking.DUE if in_time else Asking.NO
         outcome = advance(runtime, order.claim.transfer_id, order.claim, fact, asking=asking)

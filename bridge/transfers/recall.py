@@ -6,7 +6,7 @@ crash or by an impatient client, finds those that were begun and begins those th
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
 from bridge import db, idempotency, players
@@ -94,4 +94,4 @@ def _sweep(runtime: Runtime, key: Key, wish: Wish, until: float) -> Swept:
 
 def _is_begun(runtime: Runtime, key: Key, part: str, wish: Wish) -> bool:
     with db.reading(runtime.engine) as connection:
-        return idempotency.find(connection, Key(key.operator_id, TRANSFER, part), asdict(wish)) is not None
+        return idempotency.find(connection, Key(key.operator_id, TRANSFER, part), wish.body) is not None

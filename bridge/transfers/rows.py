@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, Table, bindparam, insert, select, update
@@ -11,7 +12,7 @@ from bridge import models
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import WALLET, Direction, Side
 from bridge.runtime import Runtime
-from bridge.transfers.core.facts import Attempt, Leg, Transfer
+from bridge.transfers.core.facts import Attempt, Leg, Transfer, replace
 from statemachines import LegState, TransferState
 
 transfer_table: Table = models.metadata.tables["transfer"]
@@ -24,6 +25,8 @@ _REPLY_FIELDS = (
     "code", "detail", "amount", "currency", "player", "side", "reference", "provider_reference",
     "provider_time", "balance", "attempt_sensitive", "digest", "sequence", "requested",
 )  # fmt: skip
+
+EVIDENCE_COLUMNS = tuple(column.name for column in evidence_table.c if column.name != "id")
 
 
 def _of_transfer(table: Table, *columns: str) -> Select[Any]:
@@ -42,6 +45,19 @@ _INSERT_LEG, _INSERT_ATTEMPT, _INSERT_HISTORY = insert(leg_table), insert(attemp
 _UPDATE_LEG = update(leg_table).where(
     leg_table.c.transfer_id == bindparam("of_transfer"), leg_table.c.ordinal == bindparam("of_ordinal")
 )
+
+
+@dataclass(frozen=True)
+class Story:
+    """A transfer's row and its legs, as the API and the command line show them."""
+
+    row: Mapping[str, Any]
+    legs: tuple[Leg, ...]
+
+    @property
+    def provider_reference(self) -> str | None:
+        """The provider's own id of the transfer, once it is known."""
+        return next((leg.provider_reference for leg in self.legs if leg.provider_reference), None)
 
 
 def load(connection: Connection, transfer_id: str, *, to_move: bool = False) -> Transfer | None:
@@ -63,7 +79,6 @@ def load(connection: Connection, transfer_id: str, *, to_move: bool = False) -> 
 def insert_evidence(
     connection: Connection,
     transfer: Transfer,
-    leg: Leg,
     piece: Evidence,
     *,
     worker: str,
@@ -71,12 +86,20 @@ def insert_evidence(
     message: int | None = None,
 ) -> int:
     """Store one piece of evidence for ever; the id of its row. `message`: the callback's number in the inbox."""
-    reply = piece.reply
+    values = evidence_columns(transfer, piece, worker=worker, lease_epoch=lease_epoch, message=message)
+    return int(connection.execute(_INSERT_EVIDENCE, values).scalar_one())
+
+
+def evidence_columns(
+    transfer: Transfer, piece: Evidence, *, worker: str, lease_epoch: int, message: int | None = None
+) -> dict[str, Any]:
+    """The row of one piece of evidence about a leg of this transfer."""
+    reply, holder = piece.reply, transfer.leg(piece.ordinal).holder
     values: dict[str, Any] = {name: getattr(reply, name) for name in _REPLY_FIELDS}
     values |= {
         "transfer_id": transfer.id,
-        "ordinal": leg.ordinal,
-        "provider": None if leg.holder == WALLET else leg.holder,
+        "ordinal": piece.ordinal,
+        "provider": None if holder == WALLET else holder,
         "source": piece.source.value,
         "step": piece.step.value if piece.step else None,
         "attempt": piece.attempt,
@@ -87,18 +110,30 @@ def insert_evidence(
         "worker": worker,
         "lease_epoch": lease_epoch,
     }
-    return int(connection.execute(_INSERT_EVIDENCE, values).scalar_one())
+    return values
+
+
+def with_ids(transfer: Transfer, ids: Mapping[int, int]) -> Transfer:
+    """The transfer with the numbers that its new evidence got; `ids`: id() of a piece → its row."""
+
+    def numbered(leg: Leg) -> Leg:
+        if not any(id(piece) in ids for piece in leg.evidence):
+            return leg
+        told = (replace(piece, id=ids[id(piece)]) if id(piece) in ids else piece for piece in leg.evidence)
+        return replace(leg, evidence=tuple(told))
+
+    return replace(transfer, legs=tuple(numbered(leg) for leg in transfer.legs)) if ids else transfer
 
 
 def insert_leg(connection: Connection, transfer_id: str, leg: Leg) -> None:
     """A new leg: an undo, or those of a new transfer."""
-    connection.execute(_INSERT_LEG, {"transfer_id": transfer_id, **_leg_columns(leg)})
+    connection.execute(_INSERT_LEG, {"transfer_id": transfer_id, **leg_columns(leg)})
 
 
 def update_leg(connection: Connection, transfer_id: str, leg: Leg) -> None:
     """Write a leg's state; only ever behind the transfer's own conditional update."""
     which = {"of_transfer": transfer_id, "of_ordinal": leg.ordinal}
-    connection.execute(_UPDATE_LEG, {**which, **_leg_columns(leg)})
+    connection.execute(_UPDATE_LEG, {**which, **leg_columns(leg)})
 
 
 def insert_attempt(connection: Connection, runtime: Runtime, transfer: Transfer, attempt: Attempt) -> None:
@@ -202,7 +237,8 @@ def _evidence(row: RowMapping) -> Evidence:
     )
 
 
-def _leg_columns(leg: Leg) -> dict[str, Any]:
+def leg_columns(leg: Leg) -> dict[str, Any]:
+    """The row of a leg, without its transfer."""
     return {
         "ordinal": leg.ordinal,
         "holder": leg.holder,

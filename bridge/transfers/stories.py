@@ -12,24 +12,11 @@ from bridge import db, models
 from bridge.errors import NotFound
 from bridge.runtime import Runtime
 from bridge.transfers import rows
-from bridge.transfers.core.facts import Leg
+from bridge.transfers.rows import Story
 
 _case: Table = models.metadata.tables["orphan_case"]
 
 PAGE_AT_MOST = 200
-
-
-@dataclass(frozen=True)
-class Story:
-    """A transfer's row and its legs, as the API and the command line show them."""
-
-    row: Mapping[str, Any]
-    legs: tuple[Leg, ...]
-
-    @property
-    def provider_reference(self) -> str | None:
-        """The provider's own id of the transfer, once it is known."""
-        return next((leg.provider_reference for leg in self.legs if leg.provider_reference), None)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from bridge.transfers.core.facts import Transfer
 from statemachines import TransferState
 
 
-def write(connection: Connection, runtime: Runtime, draft: Draft, before: TransferState | None, now: int) -> None:
-    """Write everything but the transfer's own row. `before`: the state it had, None for a new one.
+def write(connection: Connection, runtime: Runtime, draft: Draft, before: TransferState | None, now: int) -> Transfer:
+    """Write everything but the transfer's own row; the transfer as it is written, its evidence with the numbers that
+    it got. `before`: the state it had, None for a new one.
 
     Raises ledger.FloorReached when a wallet does not hold what would be taken from it.
     """
@@ -35,12 +36,12 @@ def write(connection: Connection, runtime: Runtime, draft: Draft, before: Transf
         _post(connection, transfer, now)
     moves = [*draft.moves, *_move_case(connection, runtime, draft, before, now)]
     record(connection, runtime, transfer, moves, now, ids)
+    return rows.with_ids(transfer, ids)
 
 
 def _store_found(connection: Connection, runtime: Runtime, draft: Draft, piece: Evidence) -> int:
-    leg = next(leg for leg in draft.transfer.legs if leg.ordinal == piece.ordinal)
     epoch = draft.transfer.lease_epoch
-    return rows.insert_evidence(connection, draft.transfer, leg, piece, worker=runtime.worker, lease_epoch=epoch)
+    return rows.insert_evidence(connection, draft.transfer, piece, worker=runtime.worker, lease_epoch=epoch)
 
 
 def _post(connection: Connection, transfer: Transfer, now: int) -> None:

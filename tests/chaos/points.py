@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
-from bridge import outbound
+from bridge import outbound, stroke
 
 WRITES = re.compile(r"\bINSERT INTO\s+\"?(\w+)|\bUPDATE\s+\"?(\w+)\"?\s+SET\b|\bDELETE FROM\s+\"?(\w+)")
 UNSAID = frozenset({"account", "history", "leg"})  # always in company; a label names what tells commits apart
@@ -53,6 +53,7 @@ class Count:
 def instrument(reach: Callable[[str], None]) -> None:
     """Count the points of this process from now on, whatever engine or provider it makes."""
     _around_commits(reach)
+    _around_strokes(reach)
     _around_calls(reach)
 
 
@@ -66,8 +67,7 @@ def _around_commits(reach: Callable[[str], None]) -> None:
 
     @event.listens_for(Engine, "after_cursor_execute")
     def _executed(connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
-        written = (table for tables in WRITES.findall(statement) for table in tables if table)
-        connection.info.setdefault("chaos_tables", set()).update(written)
+        connection.info.setdefault("chaos_tables", set()).update(_written(statement))
 
     @event.listens_for(Engine, "commit")
     def _committing(connection: Connection) -> None:
@@ -83,6 +83,30 @@ def _around_commits(reach: Callable[[str], None]) -> None:
             reach("after the " + label)
 
     DefaultDialect.do_commit = do_commit  # type: ignore[method-assign]
+
+
+def _around_strokes(reach: Callable[[str], None]) -> None:
+    """A stroke goes past SQLAlchemy. On SQLite in a transaction whose commit is seen; on PostgreSQL it commits itself,
+    and where it wrote nothing nothing was committed."""
+    struck, one_by_one = stroke.at_once, stroke.Stroke._one_by_one
+
+    def at_once(engine: Engine, name: bytes, query: bytes, values: Any) -> Any:
+        label = "commit of " + ", ".join(sorted(_written(query.decode()) - UNSAID))
+        reach(f"before the {label}")
+        row = struck(engine, name, query, values)
+        if row is not None:
+            reach(f"after the {label}")
+        return row
+
+    def told(self: stroke.Stroke, connection: Connection, values: Any) -> Any:
+        connection.info.setdefault("chaos_tables", set()).update(_written(self.text))
+        return one_by_one(self, connection, values)
+
+    stroke.at_once, stroke.Stroke._one_by_one = at_once, told  # type: ignore[method-assign]
+
+
+def _written(statement: str) -> set[str]:
+    return {table for tables in WRITES.findall(statement) for table in tables if table}
 
 
 def _changes(connection: Connection) -> int:

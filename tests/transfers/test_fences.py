@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from bridge import db
 from bridge.transfers import resolve, rows
 from bridge.transfers.begin import FIRST_EPOCH
-from tests.harness import Bench, Hands
+from tests.harness import Bench, Hands, strokes_seen
 from tests.transfers.scripted import LOST, ScriptedProvider
 
 
@@ -73,7 +73,7 @@ def test_a_database_that_fails_after_the_call_does_not_call_again(
             raise OperationalError(statement, {}, Exception("database is locked"))
 
     event.listen(engine, "before_cursor_execute", fails)
-    with pytest.raises(OperationalError):
+    with strokes_seen(lambda text: fails(None, None, text)), pytest.raises(OperationalError):
         still.run(direction)
     event.remove(engine, "before_cursor_execute", fails)
     sent = [operation for operation, _ in scripted.requests]

@@ -16,7 +16,7 @@ from bridge.errors import Retry
 from bridge.money import Currencies
 from bridge.players import Funds
 from bridge.ports import Direction, Side
-from bridge.transfers.stories import Story
+from bridge.transfers.rows import Story
 from statemachines import LegState, TransferState
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -30,7 +30,7 @@ FINAL = (TransferState.CONFIRMED, TransferState.REVERSED)
 def instant(microseconds: int) -> str:
     """For instance 2026-01-31T12:00:00.000000Z."""
     at = EPOCH + timedelta(microseconds=microseconds)
-    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 @dataclass(frozen=True)

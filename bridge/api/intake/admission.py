@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, get_type_hints
 
 from flask import Response, current_app, request
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from bridge.api.intake import auth, strict_json
 from bridge.api.intake.wishes import Body, NoQuery
-from bridge.errors import BadRequest, Invalid, KeyMissing, TooLarge, UnsupportedMedia
+from bridge.errors import BadRequest, Invalid, KeyMissing, Refusal, TooLarge, UnsupportedMedia
 from bridge.keys import Caller, Scope
 from bridge.runtime import Runtime
 
@@ -29,12 +29,21 @@ READ_AT_MOST = LARGEST_BODY + 1
 """Werkzeug cuts a chunked body off at its limit and says nothing: one byte more shows that there was more."""
 
 
+DOOR = "bridge.door"
+"""Where the application keeps its door, among Flask's extensions."""
+
+
 @dataclass(frozen=True)
 class Call:
-    """One admitted request: the runtime of this process, and whose money it is about."""
+    """One admitted request: the runtime of this process, and whose money it is about.
+
+    Where `confirm` is there, the caller's key is remembered and not looked up yet: the view either has it confirmed
+    with its own work, or calls `confirm`, before it does or answers anything. That raises Unauthorized, Forbidden.
+    """
 
     runtime: Runtime
     caller: Caller
+    confirm: Callable[[], object] | None = None
 
     @property
     def operator_id(self) -> int:
@@ -48,8 +57,12 @@ def runtime_of_app() -> Runtime:
     return found
 
 
-def admits(scope: Scope) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
-    """A view that only keys with `scope` may call, and that is given its parts read and checked."""
+def admits(scope: Scope, *, confirms: bool = False) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
+    """A view that only keys with `scope` may call, and that is given its parts read and checked.
+
+    `confirms`: the view has a remembered key confirmed itself (`Call.confirm`). A stranger's body is not read even so,
+    and what is wrong with the rest of a request is only told to a key that stands.
+    """
 
     def around(view: Callable[..., Response]) -> Callable[..., Response]:
         models = {"query": NoQuery, **get_type_hints(view)}
@@ -58,15 +71,28 @@ def admits(scope: Scope) -> Callable[[Callable[..., Response]], Callable[..., Re
 
         @wraps(view)
         def entrance(**segments: str) -> Response:
-            runtime = runtime_of_app()
-            caller = auth.admit(runtime, request.headers.get("Authorization", ""), scope)
-            parts = {part: read(model, segments) for part, model, read in readers}
-            return view(Call(runtime, caller), **{part: value for part, value in parts.items() if part in wanted})
+            runtime, door = runtime_of_app(), _door_of_app()
+            authorization = request.headers.get("Authorization", "")
+            admit = partial(door.admit, runtime, authorization, scope)
+            remembered = door.remembers(authorization, scope) if confirms else None
+            call = Call(runtime, admit()) if remembered is None else Call(runtime, remembered, admit)
+            try:
+                parts = {part: read(model, segments) for part, model, read in readers}
+            except Refusal:
+                if call.confirm is not None:
+                    call.confirm()
+                raise
+            return view(call, **{part: value for part, value in parts.items() if part in wanted})
 
         entrance.__dict__["__delay_validate_request__"] = True
         return entrance
 
     return around
+
+
+def _door_of_app() -> auth.Door:
+    found: auth.Door = current_app.extensions[DOOR]
+    return found
 
 
 def takes(view: Callable[..., Response]) -> Callable[..., Response]:

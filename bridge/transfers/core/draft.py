@@ -6,13 +6,13 @@ lost the race is thrown away and made again from what is there now.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import WALLET, Descriptor, Side
 from bridge.transfers.core import contract, fold, reasons, sweep
 from bridge.transfers.core.decisions import Kind, left_to_take
-from bridge.transfers.core.facts import Attempt, Leg, Transfer
+from bridge.transfers.core.facts import Attempt, Leg, Transfer, replace
 from bridge.transfers.core.hindsight import happened
 from bridge.transfers.core.proof import Finding, Verdict, judge, reservation
 from bridge.transfers.core.steps import TryAgain

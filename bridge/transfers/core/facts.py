@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from bridge.evidence import Answer, Evidence, Source, Step
 from bridge.ports import WALLET, Direction, Side
 from statemachines import LegState, TransferState
+
+Fact = TypeVar("Fact")
+
+
+def replace(value: Fact, **fields: Any) -> Fact:
+    """A frozen value with some of its fields changed: as dataclasses.replace, which takes ten times as long because it
+    gives every field to the constructor again. A transfer's draft is made of two dozen such changes."""
+    changed = object.__new__(type(value))
+    known = changed.__dict__
+    known.update(value.__dict__)
+    size = len(known)
+    known.update(fields)
+    if len(known) != size:
+        raise TypeError(f"{type(value).__name__} has no such field: {', '.join(fields.keys() - value.__dict__.keys())}")
+    return changed
 
 
 @dataclass(frozen=True)
@@ -110,7 +126,7 @@ class Transfer:
     @property
     def outside(self) -> Leg:
         """The leg at the provider whose effect has to be proved: the newest try."""
-        return self.tries[-1]
+        return next(leg for leg in reversed(self.legs) if leg.holder != WALLET and leg.undoes is None)
 
     @property
     def inside(self) -> Leg:
@@ -125,7 +141,8 @@ class Transfer:
     @property
     def driven(self) -> Leg:
         """The leg on which work goes on: what people decided to take back, else the newest try."""
-        return self.take_backs[-1] if self.take_backs else self.outside
+        taking_back = (leg for leg in reversed(self.legs) if leg.holder != WALLET and leg.undoes is not None)
+        return next(taking_back, None) or self.outside
 
     @property
     def decisions(self) -> tuple[Evidence, ...]:
