@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from bridge.evidence import Answer, Reply
 from bridge.ports import SECOND
+from tests.simulation.orderings import sameness
 from tests.simulation.orderings.calls import Done, Letter, Request, Service
 from tests.simulation.orderings.judge import OPEN, Books
 from tests.simulation.orderings.stand import BEGINS
@@ -276,15 +277,14 @@ class Events:
         if books.state not in OPEN or not books.attempts:
             return
         descriptor = self.service.stand.port.descriptor
-        if descriptor.absence is not None:
-            quiet = max(each["wire_until"] for each in books.attempts)
-            mark = quiet + int(descriptor.absence.after * SECOND)
-            yield mark, "absence counts"
-            seen = [piece[7] for piece in books.evidence if piece[4] == "not_found" and piece[7] >= mark]
-            if seen:
-                yield seen[-1] + int(descriptor.absence.apart * SECOND), "absence counts again"
+        final, *absent = sameness.marks(books, descriptor)
         if any(piece[1] == "lookup" and piece[4] in ("cancelled", "not_applied") for piece in books.evidence):
-            yield books.attempts[-1]["sent_at"] + int(descriptor.fail_final_after * SECOND), "failure counts"
+            yield final, "failure counts"
+        for mark in absent:
+            yield mark, "absence counts"
+        seen = sameness.counted(books, descriptor)
+        if seen is not None and descriptor.absence is not None:
+            yield seen + int(descriptor.absence.apart * SECOND), "absence counts again"
         if descriptor.expiry is not None:
             first = books.attempts[0]["sent_at"]
             yield first + int((descriptor.expiry - descriptor.complete_reserve) * SECOND), "too late to complete"

@@ -58,6 +58,8 @@ class Books:
     """(leg, source, step, attempt, answer, code, sequence, instant, message)"""
     letters: dict[str, str] | None = None
     """Callback -> what became of it."""
+    waiting: tuple[int, ...] = ()
+    """When each callback came in that nobody has acted on yet."""
     case: str | None = None
     orphan_at: int | None = None
     settled_at: int | None = None
@@ -70,6 +72,7 @@ class Books:
         transfer = shelf.named(TRANSFER, rows[TRANSFER][0])
         tasks = {task["inbox_id"]: task["state"] for task in _named(shelf, rows, TASK)}
         names = ("ordinal", "source", "step", "attempt", "answer", "code", "sequence", "at", "inbox_id")
+        messages = _named(shelf, rows, INBOX)
         cases = [each["state"] for each in _named(shelf, rows, CASE)]
         return cls(
             state=transfer["state"],
@@ -81,7 +84,10 @@ class Books:
             legs=tuple(_named(shelf, rows, LEG)),
             attempts=tuple(_named(shelf, rows, ATTEMPT)),
             evidence=tuple(tuple(piece[name] for name in names) for piece in _named(shelf, rows, EVIDENCE)),
-            letters={each["message_id"]: tasks[each["id"]] for each in _named(shelf, rows, INBOX)},
+            letters={each["message_id"]: tasks[each["id"]] for each in messages},
+            waiting=tuple(
+                each["received_at"] for each in messages if tasks[each["id"]] in ("waiting", "parked")
+            ),
             case=cases[0] if cases else None,
             orphan_at=transfer["orphan_at"],
             settled_at=transfer["settled_at"],

@@ -11,7 +11,8 @@ Two states with the same key have the same future, so only the first is followed
 - of the answers to look-ups: when the last one came, for the next question is paced by it; whether each came after the
   last request had ended, after the mark of absence, after the mark of failure, after the end of patience, and just now
   (a request that is answered at this instant ends at it); of "not found" after the mark, when the last that counts came;
-- the order of all evidence by instant, for of two proofs the newer one is named;
+- the order of all evidence by instant, for of two proofs the newer one is named, with the place that a callback will
+  have in it which nobody has acted on yet;
 - of a reversed transfer, whose aftercare counts from its end: all of it, exactly.
 
 An instant of an answer to a money request says nothing else than when that request ended; an instant of a callback says
@@ -34,48 +35,69 @@ def instants(books: Books, descriptor: Descriptor, now: int) -> tuple[Any, ...]:
     """What the instants of a state still mean."""
     wake = None if books.wake_at is None else max(0, books.wake_at - now)
     patience = max(0, (books.orphan_at or 0) - now) if books.state == "pending" else None
-    order = sorted(range(len(books.evidence)), key=lambda place: books.evidence[place][AT])
     asked = [piece for piece in books.evidence if piece[SOURCE] == "lookup"]
     if books.state == "reversed":
-        settled = books.settled_at or 0
-        return (wake, settled - now, tuple(piece[AT] - now for piece in asked), _requests(books, descriptor, now)[0],
-                tuple(order))  # fmt: skip
-    told, ended, marks = _requests(books, descriptor, now)
-    if books.state == "pending":
-        marks = (*marks, books.orphan_at or 0)
-    words = tuple((piece[AT] == now, *(piece[AT] >= mark for mark in (*ended, *marks))) for piece in asked)
-    last = asked[-1][AT] - now if asked else None
-    return wake, patience, told, last, words, _counted(asked, descriptor, marks, now), tuple(order)
+        after = (books.settled_at or 0) - now, tuple(piece[AT] - now for piece in asked)
+        return wake, after, _on_the_wire(books, now), _order(books, now)
+    since = marks(books, descriptor)
+    ends = ended(books)
+    bounds = (*ends[-1:], *since, *((books.orphan_at or 0,) if books.state == "pending" else ()))
+    words = tuple((piece[AT] == now, *(piece[AT] >= bound for bound in bounds)) for piece in asked)
+    paced = (asked[-1][AT] - now if asked else None, *(end - now for end in (*ends[-1:], max(ends, default=now))))
+    last = counted(books, descriptor)
+    told = max(0, since[0] - now) if since else None, None if last is None else last - now
+    return wake, patience, _on_the_wire(books, now), paced, words, told, _complete(books, descriptor, now), _order(books, now)
 
 
-def _requests(books: Books, descriptor: Descriptor, now: int) -> tuple[tuple[Any, ...], tuple[int, ...], tuple[int, ...]]:
-    """What is told from now, the instants at which requests had ended, and the marks after which answers count."""
+def ended(books: Books) -> list[int]:
+    """When each money request had ended for us: its answer, or the end of its lease, whichever came first."""
+    answers = _answers(books)
+    return [min(answers.get(each["attempt"], each["wire_until"]), each["wire_until"]) for each in books.attempts]
+
+
+def marks(books: Books, descriptor: Descriptor) -> tuple[int, ...]:
+    """From when on a refusal that is looked up counts, and, where it ever does, absence."""
     if not books.attempts:
-        return (), (), ()
-    answers = {}
+        return ()
+    final = books.attempts[-1]["sent_at"] + int(descriptor.fail_final_after * SECOND)
+    return (final,) if descriptor.absence is None else (final, max(ended(books)) + int(descriptor.absence.after * SECOND))
+
+
+def counted(books: Books, descriptor: Descriptor) -> int | None:
+    """When the last "not found" came that counts for absence."""
+    absence, mark, last = descriptor.absence, marks(books, descriptor)[1:], None
+    if absence is None or not mark:
+        return None
+    for piece in books.evidence:
+        if piece[SOURCE] == "lookup" and piece[ANSWER] == "not_found" and piece[AT] >= mark[0]:
+            last = piece[AT] if last is None or piece[AT] - last >= int(absence.apart * SECOND) else last
+    return last
+
+
+def _answers(books: Books) -> dict[int, int]:
+    answers: dict[int, int] = {}
     for piece in books.evidence:
         if piece[SOURCE] == "call":
             answers.setdefault(piece[ATTEMPT], piece[AT])
-    on_the_wire = tuple(
-        max(0, each["wire_until"] - now) for each in books.attempts if each["attempt"] not in answers
-    )
-    ended = [min(answers.get(each["attempt"], each["wire_until"]), each["wire_until"]) for each in books.attempts]
-    final = books.attempts[-1]["sent_at"] + int(descriptor.fail_final_after * SECOND)
-    marks = (final,) if descriptor.absence is None else (final, max(ended) + int(descriptor.absence.after * SECOND))
-    first = None
-    if descriptor.expiry is not None:
-        first = max(0, books.attempts[0]["sent_at"] + int((descriptor.expiry - descriptor.complete_reserve) * SECOND) - now)
-    told = (on_the_wire, ended[-1] - now, max(ended) - now, max(0, final - now), first)
-    return told, (ended[-1],), marks
+    return answers
 
 
-def _counted(asked: list[tuple[Any, ...]], descriptor: Descriptor, marks: tuple[int, ...], now: int) -> int | None:
-    """When the last "not found" came that counts for absence."""
-    if descriptor.absence is None or len(marks) < 2:
+def _on_the_wire(books: Books, now: int) -> tuple[int, ...]:
+    answers = _answers(books)
+    return tuple(max(0, each["wire_until"] - now) for each in books.attempts if each["attempt"] not in answers)
+
+
+def _complete(books: Books, descriptor: Descriptor, now: int) -> int | None:
+    """How long a complete may still leave."""
+    if descriptor.expiry is None or not books.attempts:
         return None
-    counted: list[int] = []
-    for piece in asked:
-        late_enough = not counted or piece[AT] - counted[-1] >= int(descriptor.absence.apart * SECOND)
-        if piece[ANSWER] == "not_found" and piece[AT] >= marks[1] and late_enough:
-            counted.append(piece[AT])
-    return counted[-1] - now if counted else None
+    first = books.attempts[0]["sent_at"]
+    return max(0, first + int((descriptor.expiry - descriptor.complete_reserve) * SECOND) - now)
+
+
+def _order(books: Books, now: int) -> tuple[Any, ...]:
+    """The pieces of evidence from the oldest to the newest, and where one will stand that is still to be acted on."""
+    by_age = sorted(range(len(books.evidence)), key=lambda place: books.evidence[place][AT])
+    ranks = sorted(books.waiting)
+    ahead = ((sum(piece[AT] > came for piece in books.evidence), came == now, ranks.index(came)) for came in books.waiting)
+    return (*by_age, *ahead)

@@ -21,6 +21,10 @@ from tests.simulation.orderings.truth_two import Two
 TRUTHS = {"generic": One, "qtech": Two}
 SHAPES = tuple((protocol, direction) for protocol in TRUTHS for direction in ("in", "out"))
 
+LIVES_AT_MOST = 4000
+"""States of the last level that have to come to a good end: all, or every so many-th in the order in which they were
+found, evenly over the level."""
+
 HONEST_AT_MOST = 120
 """Steps in which a state must come to its end once nothing is lost any more."""
 
@@ -78,7 +82,7 @@ class Search:
             tell(f"{self.shape}: depth {self.found.depth}, {self.found.states} states, {self.found.edges} edges, "
                  f"{self.service.ran} calls of the service, {len(self._frontier)} ahead")  # fmt: skip
         if not self.found.violations:
-            for number, state in self._frontier:
+            for number, state in self._frontier[:: max(1, -(-len(self._frontier) // LIVES_AT_MOST))]:
                 self._live(number, state)
         self.found.calls = self.service.ran
         return self.found
