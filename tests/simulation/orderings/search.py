@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Iterator
 
+from bridge.ports import SECOND
 from tests.simulation.orderings import sameness
 from tests.simulation.orderings.calls import Service
 from tests.simulation.orderings.events import Events, State, Step
 from tests.simulation.orderings.judge import Judge
-from tests.simulation.orderings.stand import schema, stand
+from tests.simulation.orderings.shapes import Shape
+from tests.simulation.orderings.stand import BEGINS, schema, stand
 from tests.simulation.orderings.truth_one import One
 from tests.simulation.orderings.truth_two import Two
 
 TRUTHS = {"generic": One, "qtech": Two}
-SHAPES = tuple((protocol, direction) for protocol in TRUTHS for direction in ("in", "out"))
+HONESTLY = "then honestly"
+"""The event after which nothing is lost any more."""
 
 LIVES_AT_MOST = 4000
 """States of the last level that have to come to a good end: all, or every so many-th in the order in which they were
@@ -148,16 +150,16 @@ class Search:
             if step is None:
                 wrong = self._ended(state)
                 if wrong:
-                    self._violated(wrong, (*self.path(number), "then honestly:", *told))
+                    self._violated(wrong, (*self.path(number), HONESTLY, *told))
                 break
             told.append(step.label)
             wrong = self._judged(step)
             if wrong:
-                self._violated(wrong, (*self.path(number), "then honestly:", *told))
+                self._violated(wrong, (*self.path(number), HONESTLY, *told))
                 break
             state = step.state
         else:
-            self._violated("live: it comes to no end", (*self.path(number), "then honestly:", *told))
+            self._violated("live: it comes to no end", (*self.path(number), HONESTLY, *told))
         self._alive.update(keys)
         self.found.lives += 1
 
@@ -170,18 +172,45 @@ class Search:
 
     def replay(self, labels: list[str]) -> Iterator[tuple[Step, str | None]]:
         """The same events again, with what was wrong after each; raises ValueError for one that cannot happen."""
-        state = self.start
+        state, honest = self.start, False
         for label in labels:
-            steps = {step.label: step for step in self.events.steps(state)}
-            if label not in steps:
-                raise ValueError(f"{label!r} cannot happen here; what can: {sorted(steps)}")
-            yield steps[label], self._judged(steps[label])
-            state = steps[label].state
+            if label == HONESTLY:
+                honest = True
+                continue
+            step = self.events.honest(state) if honest else self._named(state, label)
+            if step is None:
+                raise ValueError(f"nothing happens any more before {label!r}")
+            yield step, self._judged(step)
+            state = step.state
+        if honest and self.events.honest(state) is None:
+            yield Step("the end", state), self._ended(state)
+
+    def _named(self, state: State, label: str) -> Step:
+        steps = {step.label: step for step in self.events.steps(state)}
+        if label not in steps:
+            raise ValueError(f"{label!r} cannot happen here; what can: {sorted(steps)}")
+        return steps[label]
+
+    def described(self, state: State) -> Iterator[str]:
+        """A state in a few lines for people."""
+        books = self.service.kept[state.books].books
+        reason = f" ({books.reason})" if books.reason else ""
+        wake = "" if books.wake_at is None else f", wakes at {(books.wake_at - BEGINS) / SECOND:g} s"
+        leased = ", leased" if books.leased else ""
+        yield f"at {(state.now - BEGINS) / SECOND:g} s: {books.state}{reason}{wake}{leased}; provider: {state.truth}"
+        for number, hand in enumerate(state.hands, 1):
+            doing = "a claim" if hand.request is None else f"{hand.request.step} {hand.request.attempt}"
+            told = "" if hand.reply is None else f", answered {hand.reply.answer.value}"
+            yield f"worker {number} has {doing}{told}{'' if hand.holds else ', its lease is gone'}"
+        if books.evidence:
+            *_, (_, source, _, _, answer, _, sequence, at, _) = books.evidence
+            counted = "" if sequence is None else f" #{sequence}"
+            yield f"{len(books.evidence)} pieces of evidence, the last: {source} {answer}{counted} at {(at - BEGINS) / SECOND:g} s"
 
 
 @contextmanager
-def searching(protocol: str, direction: str, database: bytes | None = None, families: frozenset[str] = frozenset()) -> Iterator[Search]:
+def searching(shape: Shape, database: bytes | None = None) -> Iterator[Search]:
     """A search through one shape."""
-    with stand(protocol, direction, database or schema()) as made:
-        events = Events(Service(made, Judge()), families)
-        yield Search(events, f"{protocol} {direction}", TRUTHS[protocol]())
+    with stand(shape.protocol, shape.direction, database or schema()) as made:
+        events = Events(Service(made, Judge()), shape.families)
+        yield Search(events, str(shape), TRUTHS[shape.protocol]())

@@ -1,0 +1,47 @@
+"""What is searched: each protocol in each direction, with everything that the issue names, and the generic one twice more
+with events that would make one search of all together too wide."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Shape(NamedTuple):
+    """A protocol, a direction, and the families of events that may happen beside those that always may.
+
+    Always: answered, lost, never arrived, delayed, twice, look-ups, the pause between wire and commit, crash, patience,
+    the resolver, and the client's same request again. Families: `callbacks` (confirm, cancel and take-back),
+    `stored` (a callback is stored and acted on later), `claims` (a worker stands still right after its claim),
+    `unreachable` (no byte left), `wills` (the provider accepts first, or refuses), `wishes` (the client's cancel).
+    """
+
+    protocol: str
+    direction: str
+    families: frozenset[str]
+    what: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, (self.protocol, self.direction, self.what)))
+
+
+CALLED_BACK = frozenset({"callbacks", "stored", "claims", "unreachable"})
+WISHED = frozenset({"wishes", "unreachable"})
+WEIGHED = frozenset({"wills", "claims", "unreachable"})
+TWO_PHASES = frozenset({"wishes", "wills", "claims", "unreachable"})
+
+SHAPES = tuple(
+    Shape(protocol, direction, families, what)
+    for protocol, families, what in (
+        ("generic", CALLED_BACK, ""),
+        ("generic", WISHED, "wished"),
+        ("generic", WEIGHED, "weighed"),
+        ("qtech", TWO_PHASES, ""),
+    )
+    for direction in ("in", "out")
+)
+"""The widest first, so that the processes that share the work end together."""
+
+
+def named(name: str) -> Shape:
+    """The shape of this name; raises KeyError."""
+    return {str(shape): shape for shape in SHAPES}[name]
