@@ -35,7 +35,7 @@ def database() -> Iterator[bytes]:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_no_ordering_of_few_events_breaks_anything(shape: Shape, database: bytes) -> None:
-    """I-02 I-03 I-10 I-12 I-17 I-30 Whatever happens in whatever order, every rule holds, and it comes to a good end."""
+    """I-02 I-03 I-10 I-12 I-17 I-30 Whatever happens in whatever order: every rule holds, and it comes to an end."""
     with searching(shape, database) as search:
         found = search.run(SHALLOW, time.monotonic() + 100)
     assert found.violations == []
@@ -45,7 +45,7 @@ def test_no_ordering_of_few_events_breaks_anything(shape: Shape, database: bytes
 
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape.direction == "in"], ids=str)
 def test_states_that_are_called_the_same_do_the_same(shape: Shape, database: bytes) -> None:
-    """What the key of a state leaves out makes no difference: both of every pair lead to the same by the same events."""
+    """What the key of a state leaves out makes no difference: both of a pair lead to the same by the same events."""
     with searching(shape, database) as search:
         pairs, found = differences(search, SHALLOW)
     assert found == []
@@ -99,5 +99,5 @@ def test_one_path_again(capsys: pytest.CaptureFixture[str]) -> None:
     path = f"qtech out: begin; worker 1 prepare answered; worker 1 dies; {HONESTLY}"
     assert campaign.replay(path) == 0
     assert "provider: PENDING" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="cannot happen here; what can: .*worker 1 dies"):
+    with pytest.raises(ValueError, match=r"cannot happen here; what can: .*worker 1 dies"):
         campaign.replay("qtech out: begin; provider takes back")

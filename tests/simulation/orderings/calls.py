@@ -7,7 +7,6 @@ and the code runs once for all states of the search that differ only in what the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from bridge.transfers.advance import Asking, Claim, Order, Question, advance
 from bridge.transfers.begin import begin
 from bridge.transfers.drive import perform
 from tests.simulation.orderings.judge import Books, Judge
-from tests.simulation.orderings.rows import EPOCH, LAPSED, Normal, NormalForm, Rows, Shelf
+from tests.simulation.orderings.rows import EPOCH, LAPSED, NormalForm, Rows, Shelf
 from tests.simulation.orderings.stand import (
     BEGINS,
     CALLBACK_SECRET,
@@ -34,42 +33,7 @@ from tests.simulation.orderings.stand import (
     monotonic_of,
     wall_of,
 )  # fmt: skip
-
-
-class Request(NamedTuple):
-    """A request that a worker has in hand, committed and not yet answered; instants in microseconds."""
-
-    step: str
-    """`transfer`, `prepare`, `complete`, `void`, or `look_up`."""
-    attempt: int
-    ordinal: int
-    reference: str
-    provider_reference: str | None
-    side: str
-    amount: int
-    not_after: int
-    deadline: int
-
-    @property
-    def moves_money(self) -> bool:
-        return self.step != "look_up"
-
-    @property
-    def closes(self) -> int:
-        """The instant from which on its bytes may not leave any more."""
-        return min(self.not_after, self.deadline)
-
-
-class Letter(NamedTuple):
-    """A callback as its provider writes it: always the same bytes under the same id."""
-
-    kind: str
-    sequence: int
-    body: bytes
-
-    @property
-    def id(self) -> str:
-        return f"evt_{self.kind}_{self.sequence}"
+from tests.simulation.orderings.wire import Letter, Request
 
 
 class Done(NamedTuple):
@@ -80,11 +44,12 @@ class Done(NamedTuple):
     wrong: tuple[str, ...]
 
 
-@dataclass
+@dataclass(slots=True)
 class Kept:
-    """One set of rows that was reached: normal, as the judge reads it, and what the search needs to know of it."""
+    """One set of rows that was reached, in the normal form, and as the judge reads it; `still` numbers what is the same
+    but for its instants."""
 
-    normal: Normal
+    rows: Rows
     still: int
     books: Books
 
@@ -129,11 +94,10 @@ class Service:
         """The client wishes it cancelled; whoever is free asks at once."""
         return self._once(books, now, ("wish",), self._wish)
 
-    def bring(self, books: int, now: int, request: Request, reply: Reply, *, holds: bool) -> Done:
-        """A worker has its answer, and brings it through the door."""
-        return self._once(
-            books, now, ("bring", request, reply, holds), lambda: self._bring(request, reply, holds=holds)
-        )
+    def bring(self, books: int, now: int, request: Request, reply: Reply, asked: int, *, holds: bool) -> Done:
+        """A worker that had `asked` at some instant (microseconds) brings the answer through the door now."""
+        call = ("bring", request, reply, asked, holds)
+        return self._once(books, now, call, lambda: self._bring(now, request, reply, asked, holds=holds))
 
     def receive(self, books: int, now: int, letter: Letter) -> Done:
         """A callback comes in, and is left to the job."""
@@ -161,10 +125,9 @@ class Service:
     def _carry_out(self, books: int, now: int, call: tuple[Any, ...], run: Callable[[], Order | None]) -> Done:
         self.ran += 1
         before = self.kept[books]
-        self._shelf.lay(before.normal.rows)
+        self._shelf.lay(before.rows)
         self.stand.clock.wall = now
         self.stand.ids.number = 1 if before.books.state is None else 2
-        self.stand.port.asked.clear()
         try:
             order, raised = run(), []
         except Exception as trouble:  # noqa: BLE001 - whatever the service raises here, it should not
@@ -174,7 +137,7 @@ class Service:
         wrong = raised + self.judge.commit(before.books, self.kept[after].books, rows, self._shelf, call, now)
         request = None if order is None else self._request(order)
         if request is not None:
-            wrong += self.judge.order(self.kept[after].books, request, call, now)
+            wrong += self.judge.order(self.kept[after].books, request, call)
         return Done(after, request, tuple(wrong))
 
     def _begin(self) -> Order | None:
@@ -195,8 +158,8 @@ class Service:
             return advance(self.stand.runtime, TRANSFER_ID, claim, asking=Asking.NOW).order
         return None
 
-    def _bring(self, request: Request, reply: Reply, *, holds: bool) -> Order | None:
-        self.stand.port.says = reply
+    def _bring(self, now: int, request: Request, reply: Reply, asked: int, *, holds: bool) -> Order | None:
+        self.stand.clock.wall, self.stand.port.answered_at, self.stand.port.says = asked, now, reply
         order = self._order(request, Claim(TRANSFER_ID, EPOCH if holds else LAPSED))
         fact = perform(self.stand.runtime, order)
         return advance(self.stand.runtime, TRANSFER_ID, order.claim, fact).order
@@ -235,15 +198,10 @@ class Service:
         return Order(claim, PROVIDER, request.ordinal, effect, window, step, request.attempt, Question.LOOK_UP)
 
     def _keep(self, rows: Rows) -> int:
-        normal = self._form.of(rows)
-        number = self._numbers.get(normal.rows)
+        normal, still = self._form.of(rows)
+        number = self._numbers.get(normal)
         if number is None:
-            number = self._numbers[normal.rows] = len(self.kept)
-            still = self._stills.setdefault(normal.still, len(self._stills))
-            self.kept.append(Kept(normal, still, Books.read(normal.rows, self._shelf)))
+            number = self._numbers[normal] = len(self.kept)
+            same = self._stills.setdefault(still, len(self._stills))
+            self.kept.append(Kept(normal, same, Books.read(normal, self._shelf)))
         return number
-
-
-def letter(kind: str, sequence: int, told: dict[str, Any]) -> Letter:
-    """A callback of the generic contract."""
-    return Letter(kind, sequence, json.dumps({"type": f"transfer.{kind}", "data": told}).encode())

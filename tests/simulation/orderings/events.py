@@ -18,17 +18,18 @@ which time passes; what its own window then forbids, it does not send.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from bridge.evidence import Answer, Reply
 from bridge.ports import SECOND
 from tests.simulation.orderings import sameness
-from tests.simulation.orderings.calls import Done, Letter, Request, Service
+from tests.simulation.orderings.calls import Done, Service
 from tests.simulation.orderings.judge import OPEN, Books
 from tests.simulation.orderings.stand import BEGINS
 from tests.simulation.orderings.truth_one import One
 from tests.simulation.orderings.truth_two import Two
+from tests.simulation.orderings.wire import Letter, Request
 
 WORKERS = 2
 
@@ -43,9 +44,17 @@ class Hand(NamedTuple):
     holds: bool
     request: Request | None = None
     reply: Reply | None = None
+    asked: int = 0
+    """When it had asked what it has the answer to."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether it has the answer to a question, which counts from when it was asked."""
+        return self.reply is not None and self.request is not None and not self.request.moves_money
 
     def key(self, now: int) -> tuple[Any, ...]:
-        """Itself with instants told from now; a window that has closed is closed, however long ago."""
+        """Itself with instants told from now; a window that has closed is closed, however long ago. What `asked`
+        means is said by `sameness.brought`."""
         if self.request is None:
             return (self.holds,)
         if self.reply is not None:
@@ -177,7 +186,8 @@ class Events:
     def _brought(self, state: State, place: int, reply: Reply, label: str) -> Step:
         hand = state.hands[place]
         assert hand.request is not None
-        done = self.service.bring(state.books, state.now, hand.request, reply, holds=hand.holds)
+        asked = state.now if hand.reply is None else hand.asked
+        done = self.service.bring(state.books, state.now, hand.request, reply, asked, holds=hand.holds)
         return self._continued(label, state, place, done)
 
     def _gone_on(self, state: State, place: int, label: str) -> Step:
@@ -185,7 +195,8 @@ class Events:
         return self._continued(label, state, place, done)
 
     def _still(self, state: State, place: int, reply: Reply, label: str) -> Step:
-        return Step(label, state._replace(hands=_with(state.hands, place, state.hands[place]._replace(reply=reply))))
+        hand = state.hands[place]._replace(reply=reply, asked=state.now)
+        return Step(label, state._replace(hands=_with(state.hands, place, hand)))
 
     def _continued(self, label: str, state: State, place: int, done: Done) -> Step:
         hands = _without(state.hands, place)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tests.simulation.orderings.rows import (
     ACCOUNT,
@@ -22,9 +22,7 @@ from tests.simulation.orderings.rows import (
     Shelf,
 )  # fmt: skip
 from tests.simulation.orderings.stand import AMOUNT, DEPOSIT, PLAYER, PROVIDER
-
-if TYPE_CHECKING:
-    from tests.simulation.orderings.calls import Request
+from tests.simulation.orderings.wire import Request
 
 WALLET, GAME = f"wallet:{PLAYER}", f"game:{PROVIDER}:{PLAYER}"
 CUSTODY, HOUSE, TRANSIT = f"custody:{PROVIDER}", f"house:{PROVIDER}", "transit"
@@ -42,7 +40,7 @@ LEG_EDGES = {
 SENDS_AT_MOST = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Books:
     """What the rows of one state say, as the rules below read them."""
 
@@ -83,7 +81,9 @@ class Books:
             wished=transfer["cancel_requested_at"] is not None,
             legs=tuple(_named(shelf, rows, LEG)),
             attempts=tuple(_named(shelf, rows, ATTEMPT)),
-            evidence=tuple(tuple(piece[name] for name in names) for piece in _named(shelf, rows, EVIDENCE)),
+            evidence=tuple(
+                shelf.shared(tuple(piece[name] for name in names)) for piece in _named(shelf, rows, EVIDENCE)
+            ),
             letters={each["message_id"]: tasks[each["id"]] for each in messages},
             waiting=tuple(
                 each["received_at"] for each in messages if tasks[each["id"]] in ("waiting", "parked")
@@ -183,9 +183,11 @@ class Judge:
                 legs[subject] = target
         if state != after.state:
             wrong.append(f"edges: it is {after.state}, and its history ends with {state}")
-        for leg in after.legs:
-            if legs.get(f"leg {leg['ordinal']}", "planned") != leg["state"]:
-                wrong.append(f"edges: leg {leg['ordinal']} is {leg['state']} against its history")
+        wrong += [
+            f"edges: leg {leg['ordinal']} is {leg['state']} against its history"
+            for leg in after.legs
+            if legs.get(f"leg {leg['ordinal']}", "planned") != leg["state"]
+        ]
         return wrong
 
     def _evidence(self, before: Books, after: Books, call: tuple[Any, ...]) -> list[str]:
@@ -195,7 +197,7 @@ class Judge:
             wrong.append("evidence: what was stored has changed")
         told = [piece for piece in new if piece[1] in ("call", "lookup", "callback")]
         if call[0] == "bring":
-            _, request, reply, _ = call
+            _, request, reply, _, _ = call
             source = "call" if request.moves_money else "lookup"
             if [(piece[1], piece[4], piece[6]) for piece in told] != [(source, reply.answer.value, reply.sequence)]:
                 wrong.append(f"evidence: told {reply.answer.value}, and stored {told}")
@@ -234,7 +236,7 @@ class Judge:
             wrong.append(f"position: the wallet has {found.get(WALLET, 0)} of it by postings, and {net} by its legs")
         return wrong
 
-    def order(self, after: Books, request: Request, call: tuple[Any, ...], now: int) -> list[str]:
+    def order(self, after: Books, request: Request, call: tuple[Any, ...]) -> list[str]:
         """What is handed to a worker to send was committed before, under its own lease, and may be sent at all."""
         wrong = []
         if call[0] in ("go", "bring") and not call[-1]:
@@ -263,7 +265,8 @@ class Judge:
             wrong.append(f"once: the provider has executed it {truth.executed} times")
         if truth.executed and not books.attempts:
             wrong.append("intent: an effect without a committed attempt")
-        if books.state == "confirmed" and truth.net != 1 and not (truth.undone and books.may_not_have_acted(truth.undone)):
+        unheard = truth.undone and books.may_not_have_acted(truth.undone)
+        if books.state == "confirmed" and truth.net != 1 and not unheard:
             wrong.append(f"truth: confirmed, and the provider's ledger says {truth.net}")
         if books.state == "reversed" and truth.net:
             wrong.append("truth: reversed, and the effect is in the provider's ledger")

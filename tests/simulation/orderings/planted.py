@@ -18,7 +18,6 @@ from bridge.transfers import advance, begin, resolve, write
 from bridge.transfers.core import facts, fold, proof, two_phase
 from tests.simulation.orderings.shapes import Shape
 
-
 IN = Shape("generic", "in", frozenset({"callbacks"}))
 CLAIMED = Shape("generic", "in", frozenset({"claims"}))
 TWO, TWO_OUT = (Shape("qtech", direction, frozenset({"wills"})) for direction in ("in", "out"))
@@ -26,8 +25,8 @@ TWO, TWO_OUT = (Shape("qtech", direction, frozenset({"wills"})) for direction in
 
 @dataclass(frozen=True)
 class Bug:
-    """One wrong line: in the function `name` of each of `owners` (modules or a class) `right` is read as `wrong`; a rule
-    whose name is in `breaks` finds it in `shape` within `depth` events."""
+    """One wrong line: in the function `name` of each of `owners` (modules or a class) `right` is read as `wrong`; a
+    rule whose name is in `breaks` finds it in `shape` within `depth` events."""
 
     says: str
     owners: tuple[Any, ...]
@@ -46,7 +45,8 @@ STORING = "if fact is not None and not stored:"
 BUGS = (
     Bug("a timeout is read as a refusal", (proof._Told,), "_refused_on_every_attempt",
         "answer.reply.answer not in (Answer.NOT_SENT, Answer.NOT_APPLIED):\n            return []\n"
-        "        if answer.reply.answer is Answer.NOT_APPLIED:", "answer.reply.answer not in (Answer.NOT_SENT, Answer.NOT_APPLIED, Answer.UNKNOWN):\n            return []\n"
+        "        if answer.reply.answer is Answer.NOT_APPLIED:",
+        "answer.reply.answer not in (Answer.NOT_SENT, Answer.NOT_APPLIED, Answer.UNKNOWN):\n            return []\n"
         "        if answer.reply.answer in (Answer.NOT_APPLIED, Answer.UNKNOWN):", ("truth",)),
     Bug("absence is believed at once", (proof._Told,), "_proved_absence",
         "spaced if len(spaced) >= rule.times else []",

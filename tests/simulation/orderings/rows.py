@@ -1,4 +1,4 @@
-"""The rows of one transfer as values: read after a call, brought into a normal form, and laid down again before another.
+"""The rows of one transfer as values: read after a call, brought into a normal form, laid down before another.
 
 The normal form leaves out, by a constant in its place, only what the bridge writes and never reads again to decide:
 
@@ -6,23 +6,21 @@ The normal form leaves out, by a constant in its place, only what the bridge wri
 - **versions** of transfer, case and account: they are compared within one transaction with what that transaction has
   just read, so only a change counts, and every call begins with the same number; postings keep theirs apart by the
   order in which they were made;
-- **lease epochs**: compared for equality with a worker's own; the row's is EPOCH in every state, so is that of a worker
-  who holds the lease, and a worker whose lease is gone has LAPSED, which no later epoch can ever be again;
+- **lease epochs**: compared for equality with a worker's own; the row's is EPOCH in every state, so is that of a
+  worker who holds the lease, and a worker whose lease is gone has LAPSED, which no later epoch can ever be again;
 - **numbers** of evidence rows: only their order is read, and it is kept; names of workers: whether there is an owner is
   read, not which;
 - **instants that are never compared**: when something was created, posted, opened, closed, handled; `settled_at` unless
-  the transfer is reversed (aftercare counts from it); `orphan_at` unless it is pending (an end of patience that has been
-  declared, or has been overtaken, is not asked again); `unknown_since` and `cancel_requested_at` are asked for by
-  whether they are there; `reason_detail` and balances told are words for people.
+  the transfer is reversed (aftercare counts from it); `orphan_at` unless it is pending (an end of patience that was
+  declared, or overtaken, is not asked again); `unknown_since` and `cancel_requested_at` are asked for by whether they
+  are there; `reason_detail` and balances told are words for people.
 
-All other instants are kept as offsets to now, which is sound because the bridge compares instants with each other and
-with now, and nothing with a calendar; a wake-up that has passed is "due", however long ago.
+The instants that count stay in the rows as they are; which of them make two states different is said in `sameness.py`.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 from typing import Any
 
 from tests.simulation.orderings.stand import BEGINS
@@ -66,7 +64,9 @@ class Shelf:
             f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns))})"
             for table, columns in zip(TABLES, self.columns, strict=True)
         ]
-        self._wallet = f"UPDATE account SET balance = ?, version = ? WHERE account = ?"
+        self._wallet = "UPDATE account SET balance = ?, version = ? WHERE account = ?"
+        self._shared: dict[Row, Row] = {}
+        self._named: list[dict[Row, dict[str, Any]]] = [{} for _ in TABLES]
         self.empty = self.read()
 
     def read(self) -> Rows:
@@ -98,25 +98,23 @@ class Shelf:
         query = 'SELECT subject, "trigger", source, target FROM history ORDER BY id'
         return self._connection.execute(query).fetchall()
 
+    def shared(self, row: Row) -> Row:
+        """An equal tuple that is the same each time: few differ, and they stand in many states."""
+        return self._shared.setdefault(row, row)
+
     def named(self, table: int, row: Row) -> dict[str, Any]:
-        """A row by the names of its columns."""
-        return dict(zip(self.columns[table], row, strict=True))
-
-
-@dataclass(frozen=True)
-class Normal:
-    """Rows in the normal form, and where in them the instants stand that count: (table, row, column)."""
-
-    rows: Rows
-    instants: tuple[int, ...]
-    still: Rows  # the same rows with those instants taken out
+        """A row by the names of its columns: the same dictionary each time, not to be changed."""
+        known = self._named[table].get(row)
+        if known is None:
+            known = self._named[table][row] = dict(zip(self.columns[table], row, strict=True))
+        return known
 
 
 class NormalForm:
     """Brings rows into the form that the head of this file describes."""
 
     def __init__(self, shelf: Shelf) -> None:
-        self._at = shelf.at
+        self._at, self._shelf = shelf.at, shelf
         constants = {
             TRANSFER: {"version": VERSION, "lease_epoch": EPOCH, "created_at": BEGINS, "updated_at": BEGINS,
                        "reason_detail": None},
@@ -141,22 +139,22 @@ class NormalForm:
     def _placed(self, table: int, values: dict[str, Any]) -> list[tuple[int, Any]]:
         return [(self._at[table][name], value) for name, value in values.items()]
 
-    def of(self, rows: Rows) -> Normal:
-        """The normal form of rows just read."""
+    def of(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Rows just read in the normal form, and the same with the instants that count taken out."""
         tables = [
             [self._row(table, row, number) for number, row in enumerate(content, 1)]
             for table, content in enumerate(rows)
         ]
         self._forget_instants(tables)
-        normal = tuple(tuple(map(tuple, content)) for content in tables)
-        instants = []
+        normal = self._shared(tables)
         for table, places in self._kept.items():
             for row in tables[table]:
                 for place in places:
-                    if row[place] is not None and row[place] != FORGOTTEN:
-                        instants.append(row[place])
-                        row[place] = True
-        return Normal(normal, tuple(instants), tuple(tuple(map(tuple, content)) for content in tables))
+                    row[place] = row[place] if row[place] in (None, FORGOTTEN) else True
+        return normal, self._shared(tables)
+
+    def _shared(self, tables: list[list[list[Any]]]) -> Rows:
+        return tuple(tuple(self._shelf.shared(tuple(row)) for row in content) for content in tables)
 
     def _row(self, table: int, row: Row, number: int) -> list[Any]:
         changed = list(row)

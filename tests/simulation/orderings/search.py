@@ -23,7 +23,7 @@ TRUTHS = {"generic": One, "qtech": Two}
 HONESTLY = "then honestly"
 """The event after which nothing is lost any more."""
 
-LIVES_AT_MOST = 4000
+LIVES_AT_MOST = 2000
 """States of the last level that have to come to a good end: all, or every so many-th in the order in which they were
 found, evenly over the level."""
 
@@ -72,22 +72,33 @@ class Search:
     def run(self, depth: int, end: float, tell: Callable[[str], None] = lambda _line: None) -> Found:
         """Down to `depth`, or as far as there is time until `end` (monotonic seconds); then every state of the last
         level has to come to a good end."""
-        while self._frontier and self.found.depth < depth and time.monotonic() < end and not self.found.violations:
-            level, self._frontier = self._frontier, []
-            for number, state in level:
-                self._expand(number, state)
-                if self.found.violations:
-                    break
+        while self._frontier and self.found.depth < depth and not self.found.violations:
+            if not self._level(end):
+                break
             self.found.depth += 1
-            self.found.frontier = len(self._frontier)
-            self.found.calls = self.service.ran
             tell(f"{self.shape}: depth {self.found.depth}, {self.found.states} states, {self.found.edges} edges, "
                  f"{self.service.ran} calls of the service, {len(self._frontier)} ahead")  # fmt: skip
-        if not self.found.violations:
-            for number, state in self._frontier[:: max(1, -(-len(self._frontier) // LIVES_AT_MOST))]:
-                self._live(number, state)
+        for number, state in self._frontier[:: max(1, -(-len(self._frontier) // LIVES_AT_MOST))]:
+            if self.found.violations:
+                break
+            self._live(number, state)
         self.found.calls = self.service.ran
         return self.found
+
+    def _level(self, end: float) -> bool:
+        """Follow every state of the last level; false if something was wrong, or there was no time for all."""
+        level, self._frontier = self._frontier, []
+        for place, (number, state) in enumerate(level):
+            if time.monotonic() > end:
+                self._frontier = level[place:] + self._frontier
+                break
+            self._expand(number, state)
+            if self.found.violations:
+                break
+        else:
+            place = len(level)
+        self.found.frontier = len(self._frontier)
+        return place == len(level) and not self.found.violations
 
     def _expand(self, number: int, state: State) -> None:
         for step in self.events.steps(state):
@@ -120,8 +131,12 @@ class Search:
     def key(self, state: State) -> bytes:
         """The hash of a state: rows, provider, messages and requests in flight, workers, and time told from now."""
         kept, now = self.service.kept[state.books], state.now
-        instants = sameness.instants(kept.books, self.service.stand.port.descriptor, now)
-        hands = sorted(hand.key(now) for hand in state.hands)
+        descriptor = self.service.stand.port.descriptor
+        instants = sameness.instants(kept.books, descriptor, now)
+        hands = sorted(
+            (hand.key(now), sameness.brought(kept.books, descriptor, now, hand.asked) if hand.asks else ())
+            for hand in state.hands
+        )
         told = repr((kept.still, instants, state.truth.key(now), hands))
         return hashlib.blake2b(told.encode(), digest_size=16).digest()
 
@@ -205,7 +220,8 @@ class Search:
         if books.evidence:
             *_, (_, source, _, _, answer, _, sequence, at, _) = books.evidence
             counted = "" if sequence is None else f" #{sequence}"
-            yield f"{len(books.evidence)} pieces of evidence, the last: {source} {answer}{counted} at {(at - BEGINS) / SECOND:g} s"
+            last = f"{source} {answer}{counted} at {(at - BEGINS) / SECOND:g} s"
+            yield f"{len(books.evidence)} pieces of evidence, the last: {last}"
 
 
 @contextmanager

@@ -1,5 +1,5 @@
-"""What is searched: each protocol in each direction, with everything that the issue names, and the generic one twice more
-with events that would make one search of all together too wide."""
+"""What is searched: each protocol in each direction. The one-phase provider, which can do more, is searched three
+times: one search of all its events together would be too wide."""
 
 from __future__ import annotations
 

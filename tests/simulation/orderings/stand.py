@@ -107,24 +107,27 @@ class FixedIds:
 
 class Mouthpiece:
     """A provider's port: the descriptor and the reading of callbacks are the real adapter's, the answer to a request
-    is the one that was laid into `says`. Whether a request may still leave is asked here, as at the socket."""
+    is the one that was laid into `says`, and it is `answered_at` (microseconds) when the worker has it."""
 
     def __init__(self, adapter: Any, clock: Hands) -> None:
         self.name: str = adapter.name
         self.descriptor: Descriptor = adapter.descriptor
         self.refuses, self.heard = adapter.refuses, adapter.heard
         self.says: Reply | None = None
-        self.asked: list[tuple[str, Effect, Window]] = []
+        self.answered_at = 0
         self._clock = clock
 
     def money(self, step: Step, effect: Effect, window: Window) -> Reply:
-        self.asked.append((step.value, effect, window))
-        assert self.says is not None
-        return self.says
+        """The answer to a money request."""
+        return self._answer()
 
     def look_up(self, effect: Effect, window: Window) -> Reply:
-        self.asked.append(("look_up", effect, window))
+        """The answer to a question."""
+        return self._answer()
+
+    def _answer(self) -> Reply:
         assert self.says is not None
+        self._clock.wall = self.answered_at
         return self.says
 
 

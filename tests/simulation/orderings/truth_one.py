@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from bridge.evidence import Answer, Reply
 from bridge.ports import SECOND
-from tests.simulation.orderings.calls import Letter, Request, letter
 from tests.simulation.orderings.stand import AMOUNT, EUR, PLAYER
+from tests.simulation.orderings.wire import Letter, Request, letter
 
 WITHIN = 60 * SECOND
 """What was received is executed within this time, or not at all (§2, 4)."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from bridge.evidence import Answer, Reply
 from bridge.ports import SECOND
-from tests.simulation.orderings.calls import Letter, Request
 from tests.simulation.orderings.stand import AMOUNT, EUR, PLAYER
 from tests.simulation.orderings.truth_one import WITHIN, Late
+from tests.simulation.orderings.wire import Letter, Request
 
 EXPIRY = 10 * SECOND
 PROVIDER_ID, TIME = "Q-1", "2027-01-15T16:00:00"
