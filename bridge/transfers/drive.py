@@ -30,8 +30,12 @@ def drive(runtime: Runtime, outcome: Outcome, *, ask_until: float | None = None)
 
 
 def perform(runtime: Runtime, order: Order) -> Fact:
-    """One request, one answer; never raises for a provider's trouble."""
-    provider = runtime.providers[order.provider]
+    """One request, one answer; never raises for a provider's trouble.
+
+    A look-up counts from before it was asked: what it tells was true then, and a worker that is paused before it can
+    say so must not make it younger. Everything else counts from when it was answered.
+    """
+    provider, asked = runtime.providers[order.provider], runtime.clock.now()
     if order.step is not None:
         source, reply = Source.CALL, provider.money(order.step, order.effect, order.window)
     elif order.question is Question.KICK:
@@ -52,4 +56,5 @@ def perform(runtime: Runtime, order: Order) -> Fact:
         answer=reply.answer,
         code=reply.code,
     )
-    return Fact(reply, source, runtime.clock.now(), order.step, order.attempt, order.ordinal)
+    at = asked if source is Source.LOOKUP else runtime.clock.now()
+    return Fact(reply, source, at, order.step, order.attempt, order.ordinal)

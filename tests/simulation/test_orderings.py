@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 CLOSING = re.compile(r"shapes=(\d+) states=(\d+) edges=(\d+) depth=(\d+) frontier=(\d+) violations=(\d+)")
 
 SHALLOW = 4
-STATES = {"generic": 230, "generic wished": 260, "generic weighed": 380, "qtech": 450}
+STATES = {"generic": 230, "generic wished": 260, "generic weighed": 350, "qtech": 450}
 """At least so many different states are reached within SHALLOW events."""
 
 
@@ -47,7 +47,7 @@ def test_no_ordering_of_few_events_breaks_anything(shape: Shape, database: bytes
 def test_states_that_are_called_the_same_do_the_same(shape: Shape, database: bytes) -> None:
     """What the key of a state leaves out makes no difference: both of a pair lead to the same by the same events."""
     with searching(shape, database) as search:
-        pairs, found = differences(search, SHALLOW)
+        pairs, found = differences(search, SHALLOW + (shape.protocol == "qtech"))
     assert found == []
     assert pairs > 0
 

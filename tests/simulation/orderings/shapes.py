@@ -25,21 +25,21 @@ class Shape(NamedTuple):
 
 
 CALLED_BACK = frozenset({"callbacks", "stored", "claims", "unreachable"})
-WISHED = frozenset({"wishes", "unreachable"})
-WEIGHED = frozenset({"wills", "claims", "unreachable"})
+WISHED = frozenset({"wishes"})
+WEIGHED = frozenset({"wills"})
 TWO_PHASES = frozenset({"wishes", "wills", "claims", "unreachable"})
 
 SHAPES = tuple(
     Shape(protocol, direction, families, what)
     for protocol, families, what in (
         ("generic", CALLED_BACK, ""),
+        ("qtech", TWO_PHASES, ""),
         ("generic", WISHED, "wished"),
         ("generic", WEIGHED, "weighed"),
-        ("qtech", TWO_PHASES, ""),
     )
     for direction in ("in", "out")
 )
-"""The widest first, so that the processes that share the work end together."""
+"""In and out beside each other, so that two processes share the work evenly."""
 
 
 def named(name: str) -> Shape:
