@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge import cases
-from bridge.transfers import advance, begin, resolve, write
+from bridge.transfers import advance, begin, drive, resolve, write
 from bridge.transfers.core import facts, fold, proof, two_phase
+from tests.simulation.orderings import calls
 from tests.simulation.orderings.shapes import Shape
 
 IN = Shape("generic", "in", frozenset({"callbacks"}))
@@ -82,6 +83,18 @@ BUGS = (
     Bug("a reversal leaves the amount in transit", (fold,), "position",
         "(whole, Position.NOTHING))\n        case TransferState.PENDING",
         "(whole, Position.TRANSIT))\n        case TransferState.PENDING", ("position",), TWO_OUT),
+)  # fmt: skip
+
+
+FOUND = Bug("a look-up counts from when its answer was brought", (drive, calls), "perform",
+    "asked if source is Source.LOOKUP else runtime.clock.now()", "runtime.clock.now()", ("truth",), IN, 11)  # fmt: skip
+"""What was found in the bridge: two workers stood still with a "not found" that was older than the execution."""
+
+FOUND_BY = (
+    "begin", "worker 1 transfer delayed", "worker 1 look_up answered, stands still", "patience 10 s, end of lease",
+    "resolver resolves", "worker 2 look_up answered, stands still", "transfer 1 arrives late",
+    "patience 110 s, absence counts", "worker 1 brings not_found", "patience 20 s, absence counts again",
+    "worker 1 brings not_found",
 )  # fmt: skip
 
 

@@ -24,8 +24,8 @@ HONESTLY = "then honestly"
 """The event after which nothing is lost any more."""
 
 LIVES_AT_MOST = 2000
-"""States of the last level that have to come to a good end: all, or every so many-th in the order in which they were
-found, evenly over the level."""
+"""States of the last level that have to come to a good end once nothing is lost any more: all, or every so many-th in
+the order in which they were found, evenly over the level."""
 
 HONEST_AT_MOST = 120
 """Steps in which a state must come to its end once nothing is lost any more."""
@@ -69,16 +69,18 @@ class Search:
 
     # --- the search -------------------------------------------------------------------------------------------
 
-    def run(self, depth: int, end: float, tell: Callable[[str], None] = lambda _line: None) -> Found:
-        """Down to `depth`, or as far as there is time until `end` (monotonic seconds); then every state of the last
-        level has to come to a good end."""
+    def run(
+        self, depth: int, end: float, tell: Callable[[str], None] = lambda _line: None, lives: int = LIVES_AT_MOST
+    ) -> Found:
+        """Down to `depth`, or as far as there is time until `end` (monotonic seconds); then the states of the last
+        level, or `lives` of them, have to come to a good end."""
         while self._frontier and self.found.depth < depth and not self.found.violations:
             if not self._level(end):
                 break
             self.found.depth += 1
             tell(f"{self.shape}: depth {self.found.depth}, {self.found.states} states, {self.found.edges} edges, "
                  f"{self.service.ran} calls of the service, {len(self._frontier)} ahead")  # fmt: skip
-        for number, state in self._frontier[:: max(1, -(-len(self._frontier) // LIVES_AT_MOST))]:
+        for number, state in self._frontier[:: max(1, -(-len(self._frontier) // lives))]:
             if self.found.violations:
                 break
             self._live(number, state)

@@ -117,11 +117,11 @@ class Mouthpiece:
         self.answered_at = 0
         self._clock = clock
 
-    def money(self, step: Step, effect: Effect, window: Window) -> Reply:
+    def money(self, step: Step, effect: Effect, window: Window) -> Reply:  # noqa: ARG002 - the port
         """The answer to a money request."""
         return self._answer()
 
-    def look_up(self, effect: Effect, window: Window) -> Reply:
+    def look_up(self, effect: Effect, window: Window) -> Reply:  # noqa: ARG002 - the port
         """The answer to a question."""
         return self._answer()
 
