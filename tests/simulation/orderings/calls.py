@@ -69,6 +69,7 @@ class Service:
         self._numbers: dict[Rows, int] = {}
         self._stills: dict[Rows, int] = {}
         self._known: dict[tuple[Any, ...], Done] = {}
+        self._unmoved: set[tuple[int, tuple[str, ...]]] = set()
         self.empty = self._keep(self._shelf.read())
 
     # --- what can be asked of it ----------------------------------------------------------------------------
@@ -79,8 +80,15 @@ class Service:
 
     def all_again(self, books: int, letters: list[Letter]) -> Done:
         """The client sends the same request under the same key again, and the provider every callback that came in
-        before: once for the same rows, for when it happens is nothing to them."""
-        return self._once(books, BEGINS, ("again", *(each.id for each in letters)), lambda: self._again(letters))
+        before: once for rows that differ in nothing but instants, for when it happens is nothing to them."""
+        call = ("again", *(each.id for each in letters))
+        which = (self.kept[books].still, call)
+        if which in self._unmoved:
+            return Done(books, None, ())
+        done = self._once(books, BEGINS, call, lambda: self._again(letters))
+        if done == Done(books, None, ()):
+            self._unmoved.add(which)
+        return done
 
     def claim(self, books: int, now: int) -> Done:
         """A worker takes what is due, and does not come to anything yet."""

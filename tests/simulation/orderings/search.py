@@ -61,6 +61,7 @@ class Search:
         self.found = Found()
         self._seen: set[bytes] = set()
         self._alive: set[bytes] = set()
+        self._rows: dict[tuple[int, int], bytes] = {}
         self._parents, self._labels = array("L"), array("L")
         self._names: dict[str, int] = {}
         self.start = events.beginning(truth)
@@ -134,12 +135,15 @@ class Search:
         """The hash of a state: rows, provider, messages and requests in flight, workers, and time told from now."""
         kept, now = self.service.kept[state.books], state.now
         descriptor = self.service.stand.port.descriptor
-        instants = sameness.instants(kept.books, descriptor, now)
+        rows = self._rows.get((state.books, now))
+        if rows is None:
+            told = repr((kept.still, sameness.instants(kept.books, descriptor, now)))
+            rows = self._rows[state.books, now] = hashlib.blake2b(told.encode(), digest_size=16).digest()
         hands = sorted(
             (hand.key(now), sameness.brought(kept.books, descriptor, now, hand.asked) if hand.asks else ())
             for hand in state.hands
         )
-        told = repr((kept.still, instants, state.truth.key(now), hands))
+        told = repr((rows, state.truth.key(now), hands))
         return hashlib.blake2b(told.encode(), digest_size=16).digest()
 
     def path(self, number: int) -> tuple[str, ...]:

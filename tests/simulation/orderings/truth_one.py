@@ -4,6 +4,7 @@ what it says. It never lies: what goes wrong is the network's and the processes'
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 from bridge.evidence import Answer, Reply
@@ -154,6 +155,7 @@ class One:
         )  # fmt: skip
 
 
+@cache
 def _letter(reference: str, side: str, kind: str, sequence: int) -> Letter:
     told = {
         "id": reference, "player": PLAYER, "direction": "in" if side == "credit" else "out", "amount": "10.00",
