@@ -27,6 +27,9 @@ LIVES_AT_MOST = 2000
 """States of the last level that have to come to a good end once nothing is lost any more: all, or every so many-th in
 the order in which they were found, evenly over the level."""
 
+LIVES_SECONDS = 60
+"""So long after the end of the search there is still time for that."""
+
 HONEST_AT_MOST = 120
 """Steps in which a state must come to its end once nothing is lost any more."""
 
@@ -82,7 +85,7 @@ class Search:
             tell(f"{self.shape}: depth {self.found.depth}, {self.found.states} states, {self.found.edges} edges, "
                  f"{self.service.ran} calls of the service, {len(self._frontier)} ahead")  # fmt: skip
         for number, state in self._frontier[:: max(1, -(-len(self._frontier) // lives))]:
-            if self.found.violations:
+            if self.found.violations or time.monotonic() > end + LIVES_SECONDS:
                 break
             self._live(number, state)
         self.found.calls = self.service.ran

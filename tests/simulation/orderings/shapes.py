@@ -19,6 +19,8 @@ class Shape(NamedTuple):
     direction: str
     families: frozenset[str]
     what: str = ""
+    until: float = 1.0
+    """After so much of the time for all, the turn of the next one has come, where two processes share the work."""
 
     def __str__(self) -> str:
         return " ".join(filter(None, (self.protocol, self.direction, self.what)))
@@ -30,12 +32,12 @@ WEIGHED = frozenset({"wills"})
 TWO_PHASES = frozenset({"wishes", "wills", "claims", "unreachable"})
 
 SHAPES = tuple(
-    Shape(protocol, direction, families, what)
-    for protocol, families, what in (
-        ("generic", CALLED_BACK, ""),
-        ("qtech", TWO_PHASES, ""),
-        ("generic", WISHED, "wished"),
-        ("generic", WEIGHED, "weighed"),
+    Shape(protocol, direction, families, what, until)
+    for protocol, families, what, until in (
+        ("generic", CALLED_BACK, "", 0.45),
+        ("qtech", TWO_PHASES, "", 0.63),
+        ("generic", WISHED, "wished", 0.90),
+        ("generic", WEIGHED, "weighed", 1.00),
     )
     for direction in ("in", "out")
 )
