@@ -1,5 +1,14 @@
 """`python -m tests.simulation --orderings`: every ordering of what can happen around one transfer, not a sample.
 
+For each shape (`shapes.py`) all that can happen (`events.py`) is followed breadth first (`search.py`): the real
+transfer service runs over a real database (`stand.py`, `calls.py`) before a provider that keeps its contract
+(`truth_one.py`, `truth_two.py`); after each event everything is judged (`judge.py`). A state is followed once: what
+two states may differ in and still be the same is said in `rows.py` and `sameness.py`. From the states of the last
+level, or every so many-th of them, all goes well from then on, and has to end as it is at the provider.
+
+Not in here: lies of a provider, clocks that are set, failed commits other than by a crash around them, the bytes and
+the gate of the socket (`bridge/outbound.py`), two transfers beside each other. Those are the simulation's.
+
 The last line is for scripts: `shapes=… states=… edges=… depth=… frontier=… violations=…`. `depth` is the least that a
 search has completed, `frontier` what lies ahead of them all. Exit code 0: nothing was violated, and at least
 STATES_AT_LEAST states were seen, or nothing lies ahead.
