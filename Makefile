@@ -18,9 +18,14 @@ SEARCH  = for python in python3.13 python3.12 python3.11 python3; do \
 	"$$python" -c '$(USABLE)' 2>/dev/null && echo "$$python" && break; done
 PYTHON ?= $(eval PYTHON := $(shell $(SEARCH)))$(PYTHON)
 
-INSTALL := install --quiet --disable-pip-version-check --root-user-action=ignore -r requirements-dev.txt -c constraints.txt
+INSTALL := install --quiet --disable-pip-version-check --root-user-action=ignore -c constraints.txt
 
-.PHONY: help setup demo up test check lint types architecture proof chaos bench clean
+# What the benchmarks measure beside the bridge has an environment of its own.
+PEERS       := .venv-bench
+PEERS_READY := $(PEERS)/.ready
+PEERS_PINS  := requirements.txt benchmarks/requirements-peers.txt benchmarks/package.json constraints.txt
+
+.PHONY: help setup demo up test check lint types architecture simulate proof chaos bench clean
 
 help:  ## this list
 	@echo "make demo and make test set everything up by themselves, inside $(VENV)."
@@ -38,7 +43,7 @@ up: $(READY)  ## bridge, jobs and two simulators on this machine; prints address
 test: $(READY)  ## every test, on SQLite and on PostgreSQL
 	@$(PYTEST) -n 2
 
-check: lint types architecture  ## what the build does: lint, types, architecture, make test
+check: lint types architecture simulate  ## what the build does: lint, types, architecture, new seeds, make test
 	@$(MAKE) --no-print-directory test
 
 lint: $(READY)  ## ruff
@@ -50,39 +55,56 @@ types: $(READY)  ## mypy --strict
 architecture: $(READY)  ## who may import whom, and what a file may look like
 	@$(PYTEST) tests/test_architecture.py
 
+simulate: $(READY)  ## the real bridge on virtual time: new seeds for four minutes
+	@$(RUN) -m bridge simulate --minutes 4
+
 proof: $(READY)  ## docs/proof.md: each claim and its tests, and 47 planted bugs that must be caught
 	@$(RUN) -m tests.proof
 
 chaos: $(READY)  ## SIGKILL at every commit and call, 200 at once, SIGSTOP: on both databases
 	@$(RUN) -m tests.chaos
 
-bench: $(READY)  ## side by side with peers in one run
+bench: $(READY) $(PEERS_READY)  ## side by side with peers in one run: docs/benchmarks.md (QUICK=1: ten minutes)
 	@$(RUN) -m benchmarks
 
-clean:  ## remove .venv and what tools left behind
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
+clean:  ## remove the environments and what tools left behind
+	rm -rf $(VENV) $(PEERS) .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Three ways to an environment inside this folder, the usual one first. Some distributions ship Python without
 # ensurepip, so that `python3 -m venv` fails: then the machine's own pip fills an empty environment from outside.
-# Where there is no venv at all, the packages go into a folder and .venv/bin/python is a launcher that finds them.
-$(READY): $(PINS)
+# Where there is no venv at all, the packages go into a folder and its bin/python is a launcher that finds them.
+# $(1): the folder, $(2): the files of requirements.
+define environment
 	@test -n "$(PYTHON)" && "$(PYTHON)" -c '$(USABLE)' || { \
 		echo "Python 3.11 or newer with pip is needed and was not found; name one: make PYTHON=/path/to/python3" >&2; \
 		exit 1; }
-	@echo "setting up $(VENV) with $$($(PYTHON) --version), once"
-	@rm -rf $(VENV)
-	@if $(PYTHON) -m venv $(VENV) >/dev/null 2>&1 && $(RUN) -m pip --version >/dev/null 2>&1; then \
-		$(RUN) -m pip $(INSTALL); \
-	elif rm -rf $(VENV) && $(PYTHON) -m venv --without-pip $(VENV) >/dev/null 2>&1; then \
-		$(PYTHON) -m pip --python $(RUN) $(INSTALL); \
+	@echo "setting up $(1) with $$($(PYTHON) --version), once"
+	@rm -rf $(1)
+	@if $(PYTHON) -m venv $(1) >/dev/null 2>&1 && $(1)/bin/python -m pip --version >/dev/null 2>&1; then \
+		$(1)/bin/python -m pip $(INSTALL) $(2); \
+	elif rm -rf $(1) && $(PYTHON) -m venv --without-pip $(1) >/dev/null 2>&1; then \
+		$(PYTHON) -m pip --python $(1)/bin/python $(INSTALL) $(2); \
 	else \
-		rm -rf $(VENV) && mkdir -p $(VENV)/bin && \
-		$(PYTHON) -m pip $(INSTALL) --target $(VENV)/lib && \
+		rm -rf $(1) && mkdir -p $(1)/bin && \
+		$(PYTHON) -m pip $(INSTALL) $(2) --target $(1)/lib && \
 		{ echo '#!/bin/sh'; \
 		  echo 'here=$$(cd "$$(dirname "$$0")/.." && pwd)'; \
 		  echo 'PYTHONNOUSERSITE=1 PYTHONPATH="$$here/lib$${PYTHONPATH:+:$$PYTHONPATH}" exec "'"$$(command -v $(PYTHON))"'" "$$@"'; \
-		} > $(RUN) && chmod +x $(RUN); \
+		} > $(1)/bin/python && chmod +x $(1)/bin/python; \
 	fi
+endef
+
+$(READY): $(PINS)
+	$(call environment,$(VENV),-r requirements-dev.txt)
 	@$(RUN) -c 'import flask, psycopg, pytest, sqlmodel'
 	@touch $(READY)
+
+# A peer that cannot be installed stops nothing: the page tells what it said when it was started. Restate's server comes
+# from npm; where there is none, the page says so.
+$(PEERS_READY): $(PEERS_PINS)
+	$(call environment,$(PEERS),-r requirements.txt -r benchmarks/requirements-peers.txt)
+	@mkdir -p $(PEERS)/npm && cp benchmarks/package.json $(PEERS)/npm/ && \
+		npm install --prefix $(PEERS)/npm --ignore-scripts --no-audit --no-fund --silent || \
+		echo "Restate's server was not installed: the page will tell"
+	@touch $(PEERS_READY)

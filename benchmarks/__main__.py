@@ -1,114 +1,115 @@
-"""`python -m benchmarks`: one clean transfer in through the bridge, beside the floor: the same two provider
-requests and three durable commits with nothing else. Rounds are interleaved, because machines are noisy."""
+"""`python -m benchmarks`: measures every part that has no figures yet, writes the page, and prints the closing line.
+
+`--fresh` begins anew; `--quick`, or QUICK=1 in the environment, measures the same on a small scale within ten minutes,
+and leaves docs/ alone. Ctrl-C stops it; the next start goes on with the part that was interrupted.
+"""
 
 from __future__ import annotations
 
-import http.client
-import json
-import sqlite3
-import subprocess
+import argparse
+import os
 import sys
-import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
-from statistics import median
-from urllib.parse import urlsplit
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any
 
-from bridge import cashier, db, keys, players
-from bridge.app import compose
-from bridge.config import Config, DatabaseSection, QTechSection
-from bridge.runtime import Runtime
-from bridge.transfers.begin import Wish, begin
-from bridge.transfers.drive import drive
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-ROUNDS, TRANSFERS = 7, 40
-USERNAME, PASSWORD = "bench", "bench"
+from benchmarks import figures, machine, page
+from benchmarks.children import PEERS, PROJECT
+from benchmarks.contestants import FIELD
+from benchmarks.field import Field, opened
+from benchmarks.parts.crash import crash
+from benchmarks.parts.growth import growth
+from benchmarks.parts.rates import Tell, capacities, latency, throughput
+from benchmarks.plan import CRASH, FULL, GROWTH, LATENCY, QUICK, THROUGHPUT, Part, Scale, parts
+from bridge.up import interrupt_once
 
+WORK = PROJECT / ".bench"
+"""Where the figures of a run grow; what a full run has found is written into docs/ when it is complete."""
 
-def main() -> None:
-    """Print the medians per transfer and their ratio."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        folder = Path(name)
-        command = [sys.executable, "-m", "bridge.simulator", "--ledger", str(folder / "provider.ledger")]
-        command += ["--username", USERNAME, "--password", PASSWORD]
-        simulator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert simulator.stdout is not None
-            address = json.loads(simulator.stdout.readline())["address"]
-            bridge, floor = through_the_bridge(folder, address), the_floor(folder, address)
-            times = [(clock(bridge), clock(floor)) for _ in range(ROUNDS)]
-        finally:
-            simulator.terminate()
-            simulator.wait()
-    ours, theirs = median(t[0] for t in times), median(t[1] for t in times)
-    print(f"one clean transfer in, SQLite, {ROUNDS} interleaved rounds of {TRANSFERS}")
-    print(f"  bridge  {ours * 1000:7.2f} ms   two requests, three commits, evidence, history, ledger")
-    print(f"  floor   {theirs * 1000:7.2f} ms   the same two requests and three durable commits, nothing else")
-    print(f"  ratio   {median(a / b for a, b in times):7.2f}   median of {ROUNDS} pairs")
+DOCS = PROJECT / "docs"
+INTERRUPTED = 130
 
 
-def clock(transfer: Callable[[], None]) -> float:
-    """Seconds per transfer."""
-    begun = time.perf_counter()
-    for _ in range(TRANSFERS):
-        transfer()
-    return (time.perf_counter() - begun) / TRANSFERS
+def main() -> int:
+    """The exit code: 0 when every part has figures, 130 after Ctrl-C."""
+    given = _command_line()
+    scale = QUICK if given.quick else FULL
+    folder = WORK / scale.name
+    run = {"scale": scale.name, "commit": machine.commit(), "machine": machine.described(),
+           "versions": machine.versions()}  # fmt: skip
+    found = figures.Figures(folder / "figures", run, fresh=given.fresh)
+    out = Console(highlight=False, soft_wrap=True)
+    if not PEERS.is_dir():
+        out.print(f"{PEERS.name} is not there: `make bench` installs the floor and the peers into it.")
+    interrupt_once()
+    try:
+        _measure(scale, found, out)
+    except KeyboardInterrupt:
+        out.print("interrupted; the next start goes on from here")
+        return INTERRUPTED
+    target = folder if scale is QUICK else DOCS
+    written = page.write(found, scale, target)
+    found.complete()
+    out.print(f"written: {written}")
+    print(figures.closing_line(found))
+    return 0
 
 
-def through_the_bridge(folder: Path, address: str) -> Callable[[], None]:
-    """The product, as the API calls it."""
-    url = f"sqlite:///{folder / 'bridge.db'}"
-    db.migrate(url)
-    provider = QTechSection.model_validate(
-        {"operator": "bench", "protocol": "qtech", "base_url": address, "username": USERNAME,
-         "password": PASSWORD, "currencies": ["EUR"]}
+def _command_line() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="side by side with peers in one run")
+    parser.add_argument("--fresh", action="store_true", help="begin anew, also where an earlier run was interrupted")
+    parser.add_argument(
+        "--quick", action="store_true", default=os.environ.get("QUICK", "") not in ("", "0"),
+        help="everything smaller, within ten minutes (or QUICK=1)",
     )  # fmt: skip
-    runtime: Runtime = compose(Config(database=DatabaseSection(url=url), providers={"bench": provider}))
-    operator = keys.add_operator(runtime, "bench")
-    players.register(runtime, operator, "p1", ["EUR"])
-    cashier.move(runtime, operator, cashier.DEPOSIT, "money", cashier.CashWish("p1", "1000000.00", "EUR"))
-    count = iter(range(10**9))
-
-    def transfer() -> None:
-        begun = begin(runtime, operator, f"key-{next(count)}", Wish("p1", "bench", "in", "1.00", "EUR"))
-        assert begun.outcome is not None
-        assert drive(runtime, begun.outcome).transfer.state == "confirmed"
-
-    return transfer
+    return parser.parse_args()
 
 
-def the_floor(folder: Path, address: str) -> Callable[[], None]:
-    """What no bridge can do without."""
-    parts = urlsplit(address)
-    wire = http.client.HTTPConnection(parts.hostname or "", parts.port)
-    rows = sqlite3.connect(folder / "floor.db", isolation_level=None)
-    rows.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE t (reference TEXT, state TEXT);")
-    credentials = f"username={USERNAME}&password={PASSWORD}"
-    wire.request("POST", f"/v1/auth/token?grant_type=password&response_type=token&{credentials}")
-    token = json.loads(wire.getresponse().read())["access_token"]
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    count = iter(range(10**9))
+def _measure(scale: Scale, found: figures.Figures, out: Console) -> None:
+    """Every part that has no figures yet."""
+    todo = parts(scale)
+    with _progress(out, len(todo)) as (tell, advance):
+        for part in (each for each in todo if found.has(each.name)):
+            out.print(f"{part.name}: measured before")
+            advance()
+        missing = [part for part in todo if not found.has(part.name)]
+        for (database, ground), of_one in groupby(missing, key=lambda part: (part.database, _ground(part))):
+            tell(f"starting everybody on {database}")
+            names = () if ground == GROWTH else FIELD[database]
+            with opened(database, names) as field:
+                for part in of_one:
+                    begun = time.monotonic()
+                    found.keep(part.name, _figures(field, part, scale, found, tell))
+                    out.print(f"{part.name}: {time.monotonic() - begun:.0f} s")
+                    advance()
 
-    def ask(method: str, path: str, body: str) -> dict[str, str]:
-        wire.request(method, path, body, headers)
-        answer: dict[str, str] = json.loads(wire.getresponse().read())
-        return answer
 
-    def transfer() -> None:
-        reference = f"floor-{next(count)}"
-        rows.execute("INSERT INTO t VALUES (?, 'prepare')", (reference,))
-        prepared = ask(
-            "POST", "/v1/fund-transfers",
-            f'{{"type":"CREDIT","referenceId":"{reference}","playerId":"p2","amount":1.00,"currency":"EUR"}}',
-        )  # fmt: skip
-        rows.execute("INSERT INTO t VALUES (?, 'complete')", (reference,))
-        done = ask("PUT", f"/v1/fund-transfers/{prepared['id']}/status", '{"status":"COMPLETED"}')
-        assert done["status"] == "COMPLETED"
-        rows.execute("INSERT INTO t VALUES (?, 'confirmed')", (reference,))
+def _ground(part: Part) -> str:
+    """Rates are measured on one field; a crash, and growth, each on one of its own."""
+    return part.kind if part.kind in (CRASH, GROWTH) else THROUGHPUT
 
-    return transfer
+
+def _figures(field: Field, part: Part, scale: Scale, found: figures.Figures, tell: Tell) -> dict[str, Any]:
+    if part.kind == LATENCY:
+        before = found.read(Part(THROUGHPUT, part.database, part.delay).name)
+        return latency(field, part, scale, tell, capacities(before["rounds"]))
+    measured = {THROUGHPUT: throughput, CRASH: crash, GROWTH: growth}[part.kind]
+    return measured(field, part, scale, tell)
+
+
+@contextmanager
+def _progress(out: Console, total: int) -> Iterator[tuple[Tell, Any]]:
+    """Two functions: one says what is done now, the other that a part is finished."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=out, transient=True) as shown:
+        task = shown.add_task("", total=total)
+        yield lambda what: shown.update(task, description=what), lambda: shown.advance(task)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import ExceptionContext, make_url
 
 from bridge.config import DatabaseSection
 
@@ -50,6 +51,13 @@ def _sqlite(settings: DatabaseSection) -> Engine:
         triggers make INSERT OR REPLACE fire the guard against DELETE."""
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
             connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "handle_error")
+    def _part_with(context: ExceptionContext) -> None:
+        """A connection at which a statement failed is not used again: another statement of it may be unfinished, by
+        which it would go on seeing the rows of that instant, and find the database locked, until the collector comes.
+        """
+        context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -102,8 +110,9 @@ def migrate(url: str) -> None:
         engine.dispose()
 
 
+@cache
 def schema_version() -> str:
-    """The revision that this code expects."""
+    """The revision that this code expects; looked for once, for reading the scripts takes longer than a transfer."""
     from alembic.script import ScriptDirectory
 
     head = ScriptDirectory(str(Path(__file__).parent / "migrations")).get_current_head()

@@ -23,7 +23,7 @@ OURS = ("bridge", "statemachines", "jobs", "benchmarks", "wsgi", "tests")
 # line do not see each other, unless they are of one package.
 LAYERS: list[tuple[str, ...]] = [
     # entry points
-    ("wsgi", "jobs.__main__", "benchmarks.*"),
+    ("wsgi", "jobs.__main__", "benchmarks.*"),  # benchmarks start the tests' PostgreSQL; nothing else sees a test
     ("jobs", "jobs.schedule"),
     ("jobs.*",),  # one file a job
     # composition: the only place that knows everything
@@ -103,25 +103,31 @@ ROWS = ("bridge.db", "bridge.migrations.*", "bridge.models.*", "bridge.runtime",
         "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks")  # fmt: skip
+PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
+    "aiohttp": PEERS,
     "alembic": ("bridge.db", "bridge.migrations.*"),
     "apscheduler": ("jobs.*",),
+    "dbos": PEERS,
     "flask": WEB,
     "flask_openapi": WEB,
     "granian": ("bridge.up",),
-    "orjson": ("bridge.log", "bridge.problems", "bridge.app", "bridge.api.*", "bridge.idempotency"),
-    "psycopg": ("bridge.db",),
+    "orjson": ("bridge.log", "bridge.problems", "bridge.app", "bridge.api.*", "bridge.idempotency", *PEERS),
+    "procrastinate": PEERS,
+    "psycopg": ("bridge.db", "benchmarks.*"),
+    "psycopg_pool": PEERS,
     "pydantic": ("bridge.config", "bridge.api.*"),
     "pydantic_settings": ("bridge.config",),
     "requests": ("bridge.outbound",),
+    "restate": PEERS,
     "click": ("bridge.cli.*",),
-    "rich": ("bridge.cli.*", "bridge.demo.*", "bridge.up"),
-    "sqlalchemy": ROWS,
+    "rich": ("bridge.cli.*", "bridge.demo.*", "bridge.up", "benchmarks.__main__"),
+    "sqlalchemy": (*ROWS, "benchmarks.*"),
     "sqlmodel": ROWS,
     "structlog": ("bridge.log",),
     "tenacity": ("bridge.outbound",),
     "transitions": ("statemachines.engine",),
-    "urllib3": ("bridge.outbound",),
+    "urllib3": ("bridge.outbound", *PEERS),
     "uuid_utils": ("bridge.runtime",),
     "werkzeug": WEB,
 }
@@ -134,6 +140,7 @@ UNREAD_ON_PURPOSE: dict[str, str] = {
     "bridge.providers.qtech:QTech.heard": "the port's signature; QTech calls nobody back",
     "bridge.providers.qtech:QTech.kick": "the port's signature; the manual knows no such call",
     "bridge.runtime:Clock": "a port is its signatures",
+    "bridge.runtime:Crew": "a port is its signatures",
     "bridge.simulator.provider:Provider": "a port is its signatures",
 }
 
@@ -297,8 +304,8 @@ def narrow_modules_see_only_what_they_may(modules: Modules) -> Iterator[str]:
 
 
 def nobody_imports_a_test(modules: Modules) -> Iterator[str]:
-    """The product does not know its tests."""
-    for module in product(modules):
+    """The product does not know its tests; the benchmarks, which are no part of it, measure on their server."""
+    for module in (each for each in product(modules) if not covers("benchmarks.*", each.name)):
         tests = sorted(name for name in seen(modules, module) if covers("tests.*", name))
         yield from (f"{module.name} imports {name}" for name in tests)
 
@@ -434,10 +441,10 @@ def test_every_exemption_is_still_needed(ours):
 
 def test_every_package_at_home_is_installed_by_our_requirements():
     """A home for a package that nobody pins would hide a missing requirement."""
-    pinned = (PROJECT / "requirements.txt").read_text(encoding="utf-8") + (PROJECT / "constraints.txt").read_text(
-        encoding="utf-8"
-    )
+    files = ("requirements.txt", "constraints.txt", "benchmarks/requirements-peers.txt")
+    pinned = "".join((PROJECT / name).read_text(encoding="utf-8") for name in files)
     names = {line.split("==")[0].split("[")[0].lower().replace("-", "_") for line in pinned.splitlines()}
+    names |= {name.removesuffix("_sdk") for name in names}  # what restate-sdk installs is imported as restate
     assert sorted(set(PACKAGE_HOMES) - names) == []
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bridge.cli import database, gates, inbox, pages, providers, run, tenants, transfers
+from bridge.cli import database, gates, inbox, pages, providers, proving, run, tenants, transfers
 
 
 class Sentence(click.ClickException):
@@ -56,6 +56,7 @@ for command in (
     tenants.keys,
     pages.diagrams,
     pages.configuration,
+    proving.simulate,
 ):
     main.add_command(command)
 

@@ -16,7 +16,7 @@ def main() -> int:
     """Run what was asked for."""
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is part of a story
         os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606 - ourselves again
     wanted = _arguments()
     if wanted.orderings:
         from tests.simulation.orderings import campaign as orderings
@@ -26,10 +26,14 @@ def main() -> int:
 
     if wanted.seed is not None:
         return campaign.replay(wanted.seed, wanted.kept, telling=wanted.trace)
-    if wanted.minutes is None and wanted.seeds is None:
-        wanted.minutes = 1.0
     first = campaign.seed_of_the_commit() if wanted.first is None else wanted.first
-    return campaign.run(first, seeds=wanted.seeds, minutes=wanted.minutes, stop=wanted.stop, workers=wanted.workers)
+    if wanted.planted:
+        from tests.simulation import planted_bugs
+
+        return planted_bugs.run(first, wanted.bug, wanted.workers)
+    minutes = 1.0 if wanted.minutes is None and wanted.seeds is None else wanted.minutes
+    extent = campaign.Extent(first, wanted.seeds, minutes, wanted.workers, wanted.stop, not wanted.plainly)
+    return campaign.run(extent)
 
 
 def _arguments() -> argparse.Namespace:
@@ -41,10 +45,13 @@ def _arguments() -> argparse.Namespace:
     what.add_argument("--orderings", action="store_true", help="every ordering around one transfer, not a sample")
     reader.add_argument("--path", help="with --orderings: one path again, as a violation names it")
     reader.add_argument("--depth", type=int, default=10, help="with --orderings: events one after another")
+    what.add_argument("--planted", action="store_true", help="plant each bug in a copy; the oracle has to name it")
+    reader.add_argument("--bug", default="", help="with --planted: only those whose name holds this")
     reader.add_argument("--first", type=int, help="the first seed (default: drawn from the commit)")
     reader.add_argument("--trace", action="store_true", help="with --seed: tell the story")
     reader.add_argument("--kept", help="with --seed: only these decisions, with commas between them")
     reader.add_argument("--stop", action="store_true", help="end at the first seed that fails")
+    reader.add_argument("--plainly", action="store_true", help="do not shrink what fails")
     reader.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes side by side")
     return reader.parse_args()
 

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -18,11 +19,15 @@ from typing import Any
 from tests.simulation.shrink import shrunk
 from tests.simulation.story import Outcome, Stage, Story
 from tests.simulation.swarm import KINDS
+from tests.simulation.twins import differing
 
 ROOT = Path(__file__).parents[2]
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 PLAYED_TWICE = 100
 """One seed in so many is played twice, and both times the same must happen."""
+
+TWINS = 50
+"""One seed in so many is told again with only what must not matter."""
 
 ENOUGH_SEEDS = 500
 """From so many seeds on a fault that never happened is an error of the simulation."""
@@ -58,12 +63,25 @@ def replay(seed: int, kept: str | None, *, telling: bool) -> int:
     return 1 if outcome.violations else 0
 
 
-def run(first: int, *, seeds: int | None, minutes: float | None, stop: bool, workers: int) -> int:
-    """New seeds from `first` on, until so many are told or the time is over."""
+@dataclass(frozen=True)
+class Extent:
+    """How far a campaign goes: from which seed, over how many, for how long (minutes), in how many processes; whether
+    it ends with the first failure, and whether failures are shrunk."""
+
+    first: int
+    seeds: int | None = None
+    minutes: float | None = None
+    workers: int = 1
+    stop: bool = False
+    shrink: bool = True
+
+
+def run(extent: Extent) -> int:
+    """New seeds until so many are told or the time is over; the exit code."""
     began = time.monotonic()
-    ends = None if minutes is None else began + minutes * 60
+    ends = None if extent.minutes is None else began + extent.minutes * 60
     outcomes, failures, counts, steps, least = 0, 0, Counter[str](), 0, (10**9, 10**9)
-    for told in _side_by_side(first, seeds, ends, workers):
+    for told in _side_by_side(extent, ends):
         outcomes, steps, counts = outcomes + 1, steps + told["steps"], counts + told["counts"]
         least = min(least[0], told["steps"]), min(least[1], told["transfers"])
         if told["failure"]:
@@ -71,7 +89,7 @@ def run(first: int, *, seeds: int | None, minutes: float | None, stop: bool, wor
             if failures <= SHOWN_FAILURES:
                 sys.stdout.write(told["failure"] + "\n")
                 sys.stdout.flush()
-            if stop:
+            if extent.stop:
                 break
     missing = _tell_counts(counts) if outcomes >= ENOUGH_SEEDS else []
     sys.stdout.write(f"least steps of a seed: {least[0]}, least transfers: {least[1]}\n")
@@ -79,12 +97,12 @@ def run(first: int, *, seeds: int | None, minutes: float | None, stop: bool, wor
     return 1 if failures or missing else 0
 
 
-def _side_by_side(first: int, seeds: int | None, ends: float | None, workers: int) -> Iterator[dict[str, Any]]:
+def _side_by_side(extent: Extent, ends: float | None) -> Iterator[dict[str, Any]]:
     context = multiprocessing.get_context("fork")
     results: Any = context.Queue()
     parts = [
-        context.Process(target=_work, args=(first + number, workers, seeds, ends, first, results), daemon=True)
-        for number in range(workers)
+        context.Process(target=_work, args=(extent, number, ends, results), daemon=True)
+        for number in range(extent.workers)
     ]
     for part in parts:
         part.start()
@@ -102,25 +120,30 @@ def _side_by_side(first: int, seeds: int | None, ends: float | None, workers: in
             part.terminate()
 
 
-def _work(begin: int, step: int, seeds: int | None, ends: float | None, first: int, results: Any) -> None:
-    """Every `step`-th seed from `begin` on."""
+def _work(extent: Extent, number: int, ends: float | None, results: Any) -> None:
+    """Every so-manieth seed, as there are processes."""
+    parent = os.getppid()
     with stage() as scene:
-        seed = begin
-        while (seeds is None or seed < first + seeds) and (ends is None or time.monotonic() < ends):
-            outcome = Story(scene, seed).run()
-            failure = _failure(scene, outcome)
+        while (extent.seeds is None or number < extent.seeds) and (ends is None or time.monotonic() < ends):
+            if os.getppid() != parent:
+                return  # nobody listens any more
+            outcome = Story(scene, extent.first + number).run()
+            failure = _failure(scene, outcome, shrink=extent.shrink)
             told = {"steps": outcome.steps, "transfers": outcome.transfers, "counts": outcome.counts}
             results.put({**told, "failure": failure})
-            seed += step
+            number += extent.workers
         results.close()
         results.join_thread()
 
 
-def _failure(scene: Stage, outcome: Outcome) -> str:
+def _failure(scene: Stage, outcome: Outcome, *, shrink: bool) -> str:
     if outcome.violations:
-        return _told(outcome, shrunk(scene, outcome))
+        return _told(outcome, shrunk(scene, outcome) if shrink else [])
     if outcome.seed % PLAYED_TWICE == 0 and (again := Story(scene, outcome.seed).run()).hash != outcome.hash:
-        return f"FAILED seed {outcome.seed}: played twice, it was another story ({outcome.hash[:12]}, {again.hash[:12]})"
+        told = f"played twice, it was another story ({outcome.hash[:12]}, {again.hash[:12]})"
+        return f"FAILED seed {outcome.seed}: {told}"
+    if outcome.seed % TWINS == 0 and (told := differing(scene, outcome.seed)):
+        return f"FAILED seed {outcome.seed}: {told}"
     if outcome.steps < LEAST_STEPS or outcome.transfers < LEAST_TRANSFERS:
         return f"FAILED seed {outcome.seed}: only {outcome.steps} steps and {outcome.transfers} transfers"
     return ""

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from random import Random
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def rule_the_system(chance: Chance) -> None:
 class Stream(Random):
     """Draws of one strand, alike in every run of one seed. `random` and its kind decide nothing that is on the tape."""
 
-    def __new__(cls, *_arguments: object) -> Stream:  # Random would hash its arguments
+    def __new__(cls, *_arguments: object) -> Self:  # Random would hash its arguments
         return super().__new__(cls)
 
     def __init__(self, chance: Chance, name: str) -> None:

@@ -116,7 +116,7 @@ class Connection(sqlite3.Connection):
         self._end(super().rollback)
 
     def close(self) -> None:
-        """The transaction that was open is no more; closing alone would leave it to statements that are not finished."""
+        """The transaction that was open is no more; closing alone would leave it to unfinished statements."""
         with contextlib.suppress(sqlite3.ProgrammingError):
             super().rollback()
         self._end(super().close)
@@ -155,7 +155,7 @@ class Cursor(sqlite3.Cursor):
 
 
 class Slot:
-    """The engine of one process-to-be. It outlives seeds, so that statements are compiled once; its connections do not."""
+    """The engine of one process. It outlives seeds, so that statements are compiled once; its connections do not."""
 
     def __init__(self, path: Path) -> None:
         self.store: Store | None = None

@@ -42,7 +42,7 @@ class ProviderLedgers:
                 self._undone.add((provider, line["reference"]))
 
     def lied(self, provider: str, reference: str, how: str) -> None:
-        """The provider broke its own contract about a transfer; whatever is believed of it is not ours to answer for."""
+        """The provider broke its own contract about a transfer: what is believed of it is not ours to answer for."""
         self.lies.setdefault((provider, reference), how)
 
     def net(self, row: Mapping[str, Any]) -> int:

@@ -61,4 +61,4 @@ def lies_of(seed: int, protocol: str) -> Lies:
         if worse and number in chosen:
             breaking.add(number)
     rate = Decimal(dice.choice(("0.2", "0.4", "0.7")))
-    return Lies(rate, {number: 1 for number in chosen}, params, frozenset(breaking))
+    return Lies(rate, dict.fromkeys(chosen, 1), params, frozenset(breaking))

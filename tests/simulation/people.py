@@ -9,6 +9,8 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from bridge import gates
 from bridge.errors import Declined, Invalid, NotFound, Stale
 from bridge.simulator.books import Refused
@@ -25,6 +27,9 @@ HOUR = 3600
 LOOKS_AT_HOURS = (3, 8, 20, 30, 40, 45)
 SKEW_SECONDS = (-300.0, -3.0, -1.0, 0.7, 1.5, 60.0, 300.0)
 JUMP_SECONDS = (-3600.0, -40.0, 20.0, 3600.0)
+MILD_SECONDS = 100
+"""A message that is five minutes old is refused by its receiver: what is further off than that does matter."""
+
 PROVIDER_SKEW_SECONDS = (-200.0, -20.0, 5.0, 200.0)
 
 
@@ -53,15 +58,15 @@ class People:
             return
         dice = self.world.chance.stream(f"people at {hour}")
         for row in self.oracle.transfers():
-            long_ago = row["state"] == "orphaned" and self.world.now - self.oracle.orphaned_at(row["id"]) > HOUR * SECOND
-            if long_ago and dice.random() < self._busy:
+            since = self.world.now - self.oracle.orphaned_at(row["id"])
+            if row["state"] == "orphaned" and since > HOUR * SECOND and dice.random() < self._busy:
                 self.world.spawn(web, f"people decide {row['id']} {hour}", lambda row=row: self._decide(web, row))
 
     def _decide(self, web: Bridge, row: dict[str, Any]) -> None:
         """As the provider's own books say, which is whom honest people would ask."""
         kind, parts = decision_for(row, self.oracle.ledgers)
         wanted = Decision(kind, "maria", "chen", "the provider's statement", row["version"], **parts)
-        with suppress(Invalid, Stale, Declined, NotFound):
+        with suppress(Invalid, Stale, Declined, NotFound, DBAPIError):  # people look at it again another day
             decide(web.runtime, self.operator, row["id"], wanted)
             self.world.trace("people", f"{row['id']}: {kind.value} {parts or ''}")
 
@@ -71,22 +76,27 @@ class People:
         rate = self.world.swarm.rate
         for bridge in self.bridges:
             if dice.strikes("clock_skew", rate("clock_skew")):
-                self._set(bridge, "clock_skew", dice.choice(SKEW_SECONDS))
+                seconds = dice.choice(self._allowed(SKEW_SECONDS))
+                self.world.after(dice.uniform(0, 40 * HOUR), self._off, bridge, "clock_skew", seconds)
             if dice.strikes("clock_jump", rate("clock_jump")):
-                self.world.after(dice.uniform(0, 44 * HOUR), self._jump, bridge, dice.choice(JUMP_SECONDS))
+                seconds = dice.choice(self._allowed(JUMP_SECONDS))
+                self.world.after(dice.uniform(0, 44 * HOUR), self._off, bridge, "clock_jump", seconds)
         for provider in self.providers:
             if dice.strikes("provider_clock", rate("provider_clock")):
                 self._set(provider, "provider_clock", dice.choice(PROVIDER_SKEW_SECONDS))
+
+    def _allowed(self, seconds: tuple[float, ...]) -> list[float]:
+        return [each for each in seconds if not self.world.swarm.mild or abs(each) <= MILD_SECONDS]
 
     def _set(self, whose: Bridge | Provider, kind: str, seconds: float) -> None:
         self.world.struck(kind, f"{whose.name} by {seconds:+g} s")
         node = whose.node if isinstance(whose, Provider) else whose
         node.skew = int(seconds * SECOND)
 
-    def _jump(self, bridge: Bridge, seconds: float) -> None:
-        """Somebody sets a clock, and some time later somebody sets it right."""
-        self._set(bridge, "clock_jump", seconds)
-        self.world.after(HOUR, self._right, bridge)
+    def _off(self, bridge: Bridge, kind: str, seconds: float) -> None:
+        """A clock is off, and some time later somebody sets it right."""
+        self._set(bridge, kind, seconds)
+        self.world.after(2 * HOUR, self._right, bridge)
 
     @staticmethod
     def _right(bridge: Bridge) -> None:
@@ -99,7 +109,7 @@ class People:
                 self.world.after(at, self._switch, provider.name, True)
                 self.world.after(at + dice.choice((60, HOUR, 4 * HOUR)), self._switch, provider.name, False)
 
-    def _switch(self, provider: str, off: bool) -> None:  # noqa: FBT001 - a switch
+    def _switch(self, provider: str, off: bool) -> None:
         web = next((web for web in self._webs if not web.dead), None)
         if web is None:
             return
@@ -112,7 +122,7 @@ class People:
         )
 
         def switch() -> None:
-            with suppress(Exception):  # the database's trouble: a person tries again another day
+            with suppress(NotFound, DBAPIError):
                 act()
 
         self.world.spawn(web, f"people switch {provider} {off} {self.world.now}", switch)

@@ -150,7 +150,9 @@ class Platform:
         headers = {**self._headers, "Idempotency-Key": wish.key, "Content-Type": "application/json", **more}
         return self._exchange("POST", wish.path, headers, json.dumps(wish.body).encode(), key=wish.key)
 
-    def _exchange(self, method: str, target: str, headers: dict[str, str], body: bytes, key: str = "") -> Response | None:
+    def _exchange(
+        self, method: str, target: str, headers: dict[str, str], body: bytes, key: str = ""
+    ) -> Response | None:
         """Over a network of its own; what was answered, None where nothing came."""
         world = self.world
         assert world.current is not None

@@ -12,6 +12,7 @@ from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +174,7 @@ class Story:
         Platform(self.world, self.chance, webs, self.oracle, self.stage.api_key)
         People(self.world, self.bridges, self.providers, self.oracle, self.stage.operator)
         for provider in self.providers:
-            if provider.protocol == "generic":
-                provider.deliver = lambda letter, headers, name=provider.name: self._deliver(webs, name, letter, headers)
+            provider.deliver = partial(self._deliver, webs, provider.name)
 
     def _furnish(self, provider: Provider) -> None:
         """What players have there, and how it will lie."""

@@ -53,7 +53,9 @@ KINDS: dict[str, tuple[float, str]] = {
 
 
 class Swarm:
-    """What one seed lets happen, and how often; `counts`: what did."""
+    """What one seed lets happen, and how often; `counts`: what did. `only`: these kinds alone, each as often as it may,
+    and clocks that are off by no more than a provider's own bound allows.
+    """
 
     def __init__(self, seed: int, only: frozenset[str] | None = None) -> None:
         dice = Random(f"{seed}/swarm")
@@ -61,8 +63,9 @@ class Swarm:
         self._rates = {}
         for kind, (most, _) in KINDS.items():
             rate = most * dice.choice((0.3, 1.0, 1.0)) if dice.random() < 0.5 else 0.0
-            self._rates[kind] = rate if only is None or kind in only else 0.0
-        self.overtaken = dice.choice((0.0, 0.02, 0.06))
+            self._rates[kind] = rate if only is None else most * (kind in only)
+        self.mild = only is not None
+        self.overtaken = 0.0 if self.mild else dice.choice((0.0, 0.02, 0.06))
         self.unrest = self.overtaken + dice.choice((0.0005, 0.002, 0.004))
         pause, crash = self._rates["pause"], self._rates["crash"]
         self.share_of_pauses = pause / (pause + crash) if pause else 0.0

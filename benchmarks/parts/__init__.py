@@ -1,0 +1,1 @@
+"""What is measured. Each part is a function from an open field to raw figures."""

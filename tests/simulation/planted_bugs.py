@@ -1,0 +1,90 @@
+"""Who tests the simulation? Planted bugs: each a patch of the bridge, applied to a copy; the oracle has to name what
+it breaks, within so many seeds. An exception or a program that does not start is not a finding.
+
+A patch begins with a line of comment: what a careless hand would have written.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).parents[2]
+PATCHES = Path(__file__).parent / "planted"
+COPIED = ("bridge", "statemachines", "jobs", "tests", "pyproject.toml")
+SEEDS_AT_MOST = 5000
+SECONDS_AT_MOST = 1800
+NAMED = re.compile(r"^FAILED seed (\d+): (I\S+): (.*)$", re.MULTILINE)
+CLOSING = re.compile(r"^seeds=(\d+) ", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one planted bug: the invariant that was named after how many seeds; empty where none was."""
+
+    name: str
+    story: str
+    invariant: str
+    seeds: int
+    told: str
+
+
+def run(first: int, named: str, workers: int) -> int:
+    """Plant every bug whose name holds `named`; the exit code."""
+    patches = [patch for patch in sorted(PATCHES.glob("*.patch")) if named in patch.name]
+    verdicts = []
+    with ThreadPoolExecutor(workers) as pool:
+        for verdict in pool.map(lambda patch: _try(patch, first), patches):
+            outcome = f"found by {verdict.invariant} after {verdict.seeds}" if verdict.invariant else "MISSED"
+            sys.stdout.write(f"  {outcome:<26} {verdict.name}: {verdict.told[:160]}\n")
+            sys.stdout.flush()
+            verdicts.append(verdict)
+    found = [verdict.seeds for verdict in verdicts if verdict.invariant]
+    middle, worst = (median(found), max(found)) if found else (0, 0)
+    told = f"planted={len(verdicts)} found={len(found)} median_seeds={middle:g} worst_seeds={worst}"
+    sys.stdout.write(told + "\n")
+    return 0 if verdicts and len(found) == len(verdicts) else 1
+
+
+def _try(patch: Path, first: int) -> Verdict:
+    story = patch.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+    with TemporaryDirectory(prefix="planted-") as folder:
+        copy = Path(folder) / "copy"
+        _copy(copy)
+        applied = _run(copy, "git", "apply", "--whitespace=nowarn", str(patch))
+        if applied.returncode != 0:
+            return Verdict(patch.stem, story, "", 0, f"does not apply: {applied.stderr.strip()}")
+        options = ("--seeds", str(SEEDS_AT_MOST), "--first", str(first), "--stop", "--plainly", "--workers", "1")
+        try:
+            told = _run(copy, sys.executable, "-m", "tests.simulation", *options)
+        except subprocess.TimeoutExpired:
+            return Verdict(patch.stem, story, "", 0, f"not within {SECONDS_AT_MOST} s")
+    named, closing = NAMED.search(told.stdout), CLOSING.search(told.stdout)
+    if named is None or closing is None:
+        return Verdict(patch.stem, story, "", 0, (told.stdout + told.stderr)[-300:].replace("\n", " "))
+    return Verdict(patch.stem, story, named[2], int(closing[1]), named[3])
+
+
+def _run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=SECONDS_AT_MOST, env=environment
+    )
+
+
+def _copy(target: Path) -> None:
+    target.mkdir()
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target / name)
