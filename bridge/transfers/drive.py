@@ -47,6 +47,7 @@ def perform(runtime: Runtime, order: Order) -> Fact:
         )
     else:
         source, reply = Source.LOOKUP, provider.look_up(order.effect, order.window)
+    at = asked if source is Source.LOOKUP else runtime.clock.now()
     _log.info(
         "provider answered",
         transfer=order.claim.transfer_id,
@@ -55,6 +56,6 @@ def perform(runtime: Runtime, order: Order) -> Fact:
         attempt=order.attempt,
         answer=reply.answer,
         code=reply.code,
+        as_of=at,
     )
-    at = asked if source is Source.LOOKUP else runtime.clock.now()
     return Fact(reply, source, at, order.step, order.attempt, order.ordinal)
