@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 CLOSING = re.compile(r"shapes=(\d+) states=(\d+) edges=(\d+) depth=(\d+) frontier=(\d+) violations=(\d+)")
 
 SHALLOW, LIVES = 4, 40
-STATES = {"generic": 230, "generic wished": 260, "generic weighed": 340, "qtech": 450}
+STATES = {"generic": 230, "generic wished": 210, "generic weighed": 340, "qtech": 450}
 """At least so many different states are reached within SHALLOW events."""
 
 

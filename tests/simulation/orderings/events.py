@@ -146,7 +146,8 @@ class Events:
             reply = state.truth.look_up(hand.request)
             yield self._brought(state, place, reply, f"{name} look_up answered")
             yield self._brought(state, place, NOTHING, f"{name} look_up lost")
-            yield self._still(state, place, reply, f"{name} look_up answered, stands still")
+            if "pauses" in self.families:
+                yield self._still(state, place, reply, f"{name} look_up answered, stands still")
         yield Step(f"{name} dies", state._replace(hands=_without(state.hands, place)))
 
     def _sends(self, state: State, place: int, name: str) -> Iterator[Step]:
@@ -160,7 +161,8 @@ class Events:
             arrived = state._replace(truth=truth)
             yield self._brought(arrived, place, reply, f"{told} answered{kind}")
             yield self._brought(arrived, place, NOTHING, f"{told} lost{kind}")
-            yield self._still(arrived, place, reply, f"{told} answered{kind}, stands still")
+            if "pauses" in self.families:
+                yield self._still(arrived, place, reply, f"{told} answered{kind}, stands still")
         truth, _ = state.truth.receive(request, wills[0], state.now)
         truth, reply = truth.receive(request, wills[0], state.now)
         yield self._brought(state._replace(truth=truth), place, reply, f"{told} twice, answered")

@@ -19,9 +19,9 @@ from bridge.transfers.core import facts, fold, proof, two_phase
 from tests.simulation.orderings import calls
 from tests.simulation.orderings.shapes import Shape
 
-IN = Shape("generic", "in", frozenset({"callbacks"}))
-CLAIMED = Shape("generic", "in", frozenset({"claims"}))
-TWO, TWO_OUT = (Shape("qtech", direction, frozenset({"wills"})) for direction in ("in", "out"))
+IN = Shape("generic", "in", frozenset({"callbacks", "pauses"}))
+CLAIMED = Shape("generic", "in", frozenset({"claims", "pauses"}))
+TWO, TWO_OUT = (Shape("qtech", direction, frozenset({"wills", "pauses"})) for direction in ("in", "out"))
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 class Shape(NamedTuple):
     """A protocol, a direction, and the families of events that may happen beside those that always may.
 
-    Always: answered, lost, never arrived, delayed, twice, look-ups, the pause between wire and commit, crash, patience,
-    the resolver, and the client's same request again. Families: `callbacks` (confirm, cancel and take-back),
-    `stored` (a callback is stored and acted on later), `claims` (a worker stands still right after its claim),
-    `unreachable` (no byte left), `wills` (the provider accepts first, or refuses), `wishes` (the client's cancel).
+    Always: answered, lost, never arrived, delayed, twice, look-ups, the pause between commit and wire, crash, patience,
+    the resolver, and the client's same request again. Families: `pauses` (a worker stands still with its answer),
+    `callbacks` (confirm, cancel and take-back), `stored` (a callback is stored and acted on later), `claims` (a worker
+    stands still right after its claim), `unreachable` (no byte left), `wills` (the provider accepts first, or refuses), `wishes` (the client's cancel).
     """
 
     protocol: str
@@ -26,17 +26,17 @@ class Shape(NamedTuple):
         return " ".join(filter(None, (self.protocol, self.direction, self.what)))
 
 
-CALLED_BACK = frozenset({"callbacks", "stored", "claims", "unreachable"})
+CALLED_BACK = frozenset({"callbacks", "stored", "claims", "pauses", "unreachable"})
 WISHED = frozenset({"wishes"})
-WEIGHED = frozenset({"wills"})
-TWO_PHASES = frozenset({"wishes", "wills", "claims", "unreachable"})
+WEIGHED = frozenset({"wills", "pauses"})
+TWO_PHASES = frozenset({"wishes", "wills", "claims", "pauses", "unreachable"})
 
 SHAPES = tuple(
     Shape(protocol, direction, families, what, until)
     for protocol, families, what, until in (
-        ("generic", CALLED_BACK, "", 0.45),
-        ("qtech", TWO_PHASES, "", 0.63),
-        ("generic", WISHED, "wished", 0.90),
+        ("generic", CALLED_BACK, "", 0.52),
+        ("qtech", TWO_PHASES, "", 0.70),
+        ("generic", WISHED, "wished", 0.86),
         ("generic", WEIGHED, "weighed", 1.00),
     )
     for direction in ("in", "out")
