@@ -12,7 +12,8 @@ class Shape(NamedTuple):
     Always: answered, lost, never arrived, delayed, twice, look-ups, the pause between commit and wire, crash, patience,
     the resolver, and the client's same request again. Families: `pauses` (a worker stands still with its answer),
     `callbacks` (confirm, cancel and take-back), `stored` (a callback is stored and acted on later), `claims` (a worker
-    stands still right after its claim), `unreachable` (no byte left), `wills` (the provider accepts first, or refuses), `wishes` (the client's cancel).
+    stands still right after its claim), `unreachable` (no byte left), `wills` (the provider accepts first, or refuses),
+    `wishes` (the client's cancel).
     """
 
     protocol: str
