@@ -16,10 +16,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from bridge.config import DatabaseSection
 
 _READ_ONLY = "bridge_read_only"
+_FAILED = "bridge_failed"
 
 
 class NotMigrated(RuntimeError):
@@ -53,11 +55,18 @@ def _sqlite(settings: DatabaseSection) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "handle_error")
-    def _part_with(context: ExceptionContext) -> None:
+    def _note_failure(context: ExceptionContext) -> None:
+        if context.connection is not None and not context.connection.invalidated:
+            context.connection.info[_FAILED] = True
+
+    @event.listens_for(engine, "checkin")
+    def _part_with(_connection: Any, record: ConnectionPoolEntry) -> None:
         """A connection at which a statement failed is not used again: another statement of it may be unfinished, by
         which it would go on seeing the rows of that instant, and find the database locked, until the collector comes.
+        Not before it is given back, and rolled back: closing alone leaves a transaction to its unfinished statements.
         """
-        context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
+        if record.info.get(_FAILED):
+            record.invalidate()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

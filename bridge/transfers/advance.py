@@ -50,7 +50,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Fact:
-    """One answer from outside, observed at `at` (microseconds, UTC).
+    """One answer from outside, true as of `at` (microseconds, UTC): when it came, or, of a look-up, when it was asked.
 
     `ordinal`: the leg that it is about, 0 for the one that is driven. `message`: the inbox's number of a
     callback, which is evidence once. `watermark`: what the people who decided had seen.

@@ -42,8 +42,12 @@ def drive(
 
 
 def perform(runtime: Runtime, order: Order) -> Fact:
-    """One request, one answer; never raises for a provider's trouble."""
-    provider = runtime.providers[order.provider]
+    """One request, one answer; never raises for a provider's trouble.
+
+    A look-up counts from before it was asked: what it tells was true then, and a worker that is paused before it can
+    say so must not make it younger. Everything else counts from when it was answered.
+    """
+    provider, asked = runtime.providers[order.provider], runtime.clock.now()
     if order.step is not None:
         source, reply = Source.CALL, provider.money(order.step, order.effect, order.window)
     elif order.question is Question.KICK:
@@ -55,6 +59,7 @@ def perform(runtime: Runtime, order: Order) -> Fact:
         )
     else:
         source, reply = Source.LOOKUP, provider.look_up(order.effect, order.window)
+    at = asked if source is Source.LOOKUP else runtime.clock.now()
     _log.info(
         "provider answered",
         transfer=order.claim.transfer_id,
@@ -63,5 +68,6 @@ def perform(runtime: Runtime, order: Order) -> Fact:
         attempt=order.attempt,
         answer=reply.answer,
         code=reply.code,
+        as_of=at,
     )
-    return Fact(reply, source, runtime.clock.now(), order.step, order.attempt, order.ordinal)
+    return Fact(reply, source, at, order.step, order.attempt, order.ordinal)

@@ -18,6 +18,10 @@ def main() -> int:
         os.environ["PYTHONHASHSEED"] = "0"
         os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606 - ourselves again
     wanted = _arguments()
+    if wanted.orderings:
+        from tests.simulation.orderings import campaign as orderings
+
+        return orderings.replay(wanted.path) if wanted.path else orderings.run(wanted.depth, wanted.workers)
     from tests.simulation import campaign
 
     if wanted.seed is not None:
@@ -38,6 +42,9 @@ def _arguments() -> argparse.Namespace:
     what.add_argument("--minutes", type=float, help="new seeds for so long")
     what.add_argument("--seeds", type=int, help="so many new seeds")
     what.add_argument("--seed", type=int, help="one seed, again")
+    what.add_argument("--orderings", action="store_true", help="every ordering around one transfer, not a sample")
+    reader.add_argument("--path", help="with --orderings: one path again, as a violation names it")
+    reader.add_argument("--depth", type=int, default=10, help="with --orderings: events one after another")
     what.add_argument("--planted", action="store_true", help="plant each bug in a copy; the oracle has to name it")
     reader.add_argument("--bug", default="", help="with --planted: only those whose name holds this")
     reader.add_argument("--first", type=int, help="the first seed (default: drawn from the commit)")

@@ -123,7 +123,7 @@ class Oracle:
 
     def heard(self, strand: Strand, event: Mapping[str, Any]) -> None:
         """A process has been given an answer; from now on it must not be forgotten."""
-        self._told.append((strand, event["transfer"], str(event["answer"]), strand.node.now()))
+        self._told.append((strand, event["transfer"], str(event["answer"]), event["as_of"]))
 
     def tripped(self, strand: Strand) -> None:
         """An error of ours, or of the database, ended what this strand was at: what it was told may be lost with it."""

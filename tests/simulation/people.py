@@ -76,10 +76,11 @@ class People:
         rate = self.world.swarm.rate
         for bridge in self.bridges:
             if dice.strikes("clock_skew", rate("clock_skew")):
-                self._set(bridge, "clock_skew", dice.choice(self._allowed(SKEW_SECONDS)))
+                seconds = dice.choice(self._allowed(SKEW_SECONDS))
+                self.world.after(dice.uniform(0, 40 * HOUR), self._off, bridge, "clock_skew", seconds)
             if dice.strikes("clock_jump", rate("clock_jump")):
                 seconds = dice.choice(self._allowed(JUMP_SECONDS))
-                self.world.after(dice.uniform(0, 44 * HOUR), self._jump, bridge, seconds)
+                self.world.after(dice.uniform(0, 44 * HOUR), self._off, bridge, "clock_jump", seconds)
         for provider in self.providers:
             if dice.strikes("provider_clock", rate("provider_clock")):
                 self._set(provider, "provider_clock", dice.choice(PROVIDER_SKEW_SECONDS))
@@ -92,10 +93,10 @@ class People:
         node = whose.node if isinstance(whose, Provider) else whose
         node.skew = int(seconds * SECOND)
 
-    def _jump(self, bridge: Bridge, seconds: float) -> None:
-        """Somebody sets a clock, and some time later somebody sets it right."""
-        self._set(bridge, "clock_jump", seconds)
-        self.world.after(HOUR, self._right, bridge)
+    def _off(self, bridge: Bridge, kind: str, seconds: float) -> None:
+        """A clock is off, and some time later somebody sets it right."""
+        self._set(bridge, kind, seconds)
+        self.world.after(2 * HOUR, self._right, bridge)
 
     @staticmethod
     def _right(bridge: Bridge) -> None:

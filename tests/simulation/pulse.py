@@ -14,6 +14,9 @@ _DUE = {
     "aftercare": "SELECT MIN(wake_at) FROM transfer WHERE state IN ('confirmed', 'reversed')",
     "inbox": "SELECT MIN(wake_at) FROM inbox_task",
 }
+LONGEST_REST_SECONDS = 300
+"""Ticks at which nothing moves, for every clock is off or every process stands still, become as rare as this."""
+
 BOTH_TICK = 0.3
 """How often the second process of jobs fires at the same tick as the first: both are always there, and what is due is
 there for both, but one of them is usually the faster."""
@@ -27,6 +30,7 @@ class Pulse:
         self._dice = world.chance.stream("pulse")
         self._connection = sqlite3.connect(database, isolation_level=None)
         self._next = dict.fromkeys(_DUE, 0)
+        self._rests = dict.fromkeys(_DUE, 1.0)
         self._every = dict.fromkeys(_DUE, 1.0) | {"aftercare": 10.0}
 
     def close(self) -> None:
@@ -36,6 +40,7 @@ class Pulse:
     def look(self) -> None:
         """See what is due next; called whenever rows have changed."""
         for job, query in _DUE.items():
+            self._rests[job] = self._every[job]
             due = self._connection.execute(query).fetchone()[0]
             if due is not None:
                 self._plan(job, due)
@@ -51,12 +56,18 @@ class Pulse:
         if at != self._next[job]:
             return  # an earlier one was planned meanwhile
         self._next[job] = 0
+        self._rests[job] = min(LONGEST_REST_SECONDS, 2 * self._rests[job])
         first, *others = self._dice.sample(self.jobs, len(self.jobs))
         first.tick(job)
         for other in others:
             if first.dead or first.frozen_until > self.world.now or self._dice.random() < BOTH_TICK:
                 other.tick(job)
         # What was due and was not taken, by a clock that is behind or a process that stands still, is due again.
-        self.world.after(self._every[job] + 0.5, self.look)
+        self.world.after(self._rests[job], self._look_again, job)
+
+    def _look_again(self, job: str) -> None:
+        due = self._connection.execute(_DUE[job]).fetchone()[0]
+        if due is not None:
+            self._plan(job, due)
 
 

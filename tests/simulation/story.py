@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from bridge import cashier, db, keys, lineage, players
@@ -79,6 +80,7 @@ class Stage:
         log.take_over()
         self.webs = [(Slot(self.database), application()) for _ in range(2)]
         self.jobs = [Slot(self.database) for _ in range(2)]
+        self._warm_up()
         gc.collect()
         gc.freeze()  # the program itself need not be looked through again before every story
 
@@ -98,6 +100,15 @@ class Stage:
         with sqlite3.connect(self._template) as connection:
             connection.execute("PRAGMA journal_mode=DELETE")
         return operator, secret
+
+    def _warm_up(self) -> None:
+        """What an engine asks of its first database, and of no other, is asked before the first story."""
+        self.clean()
+        nobody: Any = SimpleNamespace(current=None)
+        for slot in (*(slot for slot, _ in self.webs), *self.jobs):
+            slot.begin(Store(nobody, self.database, lambda: None), nobody)
+            slot.engine.connect().close()
+            slot.hang_up()
 
     def clean(self) -> None:
         """A database and ledgers as before the first story."""

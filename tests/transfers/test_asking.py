@@ -6,9 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from bridge.config import Config
+from bridge.evidence import Answer
 from bridge.transfers import resolve
+from bridge.transfers.advance import advance
+from bridge.transfers.drive import perform
 from tests.harness import Bench, Hands, configured
 from tests.transfers.scripted import LOST, SILENT, ScriptedProvider
+from tests.transfers.scripted_one import DROPPED, ScriptedOne
 
 
 def asked(scripted: ScriptedProvider) -> int:
@@ -67,3 +71,20 @@ def test_one_account_at_a_provider_is_configured_once() -> None:
     with pytest.raises(ValidationError, match="is named twice"):
         Config(providers={"sim": one, "twin": other})
     assert len(Config(providers={"sim": one, "twin": {**other, "username": "another"}}).providers) == 2
+
+
+def test_a_look_up_counts_from_when_it_was_asked(lone: Bench, hands: Hands, one: ScriptedOne) -> None:
+    """I-12, C-05: a worker that stands still for minutes with a "not found" in its hand makes it no younger: two such
+    answers, from before the request was executed, would prove its absence."""
+    one.script = [DROPPED]
+    begun = lone.begin("in")
+    assert begun.outcome is not None
+    assert begun.outcome.order is not None
+    sent = perform(lone.runtime, begun.outcome.order)
+    look_up = advance(lone.runtime, begun.outcome.transfer.id, begun.outcome.order.claim, sent).order
+    assert look_up is not None
+    before = hands.now()
+    one.during = lambda _operation: hands.turn(300)
+    told = perform(lone.runtime, look_up)
+    assert (told.reply.answer, told.at) == (Answer.NOT_FOUND, before)
+    assert hands.now() > before
