@@ -54,7 +54,7 @@ KINDS: dict[str, tuple[float, str]] = {
 
 class Swarm:
     """What one seed lets happen, and how often; `counts`: what did. `only`: these kinds alone, each as often as it may,
-    and clocks that are off by no more than a provider's own bound allows.
+    and clocks that are off by no more than `/readyz` allows.
     """
 
     def __init__(self, seed: int, only: frozenset[str] | None = None) -> None:
