@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, Engine, Table, case, func, select, update
+from sqlalchemy import Connection, Engine, RowMapping, Table, bindparam, case, func, select, update
 
 from bridge import db, models
 from bridge.config import ProviderSection
@@ -19,28 +19,30 @@ from bridge.ports import SECOND
 _breaker: Table = models.metadata.tables["breaker"]
 _evidence: Table = models.metadata.tables["evidence"]
 
+_ROW = select(_breaker).where(_breaker.c.provider == bindparam("provider"))
+_ANSWERS = select(func.count(), func.sum(case((_evidence.c.answer == Answer.UNKNOWN.value, 1), else_=0))).where(
+    _evidence.c.provider == bindparam("provider"),
+    _evidence.c.source == Source.CALL.value,
+    _evidence.c.at >= bindparam("since"),
+)
+
 
 def open_until(connection: Connection, provider: str, now: int) -> int:
     """While the breaker is open: when it may be looked at again, never before `now`; else 0.
 
     It stays open past its probe time until a probe succeeded: it is never tried out with money.
     """
-    row = connection.execute(select(_breaker).where(_breaker.c.provider == provider)).mappings().first()
+    row = _row(connection, provider)
     return max(int(row["probe_at"]), now + SECOND) if row is not None and row["open"] else 0
 
 
 def note_unknown(connection: Connection, provider: str, policy: ProviderSection, now: int) -> None:
     """Open the breaker if too many of the provider's recent money answers were unknown."""
-    row = connection.execute(select(_breaker).where(_breaker.c.provider == provider)).mappings().first()
+    row = _row(connection, provider)
     if row is not None and row["open"]:
         return
     since = max(now - int(policy.breaker_window_seconds * SECOND), row["counted_from"] if row is not None else 0)
-    unknown = func.sum(case((_evidence.c.answer == Answer.UNKNOWN.value, 1), else_=0))
-    answers, unknowns = connection.execute(
-        select(func.count(), unknown).where(
-            _evidence.c.provider == provider, _evidence.c.source == Source.CALL.value, _evidence.c.at >= since
-        )
-    ).one()
+    answers, unknowns = connection.execute(_ANSWERS, {"provider": provider, "since": since}).one()
     if answers < policy.breaker_least or int(unknowns or 0) < policy.breaker_share * answers:
         return
     opened = {"open": True, "counted_from": now, "probe_at": now + int(policy.breaker_probe_seconds * SECOND)}
@@ -53,7 +55,7 @@ def note_unknown(connection: Connection, provider: str, policy: ProviderSection,
 def claim_probe(engine: Engine, provider: str, policy: ProviderSection, now: int) -> bool:
     """Whether this worker may probe now: one of many gets it, until the next time."""
     with db.writing(engine) as connection:
-        row = connection.execute(select(_breaker).where(_breaker.c.provider == provider)).mappings().first()
+        row = _row(connection, provider)
         probe_at = now + int(policy.breaker_probe_seconds * SECOND)
         # A probe planned further away than that was planned by a clock that was wrong: it is due.
         furthest = now + 2 * int(policy.breaker_probe_seconds * SECOND)
@@ -71,6 +73,10 @@ def close(engine: Engine, provider: str, now: int) -> None:
             .where(_breaker.c.provider == provider)
             .values(open=False, counted_from=now, version=_breaker.c.version + 1)
         )
+
+
+def _row(connection: Connection, provider: str) -> RowMapping | None:
+    return connection.execute(_ROW, {"provider": provider}).mappings().first()
 
 
 def _change(connection: Connection, provider: str, version: int, values: Mapping[str, object]) -> bool:

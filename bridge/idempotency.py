@@ -11,12 +11,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, Table, select, update
+from sqlalchemy import Connection, Engine, Table, bindparam, select, update
 
 from bridge import db, models, problems
 from bridge.errors import Declined, KeyReused
 
 _key: Table = models.metadata.tables["idempotency_key"]
+
+_IS = (
+    _key.c.operator_id == bindparam("of_operator"),
+    _key.c.operation == bindparam("of_operation"),
+    _key.c.key == bindparam("of_key"),
+)
+_FOUND = select(_key).where(*_IS)
+_FIRST_ANSWER = update(_key).where(*_IS, _key.c.status.is_(None)).values(answered=True)
+_ANSWERED = update(_key).where(*_IS, _key.c.answered.is_(False)).values(answered=True)
 
 
 TRANSFER, CANCEL, RECALL = "transfer", "cancel", "recall"
@@ -64,7 +73,7 @@ def take(connection: Connection, key: Key, body: Mapping[str, Any], subject_id: 
 
 def find(connection: Connection, key: Key, body: Mapping[str, Any]) -> Stored | None:
     """What a key stands for, None if it is new; raises KeyReused."""
-    row = connection.execute(select(_key).where(*_is(key))).mappings().first()
+    row = connection.execute(_FOUND, _which(key)).mappings().first()
     if row is None:
         return None
     first = orjson.loads(row["body"])
@@ -78,10 +87,8 @@ def find(connection: Connection, key: Key, body: Mapping[str, Any]) -> Stored | 
 
 def remember(connection: Connection, key: Key, status: int, response: str) -> Stored:
     """Keep the first final answer; whoever comes second gets the bytes of the first."""
-    connection.execute(
-        update(_key).where(*_is(key), _key.c.status.is_(None)).values(status=status, response=response, answered=True)
-    )
-    row = connection.execute(select(_key).where(*_is(key))).mappings().one()
+    connection.execute(_FIRST_ANSWER, {**_which(key), "status": status, "response": response})
+    row = connection.execute(_FOUND, _which(key)).mappings().one()
     return Stored(row["subject_id"], True, row["status"], row["response"])
 
 
@@ -95,11 +102,11 @@ def pin(engine: Engine, key: Key, body: Mapping[str, Any], refusal: Declined, no
 
 def mark_answered(connection: Connection, key: Key) -> None:
     """An answer that is not final leaves now: a repetition is no longer in flight."""
-    connection.execute(update(_key).where(*_is(key), _key.c.answered.is_(False)).values(answered=True))
+    connection.execute(_ANSWERED, _which(key))
 
 
-def _is(key: Key) -> tuple[Any, ...]:
-    return _key.c.operator_id == key.operator_id, _key.c.operation == key.operation, _key.c.key == key.text
+def _which(key: Key) -> dict[str, Any]:
+    return {"of_operator": key.operator_id, "of_operation": key.operation, "of_key": key.text}
 
 
 def canonical(body: Mapping[str, Any]) -> str:

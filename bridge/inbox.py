@@ -16,7 +16,7 @@ from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from sqlalchemy import Connection, Row, RowMapping, Table, insert, select, update
+from sqlalchemy import Connection, Row, RowMapping, Table, bindparam, insert, select, update
 
 from bridge import db, log, models, webhooks
 from bridge.config import GenericSection
@@ -58,6 +58,26 @@ class State(StrEnum):
 
 OPEN = (State.WAITING, State.PARKED)
 """The states of a message that somebody still has to look at."""
+
+_NAMED = select(_inbox.c.id, _inbox.c.digest).where(
+    _inbox.c.provider == bindparam("provider"), _inbox.c.message_id == bindparam("message")
+)
+_DUE = (
+    select(_task.c.inbox_id)
+    .where(_task.c.wake_at <= bindparam("now"))
+    # What waits for a transfer that may never come stands behind whatever can be acted on now.
+    .order_by(_task.c.state == State.PARKED.value, _task.c.wake_at, _task.c.inbox_id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    .cte("due")  # evaluated once, locks no more rows
+)
+_TAKE = update(_task).where(_task.c.inbox_id.in_(select(_DUE.c.inbox_id))).returning(_task.c.inbox_id)
+_PARKED = (
+    select(_task.c.inbox_id)
+    .where(_task.c.provider == bindparam("provider"), _task.c.reference == bindparam("reference"))
+    .where(_task.c.state.in_(OPEN))
+    .order_by(_task.c.inbox_id)
+)
 
 
 @dataclass(frozen=True)
@@ -185,8 +205,7 @@ def _store(runtime: Runtime, row: Mapping[str, Any], task: Mapping[str, Any]) ->
 
 def _named(connection: Connection, provider: str, message_id: str) -> Row[Any, Any] | None:
     """(id, digest) of the message that a provider sent under this id."""
-    query = select(_inbox.c.id, _inbox.c.digest)
-    return connection.execute(query.where(_inbox.c.provider == provider, _inbox.c.message_id == message_id)).first()
+    return connection.execute(_NAMED, {"provider": provider, "message": message_id}).first()
 
 
 def _report_reuse(runtime: Runtime, provider: str, peer: str, message: Message, digest: str, now: int) -> None:
@@ -251,18 +270,8 @@ _STRICT = json.JSONDecoder(object_pairs_hook=_members, parse_float=Decimal, pars
 def due(runtime: Runtime, limit: int) -> list[int]:
     """Take up to `limit` messages that are due, longest due first; nobody else is given them while the lease lasts."""
     now, lease = runtime.clock.now(), runtime.in_seconds(LEASE_SECONDS)
-    # What waits for a transfer that may never come stands behind whatever can be acted on now.
-    order = (_task.c.state == State.PARKED.value, _task.c.wake_at, _task.c.inbox_id)
-    waiting = select(_task.c.inbox_id).where(_task.c.wake_at <= now).order_by(*order)
-    chosen = waiting.limit(limit).with_for_update(skip_locked=True).cte("due")  # evaluated once, locks no more rows
     with db.writing(runtime.engine) as connection:
-        taken = connection.execute(
-            update(_task)
-            .where(_task.c.inbox_id.in_(select(chosen.c.inbox_id)))
-            .values(wake_at=lease)
-            .returning(_task.c.inbox_id)
-        )
-        return sorted(taken.scalars())
+        return sorted(connection.execute(_TAKE, {"now": now, "most": limit, "wake_at": lease}).scalars())
 
 
 def load(connection: Connection, inbox_id: int, *, to_close: bool = False) -> Kept | None:
@@ -306,10 +315,7 @@ def set_aside(connection: Connection, inbox_id: int, reason: str, now: int) -> N
 
 def parked_for(connection: Connection, provider: str, reference: str) -> list[int]:
     """What a provider has told about a reference and nobody has acted on yet, in the order in which it came."""
-    query = select(_task.c.inbox_id).where(
-        _task.c.provider == provider, _task.c.reference == reference, _task.c.state.in_(OPEN)
-    )
-    return list(connection.execute(query.order_by(_task.c.inbox_id)).scalars())
+    return list(connection.execute(_PARKED, {"provider": provider, "reference": reference}).scalars())
 
 
 def _close(connection: Connection, inbox_id: int, state: State, now: int, **values: Any) -> bool:

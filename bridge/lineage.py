@@ -30,6 +30,9 @@ _lineage: Table = models.metadata.tables["lineage"]
 _transfer: Table = models.metadata.tables["transfer"]
 # Nothing happens to a transfer without a row in one of these, and no row ever leaves them.
 _GROWING = tuple(models.metadata.tables[name] for name in ("evidence", "posting", "history", "inbox"))
+_HIGHEST = select(
+    *(select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery().label(table.name) for table in _GROWING)
+)
 
 _log = log.get("lineage")
 
@@ -170,8 +173,7 @@ def mark_file(runtime: Runtime) -> Path | None:
 
 
 def _look(connection: Connection) -> Sight:
-    newest = (select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery().label(table.name) for table in _GROWING)
-    highest = connection.execute(select(*newest)).mappings().one()
+    highest = connection.execute(_HIGHEST).mappings().one()
     return Sight(_fingerprint(connection), dict(highest), connection.execute(_ROW).first())
 
 

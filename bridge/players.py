@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, bindparam, select
 
 from bridge import db, ledger, models
 from bridge.errors import Invalid, NotFound
@@ -16,6 +16,11 @@ _player: Table = models.metadata.tables["player"]
 _account: Table = models.metadata.tables["account"]
 _denomination: Table = models.metadata.tables["denomination"]
 _operator: Table = models.metadata.tables["operator"]
+
+_WALLETS = select(_account.c.currency).where(
+    _account.c.operator_id == bindparam("operator"), _account.c.account == bindparam("account")
+)
+_NAME = select(_operator.c.name).where(_operator.c.id == bindparam("operator"))
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,8 @@ def missing(connection: Connection, operator_id: int, player_id: str, currency: 
 
 def operator_name(connection: Connection, operator_id: int) -> str | None:
     """The name under which an operator was added."""
-    return connection.execute(select(_operator.c.name).where(_operator.c.id == operator_id)).scalar()
+    name: str | None = connection.execute(_NAME, {"operator": operator_id}).scalar()
+    return name
 
 
 def funds(runtime: Runtime, operator_id: int, player_id: str, as_of: int | None = None) -> list[Funds]:
@@ -96,7 +102,5 @@ def _by_provider(sums: dict[tuple[str, str], int], prefix: str, currency: str) -
 
 def wallets_of(connection: Connection, operator_id: int, player_id: str) -> list[str]:
     """The currencies in which a player has a wallet; none for somebody who is no player of the operator."""
-    query = select(_account.c.currency).where(
-        _account.c.operator_id == operator_id, _account.c.account == ledger.wallet(player_id)
-    )
-    return sorted(connection.execute(query).scalars())
+    which = {"operator": operator_id, "account": ledger.wallet(player_id)}
+    return sorted(connection.execute(_WALLETS, which).scalars())

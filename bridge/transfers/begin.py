@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, bindparam, insert, select
 
 from bridge import breaker, db, gates, idempotency, inbox, ledger, players
 from bridge.errors import Declined, Invalid, LaneUnresolved, Unavailable, insufficient_funds, nothing_to_move
@@ -41,6 +41,16 @@ BALANCE_AGAIN_SECONDS = 2
 
 LANE_WAIT_AT_MOST = 60
 """Seconds that a client is told to wait for an unresolved transfer of the same player."""
+
+_transfer = rows.transfer_table
+_INSERT = insert(_transfer)
+_UNRESOLVED = (
+    select(_transfer.c.id, _transfer.c.direction, _transfer.c.state, _transfer.c.wake_at)
+    .where(_transfer.c.operator_id == bindparam("operator"), _transfer.c.player_id == bindparam("player"))
+    .where(_transfer.c.provider == bindparam("provider"))
+    .where(_transfer.c.state.in_((TransferState.PENDING.value, TransferState.ORPHANED.value)))
+    .order_by(_transfer.c.id)
+)
 
 
 @dataclass(frozen=True)
@@ -284,7 +294,7 @@ def _commit(
 ) -> Outcome:
     """Write the new transfer; its first request is committed as sent with it, unless it is to wait (`wake_at`)."""
     draft, order, schedule = _drafted(runtime, transfer, now, wake_at)
-    connection.execute(insert(rows.transfer_table).values(**_columns(transfer, key_text), **schedule))
+    connection.execute(_INSERT, {**_columns(transfer, key_text), **schedule})
     return Outcome(write(connection, runtime, draft, None, now), order)
 
 
@@ -313,14 +323,8 @@ def _unresolved(
     connection: Connection, operator_id: int, player_id: str, provider: str
 ) -> Sequence[Row[Any, Any, Any, Any]]:
     """(id, direction, state, wake_at) of what is not proved on a lane, oldest first."""
-    table = rows.transfer_table
-    query = select(table.c.id, table.c.direction, table.c.state, table.c.wake_at).where(
-        table.c.operator_id == operator_id,
-        table.c.player_id == player_id,
-        table.c.provider == provider,
-        table.c.state.in_((TransferState.PENDING.value, TransferState.ORPHANED.value)),
-    )
-    return connection.execute(query.order_by(table.c.id)).all()
+    lane = {"operator": operator_id, "player": player_id, "provider": provider}
+    return connection.execute(_UNRESOLVED, lane).all()
 
 
 def _check_lane(connection: Connection, runtime: Runtime, transfer: Transfer) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from bridge import breaks, db, inbox, log
 from bridge.breaks import Compared
@@ -21,6 +21,10 @@ from bridge.transfers import rows
 from bridge.transfers.advance import Fact, advance
 
 _log = log.get("transfers")
+
+_LEG = select(rows.leg_table.c.transfer_id, rows.leg_table.c.ordinal).where(
+    rows.leg_table.c.holder == bindparam("provider"), rows.leg_table.c.reference == bindparam("reference")
+)
 
 _SAID_NOTHING = {
     Compared.BUSY: "money moves between us and them, or did a minute ago",
@@ -80,9 +84,7 @@ def _tell_transfer(runtime: Runtime, kept: Kept, reply: Reply) -> None:
 
 def _leg(connection: Connection, provider: str, reference: str | None) -> Row[Any, Any] | None:
     """(transfer, number) of the leg that this provider knows by a reference."""
-    leg = rows.leg_table
-    query = select(leg.c.transfer_id, leg.c.ordinal)
-    return connection.execute(query.where(leg.c.holder == provider, leg.c.reference == reference)).first()
+    return connection.execute(_LEG, {"provider": provider, "reference": reference}).first()
 
 
 def _compare(runtime: Runtime, kept: Kept, told: Balance) -> None:

@@ -7,8 +7,11 @@ A claimed row is pushed into the future before it is driven, so one that always 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from bridge import cases, db, log
 from bridge.ports import SECOND
@@ -28,24 +31,30 @@ def claim_due(
 ) -> list[Claim]:
     """Take up to `limit` due transfers in one of `states`, or the one named if it is not under somebody's
     live lease."""
-    transfer, now = rows.transfer_table, runtime.clock.now()
-    open_states = (TransferState.PENDING.value, TransferState.ORPHANED.value)
-    due = select(transfer.c.id).order_by(transfer.c.wake_at).limit(limit).with_for_update(skip_locked=True)
-    if transfer_id is None:
-        due = due.where(transfer.c.wake_at <= now, transfer.c.state.in_([state.value for state in states]))
-    else:
-        unleased = (transfer.c.lease_owner.is_(None)) | (transfer.c.wake_at <= now)
-        due = due.where(transfer.c.id == transfer_id, transfer.c.state.in_(open_states), unleased)
-    chosen = due.cte("due")  # a CTE is evaluated once; a bare sub-select under LIMIT may lock more rows
+    which: dict[str, Any] = {"now": runtime.clock.now(), "most": limit}
+    if transfer_id is not None:
+        which["named"], states = transfer_id, (TransferState.PENDING, TransferState.ORPHANED)
     lease = runtime.in_seconds(runtime.lease_seconds(_longest_call(runtime)))
     with db.writing(runtime.engine) as connection:
-        claimed = connection.execute(
-            update(transfer)
-            .where(transfer.c.id.in_(select(chosen.c.id)))
-            .values(lease_owner=runtime.worker, lease_epoch=transfer.c.lease_epoch + 1, wake_at=lease)
-            .returning(transfer.c.id, transfer.c.lease_epoch)
-        ).all()
+        statement = _claim(tuple(states), named=transfer_id is not None)
+        claimed = connection.execute(statement, {**which, "lease_owner": runtime.worker, "wake_at": lease}).all()
     return [Claim(row.id, row.lease_epoch) for row in claimed]
+
+
+@cache
+def _claim(states: tuple[TransferState, ...], *, named: bool) -> ReturningUpdate[Any]:
+    transfer = rows.transfer_table
+    is_due = transfer.c.wake_at <= bindparam("now")
+    due = select(transfer.c.id).where(transfer.c.state.in_([state.value for state in states]))
+    if named:
+        due = due.where(transfer.c.id == bindparam("named"), transfer.c.lease_owner.is_(None) | is_due)
+    else:
+        due = due.where(is_due)
+    due = due.order_by(transfer.c.wake_at).limit(bindparam("most")).with_for_update(skip_locked=True)
+    chosen = due.cte("due")  # a CTE is evaluated once; a bare sub-select under LIMIT may lock more rows
+    statement = update(transfer).where(transfer.c.id.in_(select(chosen.c.id)))
+    statement = statement.values(lease_epoch=transfer.c.lease_epoch + 1)
+    return statement.returning(transfer.c.id, transfer.c.lease_epoch)
 
 
 def resolve(runtime: Runtime, claim: Claim, *, ask_until: float | None = None, asking: Asking = Asking.DUE) -> Outcome:

@@ -42,6 +42,12 @@ _ATTEMPTS = _of_transfer(attempt_table, "ordinal", "attempt")
 _EVIDENCE = _of_transfer(evidence_table, "id")
 _INSERT_EVIDENCE = insert(evidence_table).returning(evidence_table.c.id)
 _INSERT_LEG, _INSERT_ATTEMPT, _INSERT_HISTORY = insert(leg_table), insert(attempt_table), insert(history_table)
+_UPDATE_TRANSFER = update(transfer_table).where(
+    transfer_table.c.id == bindparam("of_transfer"),
+    transfer_table.c.state == bindparam("of_state"),
+    transfer_table.c.version == bindparam("of_version"),
+)
+_UPDATE_UNDER_LEASE = _UPDATE_TRANSFER.where(transfer_table.c.lease_epoch == bindparam("of_epoch"))
 _UPDATE_LEG = update(leg_table).where(
     leg_table.c.transfer_id == bindparam("of_transfer"), leg_table.c.ordinal == bindparam("of_ordinal")
 )
@@ -164,14 +170,11 @@ def update_transfer(
 
     With `lease_epoch` it also has to be still under that lease: the fence of a stale worker (I-30).
     """
-    statement = update(transfer_table).where(
-        transfer_table.c.id == seen.id,
-        transfer_table.c.state == seen.state.value,
-        transfer_table.c.version == seen.version,
-    )
+    which: dict[str, Any] = {"of_transfer": seen.id, "of_state": seen.state.value, "of_version": seen.version}
+    statement = _UPDATE_TRANSFER
     if lease_epoch is not None:
-        statement = statement.where(transfer_table.c.lease_epoch == lease_epoch)
-    return connection.execute(statement.values(**changes)).rowcount == 1
+        statement, which["of_epoch"] = _UPDATE_UNDER_LEASE, lease_epoch
+    return connection.execute(statement, {**which, **changes}).rowcount == 1
 
 
 def _transfer(row: RowMapping, legs: tuple[Leg, ...]) -> Transfer:

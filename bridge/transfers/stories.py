@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, select
+from sqlalchemy import Connection, RowMapping, Table, bindparam, select
 
 from bridge import db, models
 from bridge.errors import NotFound
@@ -15,6 +15,9 @@ from bridge.transfers import rows
 from bridge.transfers.rows import Story
 
 _case: Table = models.metadata.tables["orphan_case"]
+
+_ROW = select(rows.transfer_table).where(rows.transfer_table.c.id == bindparam("transfer"))
+_ROW_OF_OPERATOR = _ROW.where(rows.transfer_table.c.operator_id == bindparam("operator"))
 
 PAGE_AT_MOST = 200
 
@@ -71,11 +74,8 @@ def case_of(runtime: Runtime, transfer_id: str) -> RowMapping | None:
 
 
 def _row(connection: Connection, operator_id: int | None, transfer_id: str) -> RowMapping:
-    table = rows.transfer_table
-    query = select(table).where(table.c.id == transfer_id)
-    if operator_id is not None:
-        query = query.where(table.c.operator_id == operator_id)
-    row = connection.execute(query).mappings().first()
+    query = _ROW if operator_id is None else _ROW_OF_OPERATOR
+    row = connection.execute(query, {"transfer": transfer_id, "operator": operator_id}).mappings().first()
     if row is None:
         raise NotFound("There is no such transfer.")
     return row
