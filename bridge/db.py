@@ -7,23 +7,19 @@ and nothing here retries: a failed COMMIT is unknown, and is driven again by its
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, text
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import ExceptionContext, make_url
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import Connection, Engine, Executable, Table, create_engine, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
+from sqlalchemy.engine import make_url
 
+from bridge import sqlite
 from bridge.config import DatabaseSection
-
-_READ_ONLY = "bridge_read_only"
-_FAILED = "bridge_failed"
 
 
 class NotMigrated(RuntimeError):
@@ -34,7 +30,7 @@ def connect(settings: DatabaseSection) -> Engine:
     """The engine for `settings.url`; no connection is opened yet."""
     url = make_url(settings.url)
     if url.get_backend_name() == "sqlite":
-        return _sqlite(settings)
+        return sqlite.connect(settings)
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=settings.pool_size,
@@ -42,48 +38,6 @@ def connect(settings: DatabaseSection) -> Engine:
         # "Read again, fold again" needs to see what others committed, whatever a role's default says.
         isolation_level="READ COMMITTED",
     )
-
-
-def _sqlite(settings: DatabaseSection) -> Engine:
-    engine = create_engine(
-        settings.url, connect_args={"timeout": settings.busy_seconds, "isolation_level": None}, max_overflow=64
-    )
-
-    @event.listens_for(engine, "connect")
-    def _durable(connection: Any, _record: object) -> None:
-        """WAL lets readers pass writers; FULL makes an answered commit survive a power cut; recursive
-        triggers make INSERT OR REPLACE fire the guard against DELETE."""
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "recursive_triggers=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "handle_error")
-    def _note_failure(context: ExceptionContext) -> None:
-        if context.connection is not None and not context.connection.invalidated:
-            context.connection.info[_FAILED] = True
-
-    @event.listens_for(engine, "checkin")
-    def _part_with(_connection: Any, record: ConnectionPoolEntry) -> None:
-        """A connection at which a statement failed is not used again: another statement of it may be unfinished, by
-        which it would go on seeing the rows of that instant, and find the database locked, until the collector comes.
-        Not before it is given back, and rolled back: closing alone leaves a transaction to its unfinished statements.
-        """
-        if record.info.get(_FAILED):
-            record.invalidate()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        """Past SQLAlchemy, which takes longer over it than SQLite."""
-        begin = "BEGIN" if connection.get_execution_options().get(_READ_ONLY, False) else "BEGIN IMMEDIATE"
-        cursor = connection.connection.cursor()
-        try:
-            cursor.execute(begin)
-        except sqlite3.Error as error:
-            connection.info[_FAILED] = True
-            raise DBAPIError.instance(begin, None, error, sqlite3.Error) from error
-        finally:
-            cursor.close()
-
-    return engine
 
 
 @contextmanager
@@ -96,11 +50,13 @@ def writing(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """One transaction that only reads, from one snapshot; it never blocks a writer."""
-    options: dict[str, Any] = {_READ_ONLY: True}
-    if engine.dialect.name == "postgresql":
-        options["isolation_level"] = "REPEATABLE READ"
-    with engine.connect().execution_options(**options) as connection, connection.begin():
-        yield connection
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="REPEATABLE READ")
+        else:
+            sqlite.only_read(connection)
+        with connection.begin():
+            yield connection
 
 
 def insert_if_absent(connection: Connection, table: Table, row: Mapping[str, Any]) -> bool:
@@ -113,7 +69,7 @@ def insert_if_absent(connection: Connection, table: Table, row: Mapping[str, Any
 
 @cache
 def _insert_if_absent(dialect: str, table: Table) -> Executable:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    insert = postgresql.insert if dialect == "postgresql" else insert_on_sqlite
     return insert(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
 
 

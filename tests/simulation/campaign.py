@@ -16,6 +16,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+from tests.simulation.platform import LEAST_STEPS, LEAST_TRANSFERS
 from tests.simulation.shrink import shrunk
 from tests.simulation.story import Outcome, Stage, Story
 from tests.simulation.swarm import KINDS
@@ -33,7 +34,6 @@ ENOUGH_SEEDS = 500
 """From so many seeds on a fault that never happened is an error of the simulation."""
 
 SHOWN_FAILURES = 3
-LEAST_STEPS, LEAST_TRANSFERS = 100, 20
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.settings import CURRENCIES, PLAYERS, PROTOCOLS
 from tests.simulation.world import SECOND, Outside, World
 
-TRANSFERS = range(24, 31)
-LEAST_TRANSFERS, LEAST_COMMITS = 22, 75
+TRANSFERS = range(20, 25)
+LEAST_TRANSFERS, LEAST_STEPS = 20, 100
 """Of a story in which less has come about by its last hours, the clients want a little more."""
 
 SITTINGS = range(4, 7)
@@ -75,10 +75,13 @@ def _transfer(dice: Random, guests: Sequence[str]) -> dict[str, Any]:
 class Platform:
     """All clients of one story."""
 
-    def __init__(self, world: World, chance: Chance, webs: Sequence[Bridge], oracle: Oracle, api_key: str) -> None:
-        self.world, self.webs, self.oracle = world, webs, oracle
+    def __init__(
+        self, world: World, chance: Chance, webs: Sequence[Bridge], judged: tuple[Oracle, Callable[[], int]], key: str
+    ) -> None:
+        self.world, self.webs = world, webs
+        self.oracle, self._steps = judged
         self.transfers: dict[str, str] = {}
-        self._headers = {"Authorization": f"Bearer {api_key}"}
+        self._headers = {"Authorization": f"Bearer {key}"}
         self._outside = Outside(world, "platform")
         for wish in wishes(chance.seed):
             if chance.take(Decision("wish", str(wish.number), 0)):
@@ -88,7 +91,7 @@ class Platform:
 
     def _want_more(self, hours: float) -> None:
         dice = self.world.chance.stream(f"more at {hours}")
-        if self.oracle.begun >= LEAST_TRANSFERS and self.oracle.money_commits >= LEAST_COMMITS:
+        if self.oracle.begun >= LEAST_TRANSFERS and self._steps() >= LEAST_STEPS:
             return
         for player in dice.sample(PLAYERS, 4):
             where = {"player_id": player, "provider": dice.choice(tuple(PROTOCOLS))}

@@ -81,8 +81,6 @@ class Stage:
         self.webs = [(Slot(self.database), application()) for _ in range(2)]
         self.jobs = [Slot(self.database) for _ in range(2)]
         self._warm_up()
-        gc.collect()
-        gc.freeze()  # the program itself need not be looked through again before every story
 
     def _prepare(self) -> tuple[int, str]:
         """A migrated database with an operator, players and their money, made once."""
@@ -111,7 +109,9 @@ class Stage:
             slot.hang_up()
 
     def clean(self) -> None:
-        """A database and ledgers as before the first story."""
+        """A database and ledgers as before the first story, and nothing left of the one before."""
+        gc.collect()
+        gc.freeze()  # the program itself need not be looked through again before every story
         for slot in (*(slot for slot, _ in self.webs), *self.jobs):
             slot.hang_up()
         for path in self.folder.iterdir():
@@ -146,8 +146,7 @@ class Story:
         """Tell the story to its end, or to what broke."""
         self.telling = telling
         began = time.perf_counter()
-        gc.collect()  # what the collector ends, a connection for one, it must not end in the middle of a story
-        gc.disable()
+        gc.disable()  # what the collector ends, a connection for one, it must not end in the middle of a story
         log.listen(self.world, self.oracle)
         self._set_up()
         self.world.run(self.world.faults_until)
@@ -182,7 +181,7 @@ class Story:
         ]
         self.bridges = [*webs, *jobs]
         self.pulse.jobs = jobs
-        Platform(self.world, self.chance, webs, self.oracle, self.stage.api_key)
+        Platform(self.world, self.chance, webs, (self.oracle, self.steps), self.stage.api_key)
         People(self.world, self.bridges, self.providers, self.oracle, self.stage.operator)
         for provider in self.providers:
             provider.deliver = partial(self._deliver, webs, provider.name)
@@ -230,14 +229,17 @@ class Story:
             provider.lie(Decimal(0), {}, {})
             provider.stage.choice.clear()
 
+    def steps(self) -> int:
+        """How much has happened: exchanges on the wire, commits that left a row about money, crashes."""
+        crashes = sum(self.swarm.counts[kind] for kind in ("crash", "crash_before_commit", "crash_after_commit"))
+        return self.network.exchanges + self.oracle.money_commits + crashes
+
     def _outcome(self, seconds: float) -> Outcome:
         rows = list(self.oracle.transfers())
-        steps = self.network.exchanges + self.oracle.money_commits
-        steps += sum(self.swarm.counts[kind] for kind in ("crash", "crash_before_commit", "crash_after_commit"))
         outcome = Outcome(
             seed=self.seed,
             violations=self.oracle.violations,
-            steps=steps,
+            steps=self.steps(),
             transfers=len(rows),
             seconds=seconds,
             hash=self.digest.hexdigest(),
