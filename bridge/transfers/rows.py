@@ -55,7 +55,7 @@ _UPDATE_LEG = update(leg_table).where(
 
 @dataclass(frozen=True)
 class Story:
-    """A transfer's row and its legs, as the API and the command line show them."""
+    """A transfer's row and its legs, without their evidence, as the API and the command line show them."""
 
     row: Mapping[str, Any]
     legs: tuple[Leg, ...]
@@ -76,10 +76,16 @@ def load(connection: Connection, transfer_id: str, *, to_move: bool = False) -> 
     row = connection.execute(_TRANSFER_TO_MOVE if to_move else _TRANSFER, which).mappings().first()
     if row is None:
         return None
-    legs = connection.execute(_LEGS, which).mappings()
-    attempts = connection.execute(_ATTEMPTS, which).mappings().all()
     evidence = connection.execute(_EVIDENCE, which).mappings().all()
-    return _transfer(row, tuple(_leg(leg, attempts, evidence) for leg in legs))
+    return _transfer(row, legs_of(connection, transfer_id, evidence))
+
+
+def legs_of(connection: Connection, transfer_id: str, evidence: Sequence[RowMapping] = ()) -> tuple[Leg, ...]:
+    """The legs of a transfer with their attempts, and with those rows of evidence that are given."""
+    which = {"transfer": transfer_id}
+    legs = connection.execute(_LEGS, which).mappings().all()
+    attempts = connection.execute(_ATTEMPTS, which).mappings().all()
+    return tuple(_leg(leg, attempts, evidence) for leg in legs)
 
 
 def insert_evidence(

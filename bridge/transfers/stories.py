@@ -82,9 +82,7 @@ def _row(connection: Connection, operator_id: int | None, transfer_id: str) -> R
 
 
 def _story(connection: Connection, row: RowMapping) -> Story:
-    transfer = rows.load(connection, row["id"])
-    assert transfer is not None
-    return Story(dict(row), transfer.legs)
+    return Story(dict(row), rows.legs_of(connection, row["id"]))
 
 
 def _all(connection: Connection, table: Table, transfer_id: str, order: str) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 PLAYED_TWICE = 100
 """One seed in so many is played twice, and both times the same must happen."""
 
-TWINS = 50
+TWINS = 100
 """One seed in so many is told again with only what must not matter."""
 
 ENOUGH_SEEDS = 500

@@ -14,13 +14,16 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.settings import CURRENCIES, PLAYERS, PROTOCOLS
 from tests.simulation.world import SECOND, Outside, World
 
-TRANSFERS = range(20, 25)
+TRANSFERS = range(20, 23)
 LEAST_TRANSFERS, LEAST_STEPS = 20, 100
 """Of a story in which less has come about by its last hours, the clients want a little more."""
 
 SITTINGS = range(4, 7)
 LAST_WISH_HOURS, MORE_AT_HOURS = 43, (43.5, 44, 44.5, 45, 45.3, 45.6)
 TRIES_AT_MOST = 25
+ASKS_AGAIN = 0.2
+"""How often a client that has its answer sends the request once more."""
+
 CLIENT_WAITS_SECONDS = 30
 PINNED = ("insufficient_funds", "nothing_to_move")
 AMOUNTS = {
@@ -132,7 +135,7 @@ class Platform:
             if answer is not None and answer.status in (400, 404, 422):
                 break
             world.sleep(min(600, dice.choice((0.3, 1, 5)) * 2**attempt))
-        if dice.random() < 0.3:
+        if dice.random() < ASKS_AGAIN:
             world.sleep(dice.choice((1, 100, 20_000)))
             self._post(wish, {})
 
