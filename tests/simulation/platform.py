@@ -14,7 +14,7 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.settings import CURRENCIES, PLAYERS, PROTOCOLS
 from tests.simulation.world import SECOND, Outside, World
 
-TRANSFERS = range(20, 23)
+TRANSFERS = range(18, 22)
 LEAST_TRANSFERS, LEAST_STEPS = 20, 100
 """Of a story in which less has come about by its last hours, the clients want a little more."""
 
@@ -94,9 +94,8 @@ class Platform:
 
     def _want_more(self, hours: float) -> None:
         dice = self.world.chance.stream(f"more at {hours}")
-        if self.oracle.begun >= LEAST_TRANSFERS and self._steps() >= LEAST_STEPS:
-            return
-        for player in dice.sample(PLAYERS, 4):
+        missing = max(LEAST_TRANSFERS - self.oracle.begun, min(LEAST_STEPS - self._steps(), 2))
+        for player in dice.sample(PLAYERS, max(0, min(missing, len(PLAYERS)))):
             where = {"player_id": player, "provider": dice.choice(tuple(PROTOCOLS))}
             body = {**where, "direction": dice.choice(("in", "out")), "amount": "1.00", "currency": "EUR"}
             wish = Wish(int(hours * 1000) + PLAYERS.index(player), hours * 3600, "/v1/transfers", body)
