@@ -21,6 +21,7 @@ from bridge.config import DatabaseSection
 from tests.simulation.world import TIMED_OUT, Killed, Node, Strand, World
 
 BUSY_SECONDS = 30
+LONG_PAUSE_SECONDS = (20, 70, 200, 600)
 
 
 class Store:
@@ -110,6 +111,9 @@ class Connection(sqlite3.Connection):
         if self.node.mortal and dice.strikes("crash_after_commit", rate("crash_after_commit")):
             world.struck("crash_after_commit", name)
             world.crash(self.node)
+        if self.node.mortal and dice.strikes("pause_after_commit", rate("pause_after_commit")):
+            world.pause(self.node, dice.choice(LONG_PAUSE_SECONDS), "pause_after_commit")
+            world.sleep(0)
 
     def rollback(self) -> None:
         """Nothing of the transaction was."""

@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[float, str]] = {
     "commit_unknown":      (0.01,  "a commit is durable, and its acknowledgement is lost"),
     "crash_before_commit": (0.006, "the process is killed right before a commit"),
     "crash_after_commit":  (0.012, "the process is killed right after a commit"),
+    "pause_after_commit":  (0.02,  "the process stands still right after a commit, before its request leaves"),
     "statement_failed":    (0.0006, "a statement fails"),
     # the provider
     "provider_crash":      (0.006, "the provider is killed between its ledger and its answer, and comes up again"),

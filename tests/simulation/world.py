@@ -212,9 +212,9 @@ class World:
             self.struck("crash", f"{node.name} is killed")
             self.crash(node)
 
-    def pause(self, node: Node, seconds: float) -> None:
+    def pause(self, node: Node, seconds: float, kind: str = "pause") -> None:
         """Stop a process for a while, in the middle of whatever it does."""
-        self.struck("pause", f"{node.name} stands still for {seconds:g} s")
+        self.struck(kind, f"{node.name} stands still for {seconds:g} s")
         node.frozen_until = max(node.frozen_until, self.now + int(seconds * SECOND))
 
     def crash(self, node: Node) -> None:
