@@ -27,6 +27,8 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
             named[lane] = named.get(lane, 0) + 1
         if row["state"] == "confirmed" and oracle.ledgers.is_undone(row) and not oracle.is_decided(row["id"]):
             oracle.fail("I5", f"{row['id']} is confirmed, and the provider has taken it back and said so")
+        if row["state"] == "reversed" and not oracle.is_decided(row["id"]) and oracle.last_word(row) == "applied":
+            oracle.fail("I7", f"{row['id']} is reversed, and the last word of {row['provider']} is that it was done")
     balances = oracle.balances()
     for provider in PROTOCOLS:
         for player in PLAYERS:

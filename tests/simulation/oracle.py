@@ -158,6 +158,16 @@ class Oracle:
         query = "SELECT COUNT(*) FROM decision WHERE transfer_id = ?"
         return bool(self._raw.execute(query, (transfer_id,)).fetchone()[0])
 
+    def last_word(self, row: Mapping[str, Any]) -> str:
+        """What the provider said last about what was asked of it: done or cancelled; empty if neither."""
+        query = """SELECT evidence.answer FROM evidence JOIN leg ON leg.transfer_id = evidence.transfer_id
+            AND leg.ordinal = evidence.ordinal WHERE evidence.transfer_id = ? AND leg.undoes IS NULL
+            AND evidence.answer IN ('applied', 'cancelled') AND evidence.source IN ('call', 'lookup', 'callback')
+            AND evidence.reference = leg.reference AND evidence.amount = leg.amount AND evidence.player = ?
+            ORDER BY evidence.id DESC LIMIT 1"""
+        found = self._raw.execute(query, (row["id"], row["player_id"])).fetchone()
+        return "" if found is None else str(found[0])
+
     def balances(self) -> dict[tuple[str, str], int]:
         """(account, currency) -> its balance by postings."""
         return dict(self._seen.balances)
