@@ -55,8 +55,8 @@ types: $(READY)  ## mypy --strict
 architecture: $(READY)  ## who may import whom, and what a file may look like
 	@$(PYTEST) tests/test_architecture.py
 
-simulate: $(READY)  ## the real bridge on virtual time: new seeds for four minutes
-	@$(RUN) -m bridge simulate --minutes 4
+simulate: $(READY)  ## the real bridge on virtual time: 2,000 seeds that nobody has seen, by the commit
+	@$(RUN) -m bridge simulate --seeds 2000
 
 proof: $(READY)  ## docs/proof.md: each claim and its tests, and 50 planted bugs that must be caught
 	@$(RUN) -m tests.proof
