@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from bridge.runtime import Runtime
 from bridge.transfers import stories
 from bridge.transfers.rows import Story
-from statemachines import TransferState
 
 SHORTEST_STEP, LONGEST_STEP = 0.1, 0.25
 """Seconds between two looks at the row."""
@@ -48,10 +47,7 @@ def for_end(runtime: Runtime, operator_id: int, transfer_id: str, until: float) 
     No connection is held between two looks.
     """
     step = SHORTEST_STEP
-    while True:
-        story = stories.one(runtime, operator_id, transfer_id)
-        left = until - runtime.clock.monotonic()
-        if story.row["state"] != TransferState.PENDING or left <= 0:
-            return story
+    while (left := until - runtime.clock.monotonic()) > 0 and stories.is_pending(runtime, operator_id, transfer_id):
         runtime.clock.sleep(min(step, left))
         step = min(step * 1.5, LONGEST_STEP)
+    return stories.one(runtime, operator_id, transfer_id)

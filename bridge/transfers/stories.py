@@ -13,10 +13,14 @@ from bridge.errors import NotFound
 from bridge.runtime import Runtime
 from bridge.transfers import rows
 from bridge.transfers.rows import Story
+from statemachines import TransferState
 
 _case: Table = models.metadata.tables["orphan_case"]
 
 _ROW = select(rows.transfer_table).where(rows.transfer_table.c.id == bindparam("transfer"))
+_STATE = select(rows.transfer_table.c.state).where(
+    rows.transfer_table.c.id == bindparam("transfer"), rows.transfer_table.c.operator_id == bindparam("operator")
+)
 _ROW_OF_OPERATOR = _ROW.where(rows.transfer_table.c.operator_id == bindparam("operator"))
 
 PAGE_AT_MOST = 200
@@ -34,6 +38,13 @@ def one(runtime: Runtime, operator_id: int, transfer_id: str) -> Story:
     """One transfer of an operator; raises NotFound, also for another operator's."""
     with db.reading(runtime.engine) as connection:
         return _story(connection, _row(connection, operator_id, transfer_id))
+
+
+def is_pending(runtime: Runtime, operator_id: int, transfer_id: str) -> bool:
+    """Whether an operator's transfer is on its way: all that a waiting client has to know."""
+    with db.reading(runtime.engine) as connection:
+        state = connection.execute(_STATE, {"transfer": transfer_id, "operator": operator_id}).scalar()
+    return bool(state == TransferState.PENDING)
 
 
 def page(runtime: Runtime, operator_id: int | None, filters: Mapping[str, str], cursor: str | None, limit: int) -> Page:
