@@ -115,11 +115,7 @@ def revoke(runtime: Runtime, key_id: str) -> None:
 
 def caller(runtime: Runtime, secret: str) -> Caller | None:
     """Who holds this secret; None if nobody does, or not any more. Found by digest, so no secret is compared."""
-    return by_digest(runtime, digest(secret))
-
-
-def by_digest(runtime: Runtime, found_by: str) -> Caller | None:
-    """Who holds the secret with this digest; None if nobody does, or not any more."""
+    found_by = digest(secret)
     with db.reading(runtime.engine) as connection:
         row = connection.execute(_CALLER, {"digest": found_by}).first()
     if row is None:
