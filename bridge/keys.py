@@ -104,7 +104,8 @@ def listed(runtime: Runtime, operator: str) -> Sequence[RowMapping]:
 
 
 def revoke(runtime: Runtime, key_id: str) -> None:
-    """A revoked key is refused from this commit on. Raises NotFound; revoking again changes nothing."""
+    """Refuse the key to every request that comes after this commit; one that was let in before goes on. Raises
+    NotFound; revoking again changes nothing."""
     with db.writing(runtime.engine) as connection:
         found = connection.execute(select(_key.c.id).where(_key.c.id == key_id)).scalar()
         if found is None:
