@@ -23,6 +23,7 @@ from bridge.evidence import Answer
 from bridge.idempotency import TRANSFER, Key
 from bridge.keys import Caller
 from bridge.models import metadata
+from bridge.ports import SECOND
 from bridge.transfers import cancel as wishing
 from bridge.transfers import resolve, strokes
 from bridge.transfers.advance import Fact, Outcome, advance
@@ -397,6 +398,18 @@ def test_a_begin_that_waited_for_its_line_has_all_its_time(lane: Bench, hands: H
     assert lane.row(outcome.transfer.id)["wake_at"] > hands.wall
     assert drive(lane.runtime, outcome).transfer.state.value == "confirmed"
     lane.audit()
+
+
+def test_a_begin_that_waited_for_its_key_holds_its_lease_as_long(lanes: Bench, hands: Hands) -> None:
+    """I-30 On the long way the window and the lease begin at one instant: else the request outlived the lease."""
+    with under_way(lanes, OTHERS["the same key"]) as transaction:
+        thread, results = waits(lambda: lanes.begin(key="one", plainly=False))
+        hands.turn(60)
+        transaction.rollback()
+        thread.join(20)
+    outcome, window = results[0].outcome, results[0].outcome.order.window
+    left = (lanes.row(outcome.transfer.id)["wake_at"] - hands.wall) / SECOND
+    assert left > window.deadline - hands.mono >= window.not_after - hands.mono > 0
 
 
 def test_an_end_that_waited_for_its_line_is_decided_afterwards(lane: Bench, hands: Hands) -> None:
