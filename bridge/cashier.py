@@ -66,8 +66,8 @@ def move(runtime: Runtime, operator_id: int, kind: str, key_text: str, wish: Cas
 
 
 def _book(runtime: Runtime, key: Key, kind: str, wish: CashWish) -> Cash | Stored:
-    now, movement_id = runtime.clock.now(), runtime.ids.new("cm")
     with db.writing(runtime.engine) as connection:
+        now, movement_id = runtime.clock.now(), runtime.ids.new("cm")
         stored = idempotency.take(connection, key, asdict(wish), movement_id, now)
         if stored is not None:
             return stored

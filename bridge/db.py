@@ -13,10 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Executable, Table, create_engine, text
+from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
 from sqlalchemy.engine import make_url
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from bridge import sqlite
 from bridge.config import DatabaseSection
@@ -31,13 +32,23 @@ def connect(settings: DatabaseSection) -> Engine:
     url = make_url(settings.url)
     if url.get_backend_name() == "sqlite":
         return sqlite.connect(settings)
-    return create_engine(
+    engine = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=settings.pool_size,
         max_overflow=0,
-        # "Read again, fold again" needs to see what others committed, whatever a role's default says.
         isolation_level="READ COMMITTED",
+        # A stroke is written in UTF-8, whatever the environment or a role says.
+        connect_args={"client_encoding": "utf8"},
     )
+    event.listen(engine, "connect", _read_committed)
+    return engine
+
+
+def _read_committed(connection: Any, _record: ConnectionPoolEntry) -> None:
+    """To read again and fold again is to see what others committed, whatever a role's default says; also in a stroke,
+    which is its own transaction, and of which the driver says nothing."""
+    connection.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    connection.commit()
 
 
 @contextmanager

@@ -104,7 +104,8 @@ def listed(runtime: Runtime, operator: str) -> Sequence[RowMapping]:
 
 
 def revoke(runtime: Runtime, key_id: str) -> None:
-    """A revoked key is refused from this commit on. Raises NotFound; revoking again changes nothing."""
+    """Refuse the key to every request that comes after this commit; one that was let in before goes on. Raises
+    NotFound; revoking again changes nothing."""
     with db.writing(runtime.engine) as connection:
         found = connection.execute(select(_key.c.id).where(_key.c.id == key_id)).scalar()
         if found is None:
@@ -115,11 +116,7 @@ def revoke(runtime: Runtime, key_id: str) -> None:
 
 def caller(runtime: Runtime, secret: str) -> Caller | None:
     """Who holds this secret; None if nobody does, or not any more. Found by digest, so no secret is compared."""
-    return by_digest(runtime, digest(secret))
-
-
-def by_digest(runtime: Runtime, found_by: str) -> Caller | None:
-    """Who holds the secret with this digest; None if nobody does, or not any more."""
+    found_by = digest(secret)
     with db.reading(runtime.engine) as connection:
         row = connection.execute(_CALLER, {"digest": found_by}).first()
     if row is None:

@@ -20,6 +20,12 @@ _operator: Table = models.metadata.tables["operator"]
 _WALLETS = select(_account.c.currency).where(
     _account.c.operator_id == bindparam("operator"), _account.c.account == bindparam("account")
 )
+# Not against the keys that refer to it: whoever only posts for the player, or deposits, passes.
+_HELD = (
+    select(_player.c.player_id)
+    .where(_player.c.operator_id == bindparam("operator"), _player.c.player_id == bindparam("player"))
+    .with_for_update(key_share=True)
+)
 _NAME = select(_operator.c.name).where(_operator.c.id == bindparam("operator"))
 
 
@@ -65,6 +71,15 @@ def missing(connection: Connection, operator_id: int, player_id: str, currency: 
     if not held:
         return {"player_id": "is not a player of this operator"}
     return {} if currency in held else {"currency": "is not one of the player's wallets"}
+
+
+def hold(connection: Connection, operator_id: int, player_id: str) -> None:
+    """Have everybody else who holds this player wait until the transaction ends (SQLite's writer is alone anyway).
+
+    Called after a key was taken and a cap locked, and before any account is: nobody else locks a player, and whoever
+    has locked an account takes no key, cap or player any more, so nobody waits crosswise.
+    """
+    connection.execute(_HELD, {"operator": operator_id, "player": player_id})
 
 
 def operator_name(connection: Connection, operator_id: int) -> str | None:

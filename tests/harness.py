@@ -232,9 +232,9 @@ def strokes_seen(before: Callable[[str], None]) -> Iterator[None]:
     instead."""
     strike = stroke.Stroke.strike
 
-    def seen(self: stroke.Stroke, engine: Any, values: Any) -> Any:
+    def seen(self: stroke.Stroke, line: Any, values: Any) -> Any:
         before(self.text)
-        return strike(self, engine, values)
+        return strike(self, line, values)
 
     stroke.Stroke.strike = seen  # type: ignore[method-assign]
     try:

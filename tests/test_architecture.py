@@ -75,6 +75,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.models.*",),
     ("bridge.stroke",),
     ("bridge.db", "bridge.migrations.*"),
+    ("bridge.sqlite",),
     # vocabulary
     ("bridge.config",),
     ("bridge.ports", "bridge.problems"),
@@ -104,8 +105,8 @@ VALUES_ONLY = ("statemachines.*", "bridge.transfers.core.*", "bridge.positions",
 VALUE_MODULES = {"__future__", "collections", "dataclasses", "enum", "functools", "itertools", "typing"}
 
 WEB = ("wsgi", "bridge.app", "bridge.api.*")
-ROWS = ("bridge.db", "bridge.stroke", "bridge.migrations.*", "bridge.models.*", "bridge.runtime", "bridge.ledger",
-        "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
+ROWS = ("bridge.db", "bridge.sqlite", "bridge.stroke", "bridge.migrations.*", "bridge.models.*", "bridge.runtime",
+        "bridge.ledger", "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt

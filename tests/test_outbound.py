@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client as http_client
 import socket
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from bridge import outbound
+from bridge import bounds, outbound
 from bridge.outbound import BODY_LIMIT, Exchange, Outbound, wait_until_up
 from bridge.ports import Window
 from bridge.runtime import SystemClock, dial
@@ -444,6 +445,24 @@ def test_a_gzip_bomb_stays_packed(server, clock):
     assert exchange.body == bomb
     assert exchange.headers["content-encoding"] == "gzip"
     assert len(bomb) < BODY_LIMIT
+
+
+def test_a_library_that_begins_an_answer_otherwise_is_noticed() -> None:
+    """What reads the head of an answer is the library's code with one name of it ours: other code is not taken over."""
+    assert bounds._begin_by(http_client.HTTPResponse.begin).__code__ is http_client.HTTPResponse.begin.__code__
+
+    def with_an_option(self, *, most=100):
+        return http_client.parse_headers(self.fp, most)
+
+    def with_a_default(self, most=100):
+        return http_client.parse_headers(self.fp, most)
+
+    def without_headers(self):
+        return self.fp
+
+    for other in (with_an_option, with_a_default, without_headers):
+        with pytest.raises(AssertionError):
+            bounds._begin_by(other)
 
 
 # --- questions ------------------------------------------------------------------------------------

@@ -61,8 +61,7 @@ def _begun(call: Call, key: Key, wish: Wish, preference: Preference) -> Begun:
     begun = None if preference.queued else begin_plainly(call.runtime, key, wish, call.caller)
     if begun is not None:
         return begun
-    if call.confirm is not None:
-        call.confirm()
+    call.confirm()
     return begin(call.runtime, key.operator_id, key.text, wish, queued=preference.queued, plainly=False)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
-from bridge import breaker, db, gates, idempotency, inbox, ledger, players
+from bridge import breaker, db, gates, idempotency, inbox, ledger, players, stroke
 from bridge.errors import Declined, Invalid, LaneUnresolved, Unavailable, insufficient_funds, nothing_to_move
 from bridge.idempotency import Key, Stored
 from bridge.keys import Caller
@@ -119,12 +119,12 @@ def begin_plainly(runtime: Runtime, key: Key, wish: Wish, caller: Caller | None 
     direction, policy = Direction(wish.direction), runtime.policy(wish.provider)
     if direction is Direction.IN and gates.cap_of(runtime, wish.provider, wish.currency) is not None:
         return None  # the sum under a cap is added up behind a lock
-    now = runtime.clock.now()
-    transfer = _intended(runtime, key.operator_id, runtime.ids.new("tr"), direction, amount, wish, now)
-    draft, order, schedule = _drafted(runtime, transfer, now, None)
-    lane = direction is Direction.IN and policy.lane_policy is not LanePolicy.ALLOW
-    asked = strokes.Asked(key, wish.body, policy.operator, caller, lane)
-    committed = strokes.begin(runtime, asked, draft, schedule["wake_at"], now)
+    asked = strokes.Asked(key, wish.body, policy.operator, caller, _keeps_lanes(runtime, wish.provider, direction))
+    with stroke.line(runtime.engine) as line:
+        now = runtime.clock.now()
+        transfer = _intended(runtime, key.operator_id, runtime.ids.new("tr"), direction, amount, wish, now)
+        draft, order, schedule = _drafted(runtime, transfer, now, None)
+        committed = strokes.begin(line, runtime, asked, draft, schedule["wake_at"], now)
     return None if committed is None else Begun(transfer.id, Outcome(committed, order))
 
 
@@ -172,14 +172,19 @@ def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool, sweep: TryAg
             )
         if direction is Direction.IN:
             gates.admit(connection, runtime, wish.provider, wish.currency, amount, now)
+        lane = _keeps_lanes(runtime, wish.provider, direction)
+        if lane:
+            players.hold(connection, key.operator_id, wish.player_id)
+        now = runtime.clock.now()  # again: the lease and the request's window begin after whatever was waited for
         transfer = _intended(runtime, key.operator_id, transfer_id, direction, amount, wish, now)
         if sweep is not None:
             transfer = replace(transfer, sweep=True, dust=sweep.dust)
         spoken_of = _is_spoken_of(connection, runtime, transfer)
         wake_at = now + SPOKEN_OF_SECONDS * SECOND if spoken_of else now if queued or open_until else None
         outcome = _commit(connection, runtime, transfer, key.text, now, wake_at)
-        if direction is Direction.IN:
-            # After the wallet row is locked by its posting, so two at the same instant see each other.
+        if lane:
+            # Behind the player's row, and the wallet's, which its posting has locked: of two at the same instant the
+            # second looks when the first has committed, be it by a stroke, be it in another currency.
             _check_lane(connection, runtime, transfer)
     if spoken_of:
         hear.act_on_parked(runtime, wish.provider, str(transfer.outside.reference))
@@ -327,10 +332,13 @@ def _unresolved(
     return connection.execute(_UNRESOLVED, lane).all()
 
 
+def _keeps_lanes(runtime: Runtime, provider: str, direction: Direction) -> bool:
+    """Whether what is not proved on its lane may stop a transfer."""
+    return direction is Direction.IN and runtime.policy(provider).lane_policy is not LanePolicy.ALLOW
+
+
 def _check_lane(connection: Connection, runtime: Runtime, transfer: Transfer) -> None:
     policy = runtime.policy(transfer.provider).lane_policy
-    if policy is LanePolicy.ALLOW:
-        return
     for other in _unresolved(connection, transfer.operator_id, transfer.player, transfer.provider):
         opposite = other.direction != transfer.direction.value
         if other.id == transfer.id or (policy is LanePolicy.OPPOSITE and opposite):

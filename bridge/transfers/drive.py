@@ -21,18 +21,17 @@ def drive(
     *,
     ask_until: float | None = None,
     closing: Closing | None = None,
-    plainly: bool = True,
 ) -> Outcome:
     """Carry out orders until the transfer rests or has ended.
 
-    `closing` says what the client is told of a plain end; `plainly` tries one stroke first where there may be one.
+    `closing` says what the client is told of a plain end.
     `ask_until` (monotonic seconds) bounds how long look-ups go on inline; money requests that follow one
     another, a complete after its prepare, are never left half done. None: no bound.
     """
     while outcome.order is not None:
         order = outcome.order
         fact = perform(runtime, order)
-        ended = end(runtime, outcome, fact, closing) if plainly else None
+        ended = end(runtime, outcome, fact, closing)
         if ended is not None:
             return ended
         in_time = ask_until is None or runtime.clock.monotonic() < ask_until

@@ -11,13 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from bridge.evidence import Answer, Source
+from bridge import log, stroke
+from bridge.evidence import Answer, Evidence, Source
 from bridge.idempotency import Key
 from bridge.runtime import Runtime
 from bridge.transfers import strokes
 from bridge.transfers.advance import FIRST_EPOCH, Asking, Decided, Fact, Outcome, decide, informed, piece_of, tell
 from bridge.transfers.core.facts import Transfer
 from bridge.transfers.rows import Story
+
+_log = log.get("transfers")
 
 NEWEST = 2**62
 """Stands for the number of what was just said, until the database has given it one: above all that are known."""
@@ -32,18 +35,18 @@ class Closing:
     text: Callable[[Story], str]
 
 
-class _NotKnown(Exception):
-    """Something that only the database knows."""
+class _NotPlain(Exception):
+    """There is more to it, or something that only the database knows."""
 
 
 class _Memory:
     """Answers nothing: what has to be asked is asked by `advance`."""
 
     def queued_until(self, seen: Transfer, now: int) -> NoReturn:
-        raise _NotKnown(seen.id, now)
+        raise _NotPlain(seen.id, now)
 
     def wallet_holds(self, seen: Transfer) -> NoReturn:
-        raise _NotKnown(seen.id)
+        raise _NotPlain(seen.id)
 
 
 def end(runtime: Runtime, known: Outcome, fact: Fact, closing: Closing | None = None) -> Outcome | None:
@@ -53,25 +56,43 @@ def end(runtime: Runtime, known: Outcome, fact: Fact, closing: Closing | None = 
     assert order is not None
     # Under a later lease another worker may have stored evidence of which this one has not heard.
     first = order.claim.epoch == seen.lease_epoch == FIRST_EPOCH and seen.rewound_at is None and not seen.failures
-    if not first or fact.source is not Source.CALL or fact.reply.answer is Answer.UNKNOWN:
+    if not first or fact.source is not Source.CALL or fact.reply.answer in _NO_END:
         return None
-    now, said = runtime.clock.now(), piece_of(seen, fact, NEWEST)
+    said = piece_of(seen, fact, NEWEST)
+    informed_of_it = informed(seen, said)
     try:
-        decided = decide(_Memory(), runtime, informed(seen, said), order.claim, fact, Asking.NO, now)
-    except _NotKnown:
+        with stroke.line(runtime.engine) as line:
+            now = runtime.clock.now()
+            decided = decide(_Memory(), runtime, informed_of_it, order.claim, fact, Asking.NO, now)
+            plan = _plan(seen, said, decided, closing)
+            written = strokes.end(line, runtime, plan, now)
+    except _NotPlain:
         return None
-    plan = strokes.End(seen, said, decided.draft, decided.columns)
-    if not plan.is_plain:
-        return None
-    answer = "" if closing is None else closing.text(_story(decided))
-    if closing is not None:
-        plan = replace(plan, key=closing.key, status=closing.status, response=answer)
-    written = strokes.end(runtime, plan, now)
     if written is None:
         return None
     committed, kept = written
     tell(seen.state, committed)
-    return Outcome(committed, None, answer if kept else "")
+    return Outcome(committed, None, plan.response if kept else "")
+
+
+_NO_END = (Answer.UNKNOWN, Answer.RESERVED)
+"""Answers that never end a transfer."""
+
+
+def _plan(seen: Transfer, said: Evidence, decided: Decided, closing: Closing | None) -> strokes.End:
+    """What is to be written, with what the client is told; raises _NotPlain."""
+    plan = strokes.End(seen, said, decided.draft, decided.columns)
+    if not plan.is_plain:
+        raise _NotPlain(seen.id)
+    if closing is None:
+        return plan
+    try:
+        answer = closing.text(_story(decided))
+    except Exception as error:
+        # What the provider said is stored first, whatever is wrong with our words for it.
+        _log.exception("answer not rendered", transfer=seen.id)
+        raise _NotPlain(seen.id) from error
+    return replace(plan, key=closing.key, status=closing.status, response=answer)
 
 
 def _story(decided: Decided) -> Story:

@@ -2,8 +2,10 @@
 the answer, the proof, the last postings and what the client is told.
 
 They write what `begin` and `advance` have decided on values, row for row as :mod:`write` would, and decide nothing.
-Each names, in its first part, everything that must still be as it was taken to be; where it is not, nothing is
-written, and the caller goes the long way, which reads everything and says why.
+Each names, in its first part, what must still be as it was taken to be, all but one thing: the version of the wallet is
+compared in the second part, which debits it, and a begin that debited nothing has no amount, which NOT NULL refuses in
+the third. Where anything is otherwise nothing is written, and the caller goes the long way, which reads everything and
+says why.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from bridge.idempotency import Key
 from bridge.keys import Caller
 from bridge.ports import WALLET, Direction
 from bridge.runtime import Runtime
-from bridge.stroke import Part, Stroke, Value
+from bridge.stroke import SOON, Line, Part, Stroke, Value
 from bridge.transfers import rows
 from bridge.transfers.core import fold
 from bridge.transfers.core.draft import Draft, Move
@@ -47,11 +49,11 @@ _NUMBERS = frozenset({
 # --- begin --------------------------------------------------------------------------------------------
 
 # A repeated key inserts nothing here, and then no balance is touched: everything else is FROM this row.
-_TAKEN = """INSERT INTO idempotency_key (operator_id, operation, key, body, subject_id, answered, created_at)
+_TAKEN = f"""INSERT INTO idempotency_key (operator_id, operation, key, body, subject_id, answered, created_at)
 SELECT :operator_id, :operation, :key, :body, :transfer, FALSE, :now
 FROM operator JOIN account AS wallet ON wallet.operator_id = operator.id
     AND wallet.account = :wallet AND wallet.currency = :currency
-WHERE operator.id = :operator_id AND operator.name = :operator
+WHERE {SOON} AND operator.id = :operator_id AND operator.name = :operator
     AND NOT EXISTS (SELECT 1 FROM breaker WHERE breaker.provider = :provider AND breaker.open)"""
 
 _WALLET_HOLDS_IT = "wallet.balance >= :amount"
@@ -59,13 +61,18 @@ _IS_OPEN = "NOT EXISTS (SELECT 1 FROM switch WHERE switch.provider = :provider)"
 _LANE_IS_CLEAR = """NOT EXISTS (SELECT 1 FROM transfer WHERE transfer.operator_id = :operator_id
         AND transfer.player_id = :player AND transfer.provider = :provider
         AND transfer.state IN ('pending', 'orphaned'))"""
+# What makes two begins of one lane wait for each other is the wallet, and a player may have one in each currency. One
+# that is opened meanwhile is empty: it has to be filled, by a commit of its own, before anything is begun from it.
+_WALLET_IS_THE_ONLY_ONE = """NOT EXISTS (SELECT 1 FROM account AS other WHERE other.operator_id = :operator_id
+        AND other.account = :wallet AND other.currency <> :currency)"""
 _NOT_SPOKEN_OF = """NOT EXISTS (SELECT 1 FROM inbox_task WHERE inbox_task.provider = :provider
         AND inbox_task.reference = :reference AND inbox_task.state IN ('waiting', 'parked'))"""
 _KEY_STANDS = """EXISTS (SELECT 1 FROM api_key WHERE api_key.digest = :digest AND api_key.operator_id = :operator_id
         AND api_key.scopes = :scopes AND api_key.revoked_at IS NULL)"""
 
-# Two begins of one lane at the same instant may both get this far. The second waits here for the first, then finds
-# another version than the one beside which this statement has looked at the lane, and debits nothing.
+# Two begins of one lane at the same instant may both get this far. The second waits here for the first, for it is the
+# same wallet; then it finds another version than the one beside which this statement has looked at the lane, and debits
+# nothing.
 _DEBITED = """UPDATE account SET balance = account.balance - :amount, version = account.version + 1
 FROM {taken}, (SELECT version FROM account WHERE operator_id = :operator_id AND account = :wallet
     AND currency = :currency) AS seen
@@ -87,10 +94,10 @@ SELECT :transfer, :driven, :attempt, :step, :sent_at, :wire_until, :worker, :epo
 
 # All that another worker could have changed since this one committed its request: state and version move with every
 # move, wish and proof, the epoch with every claim; a restored backup marks the row alone, and our own failures count.
-_MOVED = """UPDATE transfer SET state = :state, version = :version, amount = :amount, dust = :dust, arrived = :arrived,
+_MOVED = f"""UPDATE transfer SET state = :state, version = :version, amount = :amount, dust = :dust, arrived = :arrived,
     written_off = :written_off, reason_code = :reason_code, reason_detail = :reason_detail, settled_at = :now,
     updated_at = :now, wake_at = :wake_at, lease_owner = NULL
-WHERE id = :transfer AND state = 'pending' AND version = :seen_version AND lease_epoch = :epoch
+WHERE {SOON} AND id = :transfer AND state = 'pending' AND version = :seen_version AND lease_epoch = :epoch
     AND rewound_at IS NULL AND failures = 0"""
 
 _ANSWERED = """UPDATE idempotency_key SET status = :status, response = :response, answered = TRUE FROM {moved}
@@ -152,7 +159,7 @@ FROM {{{source}}}, (VALUES {listed}) AS moves ORDER BY column1"""
 @lru_cache(maxsize=64)
 def _begin(*, inward: bool, lane: bool, pushes: bool, caller: bool) -> Stroke:
     asked = [_WALLET_HOLDS_IT, _IS_OPEN] if inward else []
-    asked += [_LANE_IS_CLEAR] if lane else []
+    asked += [_LANE_IS_CLEAR, _WALLET_IS_THE_ONLY_ONE] if lane else []
     asked += [_NOT_SPOKEN_OF] if pushes else []
     asked += [_KEY_STANDS] if caller else []
     taken = "\n    AND ".join([_TAKEN, *asked]) + "\nON CONFLICT DO NOTHING"
@@ -218,8 +225,10 @@ class Asked:
     lane: bool
 
 
-def begin(runtime: Runtime, asked: Asked, draft: Draft, wake_at: int, now: int) -> Transfer | None:
-    """Write a new transfer with its first request; as it was committed, or None when nothing was written."""
+def begin(
+    line: Line, runtime: Runtime, asked: Asked, draft: Draft, wake_at: int, now: int
+) -> Transfer | None:
+    """Write a new transfer with its first request; as it is committed, or None when nothing was written."""
     transfer, attempt = draft.transfer, draft.attempt
     assert attempt is not None
     inward = transfer.direction is Direction.IN
@@ -252,7 +261,7 @@ def begin(runtime: Runtime, asked: Asked, draft: Draft, wake_at: int, now: int) 
         values.update(_of_evidence(FOUND, runtime, transfer, piece))
     values.update(_of_moves(draft.moves))
     stroke = _begin(inward=inward, lane=asked.lane, pushes=pushes, caller=asked.caller is not None)
-    told = stroke.strike(runtime.engine, values)
+    told = stroke.strike(line, values)
     if told is None:
         return None
     return rows.with_ids(transfer, {id(piece): int(told[FOUND] or 0) for piece in draft.found})
@@ -306,8 +315,8 @@ _COLUMNS = frozenset({
 """What `_MOVED` sets: an end that changes anything else of the row is not plain."""
 
 
-def end(runtime: Runtime, decided: End, now: int) -> tuple[Transfer, bool] | None:
-    """Write the end of a transfer; as it was committed, and whether its key keeps the answer (another one may have been
+def end(line: Line, runtime: Runtime, decided: End, now: int) -> tuple[Transfer, bool] | None:
+    """Write the end of a transfer; as it is committed, and whether its key keeps the answer (another one may have been
     first). None when nothing was written: what was said is not stored either then, and the caller stores it."""
     draft = decided.draft
     transfer = draft.transfer
@@ -335,7 +344,7 @@ def end(runtime: Runtime, decided: End, now: int) -> tuple[Transfer, bool] | Non
     proofs = tuple(None if move.proof is None else parts[id(move.proof)] for move in draft.moves)
     answers, posts = decided.key is not None, bool(decided.postings)
     shape = _Shape(bool(draft.found), len(changed), len(new), players, posts, proofs, answers)
-    told = _end(shape).strike(runtime.engine, values)
+    told = _end(shape).strike(line, values)
     if told is None:
         return None
     kept = told.get("answered") is not None

@@ -68,6 +68,27 @@ def test_every_route_has_its_scope(house, subtests):
                     assert house.contents() == before
 
 
+CHANGED = {
+    "another operator's": "UPDATE api_key SET operator_id = (SELECT id FROM operator WHERE name = 'charlie')",
+    "without the scope": "UPDATE api_key SET scopes = 'read'",
+    "with other scopes": "UPDATE api_key SET scopes = 'admin'",
+}
+
+
+@pytest.mark.parametrize("changed", CHANGED)
+def test_a_remembered_key_works_for_nobody_else(house, changed):
+    """I-42's rule for keys: what is begun is begun for the caller who was found, or for nobody."""
+    key_id, secret = keys.create(house.runtime, OPERATOR, ["transfers"], "mine")
+    caller = house.call_as(secret)
+    assert caller.post("/v1/transfers", house.wish(), key="before").status_code == 201
+    house.write(f"{CHANGED[changed]} WHERE id = :id", id=key_id)
+    before = house.contents()
+    refused = caller.post("/v1/transfers", house.wish(), key="after")
+    told = (403, "scope_missing") if changed == "without the scope" else (401, "unauthorized")
+    assert (refused.status_code, refused.json["code"]) == told
+    assert house.contents() == before
+
+
 BAD_KEYS: list[str | None] = [
     None, "", "Bearer", "Bearer ", "Bearer bk_unknown", "bearer x", "Basic b3A6cHc=", "bk_bare", "Bearer a b",
     "Bearer \u00e9", "Bearer " + "a" * 5000, "Bearer bk_x, Bearer bk_y", "Token bk_x",

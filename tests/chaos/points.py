@@ -90,10 +90,10 @@ def _around_strokes(reach: Callable[[str], None]) -> None:
     and where it wrote nothing nothing was committed."""
     struck, one_by_one = stroke.at_once, stroke.Stroke._one_by_one
 
-    def at_once(engine: Engine, name: bytes, query: bytes, values: Any) -> Any:
+    def at_once(line: Any, name: bytes, query: bytes, values: Any) -> Any:
         label = "commit of " + ", ".join(sorted(_written(query.decode()) - UNSAID))
         reach(f"before the {label}")
-        row = struck(engine, name, query, values)
+        row = struck(line, name, query, values)
         if row is not None:
             reach(f"after the {label}")
         return row

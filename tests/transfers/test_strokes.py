@@ -3,24 +3,31 @@ on PostgreSQL, with the other transaction really under way."""
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import OperationalError
 
-from bridge import db, gates, keys, stroke
+from bridge import cashier, db, gates, keys, ledger, players, stroke
+from bridge.errors import LaneUnresolved, Unavailable
+from bridge.evidence import Answer
 from bridge.idempotency import TRANSFER, Key
 from bridge.keys import Caller
 from bridge.models import metadata
+from bridge.ports import SECOND
 from bridge.transfers import cancel as wishing
-from bridge.transfers import resolve
+from bridge.transfers import resolve, strokes
 from bridge.transfers.advance import Fact, Outcome, advance
-from bridge.transfers.begin import Begun, begin_plainly
+from bridge.transfers.begin import Begun, begin, begin_plainly
 from bridge.transfers.drive import drive, perform
 from bridge.transfers.ending import Closing, end
 from bridge.transfers.rows import load
@@ -43,9 +50,19 @@ def lanes(postgres: Any, migrated_postgres_template: str, hands: Hands, one: Scr
     """The same on PostgreSQL, where transactions run beside each other."""
     name = f"bridge_strokes_{time.monotonic_ns()}"
     url = postgres.create_database(name, migrated_postgres_template)
-    with bench(url, clock=hands, provider=one, **BLOCKED) as made:
+    with bench(url, clock=hands, provider=one, **BLOCKED, currencies=("EUR", "USD")) as made:
         yield made
     postgres.drop_database(name)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Strokes that wait for a lock as long as it takes, for what they do after a wait to be seen."""
+    with monkeypatch.context() as patched:
+        patched.setattr(stroke, "LONGEST_WAIT", "20s")
+        strokes._begin.cache_clear(), strokes._end.cache_clear()
+        yield
+    strokes._begin.cache_clear(), strokes._end.cache_clear()
 
 
 def everything(desk: Bench) -> dict[str, list[dict[str, Any]]]:
@@ -114,8 +131,14 @@ def there_is_no_such_wallet(desk: Bench) -> None:
     execute(desk, "UPDATE account SET currency = 'USD' WHERE account = :name", name=f"wallet:{PLAYER}")
 
 
+def there_is_a_wallet_in_another_currency(desk: Bench) -> None:
+    """From which a begin of the same lane would not wait for one from this."""
+    players.register(desk.runtime, desk.operator, PLAYER, ["EUR", "USD"])
+
+
 CONDITIONS = {
     the_wallet_is_short: ("in",),
+    there_is_a_wallet_in_another_currency: ("in",),
     the_switch_is_closed: ("in",),
     the_lane_is_not_clear: ("in",),
     the_breaker_is_open: ("in", "out"),
@@ -184,11 +207,16 @@ def test_a_revoked_key_begins_nothing(lane: Bench) -> None:
 
 
 def test_what_cannot_be_stored_as_text_is_not_cut_off(lane: Bench) -> None:
-    """A NUL, which libpq would take for the end of the text: nothing of it is written by a stroke."""
+    """A NUL, which libpq would take for the end of the text, and PostgreSQL does not store: nothing of it is written by
+    a stroke. SQLite stores it as it is."""
     before = everything(lane)
+    begun = plainly(lane, "one\0two")
     if lane.runtime.engine.dialect.name == "postgresql":
-        assert plainly(lane, "one\0two") is None
+        assert begun is None
         assert everything(lane) == before
+    else:
+        assert begun is not None
+        assert everything(lane)["idempotency_key"][-1]["key"] == "one\0two"
 
 
 def test_two_begins_of_one_lane_at_one_instant(lanes: Bench) -> None:
@@ -220,6 +248,16 @@ def test_one_key_at_one_instant(lanes: Bench) -> None:
     lanes.audit()
 
 
+@pytest.mark.parametrize(("policy", "direction"), [("block", "out"), ("opposite", "out"), ("allow", "in")])
+def test_a_wallet_in_another_currency_matters_to_no_other_transfer(
+    migrated_url: str, hands: Hands, one: ScriptedOne, policy: str, direction: str
+) -> None:
+    """Where transfers in may run beside each other, and for every transfer out, there is no lane to be kept."""
+    with bench(migrated_url, clock=hands, provider=one, **{**ONE_TIMES, "lane_policy": policy}) as desk:
+        there_is_a_wallet_in_another_currency(desk)
+        assert plainly(desk, direction=direction) is not None
+
+
 @contextmanager
 def under_way(desk: Bench, statement: str, **values: Any) -> Iterator[Any]:
     """Another transaction that has executed a statement and has not ended."""
@@ -242,15 +280,183 @@ def waits(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
 
 
 OTHERS = {
-    "another posting": "UPDATE account SET balance = balance - 1, version = version + 1 WHERE account = 'wallet:ann'",
+    "another posting": "UPDATE account SET balance = balance - 1, version = version + 1 "
+    "WHERE account = 'wallet:ann' AND currency = 'EUR'",
     "the money taken": "UPDATE account SET balance = 0, version = version + 1 WHERE account = 'wallet:ann'",
     "the same key": "INSERT INTO idempotency_key (operator_id, operation, key, body, answered, created_at) "
     "SELECT id, 'transfer', 'one', '{}', FALSE, 1 FROM operator",
 }
 
 
+def soon(work: Callable[[], Any]) -> Any:
+    """What `work` comes to, which must not wait for somebody."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive(), "it waits"
+    return results[0]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_begin_waits_for_nobody_long(lanes: Bench, other: str) -> None:
+    """C-34 I-57 I-42's rule for keys: after a wait a stroke would go by the gates, the lane and the API key as it saw
+    them before. It gives up instead, and the long way reads them after the wait."""
+    key_id, secret = keys.create(lanes.runtime, OPERATOR, ["transfers"], "ann")
+    caller = keys.caller(lanes.runtime, secret)
+    with under_way(lanes, OTHERS[other]):
+        before = everything(lanes)
+        assert soon(lambda: plainly(lanes, caller=caller)) is None
+        assert everything(lanes) == before
+    keys.revoke(lanes.runtime, key_id)
+    assert plainly(lanes, caller=caller) is None
+    lanes.audit()
+
+
+def _breaker_opens(desk: Bench) -> None:
+    write(desk, "breaker", provider=PROVIDER, open=True, counted_from=0, probe_at=0, version=1)
+
+
+MEANWHILE: dict[str, Callable[[Bench], object]] = {
+    "switch closed": lambda desk: gates.pause(desk.runtime, PROVIDER, "maintenance", "ann"),
+    "breaker open": _breaker_opens,
+    "lane taken": lambda desk: desk.begin("out", "1.00"),
+}
+
+
+@pytest.mark.parametrize("stroke_first", [True, False], ids=["stroke", "long way"])
+@pytest.mark.parametrize("happens", MEANWHILE)
+def test_what_happens_while_a_begin_waits_counts(lanes: Bench, happens: str, *, stroke_first: bool) -> None:
+    """C-34 I-57 A gate that is closed, or a lane that is taken, while a begin waits for its key or its wallet."""
+
+    def work() -> Any:
+        try:
+            return begin(lanes.runtime, lanes.operator, "one", lanes.wish(), plainly=stroke_first)
+        except (Unavailable, LaneUnresolved) as refused:
+            return refused
+
+    with under_way(lanes, OTHERS["another posting" if happens == "lane taken" else "the same key"]) as transaction:
+        thread, results = waits(work)
+        MEANWHILE[happens](lanes)
+        transaction.rollback()
+        thread.join(20)
+    assert isinstance(results[0], LaneUnresolved if happens == "lane taken" else Unavailable)
+    assert lanes.rows("SELECT id FROM transfer WHERE direction = 'in'") == []
+    lanes.audit()
+
+
+@pytest.mark.parametrize("stroke_first", [True, False], ids=["stroke", "long way"])
+def test_two_begins_of_one_lane_in_two_currencies(lanes: Bench, *, stroke_first: bool) -> None:
+    """C-34 A lane is a player at a provider, whatever the currency: two wallets make nobody wait."""
+    there_is_a_wallet_in_another_currency(lanes)
+    cashier.move(lanes.runtime, lanes.operator, "deposit", "dollars", cashier.CashWish(PLAYER, "100.00", "USD"))
+
+    def work(currency: str) -> Any:
+        wish = replace(lanes.wish("in", "1.00"), currency=currency)
+        try:
+            return begin(lanes.runtime, lanes.operator, currency, wish, plainly=stroke_first)
+        except LaneUnresolved as refused:
+            return refused
+
+    with under_way(lanes, OTHERS["another posting"]) as transaction:
+        first, begun = waits(lambda: work("EUR"))
+        second, refused = waits(lambda: work("USD"))
+        transaction.rollback()
+        first.join(20), second.join(20)
+    assert isinstance(begun[0], Begun)
+    assert isinstance(refused[0], LaneUnresolved)
+    lanes.audit()
+
+
+@contextmanager
+def no_line_to_be_had(desk: Bench) -> Iterator[None]:
+    """All connections of the pool are in use; SQLite's lock is somebody else's."""
+    engine = desk.runtime.engine
+    with ExitStack() as held:
+        if engine.dialect.name == "postgresql":
+            for _ in range(desk.runtime.config.database.pool_size):
+                held.enter_context(engine.connect())
+        else:
+            other = sqlite3.connect(str(engine.url.database), isolation_level=None, check_same_thread=False)
+            held.enter_context(closing(other))
+            other.execute("BEGIN IMMEDIATE")
+        yield
+
+
+@pytest.mark.parametrize("stroke_first", [True, False], ids=["stroke", "long way"])
+def test_a_begin_that_waited_for_its_line_has_all_its_time(lane: Bench, hands: Hands, *, stroke_first: bool) -> None:
+    """The request's window and the lease begin after the wait: one that was shut by then would have the
+    transfer reversed as never sent, though nothing was wrong."""
+    with no_line_to_be_had(lane):
+        thread, results = waits(lambda: lane.begin(plainly=stroke_first))
+        hands.turn(6)
+    thread.join(20)
+    outcome = results[0].outcome
+    slack = lane.runtime.config.engine.lease_slack_seconds
+    assert outcome.order.window.not_after == min(hands.mono + slack, outcome.order.window.deadline) > hands.mono
+    assert outcome.transfer.created_at == hands.wall
+    assert lane.row(outcome.transfer.id)["wake_at"] > hands.wall
+    assert drive(lane.runtime, outcome).transfer.state.value == "confirmed"
+    lane.audit()
+
+
+def test_a_begin_that_waited_for_its_key_holds_its_lease_as_long(lanes: Bench, hands: Hands) -> None:
+    """I-30 On the long way the window and the lease begin at one instant: else the request outlived the lease."""
+    with under_way(lanes, OTHERS["the same key"]) as transaction:
+        thread, results = waits(lambda: lanes.begin(key="one", plainly=False))
+        hands.turn(60)
+        transaction.rollback()
+        thread.join(20)
+    outcome, window = results[0].outcome, results[0].outcome.order.window
+    left = (lanes.row(outcome.transfer.id)["wake_at"] - hands.wall) / SECOND
+    assert left > window.deadline - hands.mono >= window.not_after - hands.mono > 0
+
+
+def test_an_end_that_waited_for_its_line_is_decided_afterwards(lane: Bench, hands: Hands) -> None:
+    """What is written as of an instant was decided at that instant."""
+    outcome, fact = answered(lane)
+    with no_line_to_be_had(lane):
+        thread, results = waits(lambda: end(lane.runtime, outcome, fact))
+        hands.turn(6)
+    thread.join(20)
+    assert results[0].transfer.state.value == "confirmed"
+    assert lane.row(outcome.transfer.id)["settled_at"] == hands.wall
+    lane.audit()
+
+
+@pytest.mark.parametrize("way", ["stroke", "long way", "withdrawal"])
+def test_no_wallet_was_below_zero_as_of_any_instant(
+    tmp_path: Path, migrated_sqlite_file: Path, hands: Hands, one: ScriptedOne, way: str
+) -> None:
+    """I-05 On SQLite, where one writes at a time: whoever waited while money came in takes it out after that."""
+    shutil.copyfile(migrated_sqlite_file, tmp_path / "bridge.db")
+    with bench(f"sqlite:///{tmp_path / 'bridge.db'}", clock=hands, provider=one, **ONE_TIMES) as desk:
+        players.register(desk.runtime, desk.operator, "poor", ["EUR"])
+
+        def take() -> Any:
+            if way == "withdrawal":
+                return desk.cash("withdrawal", "poor", "5.00")
+            return desk.begin("in", "5.00", player="poor", plainly=way == "stroke")
+
+        with db.writing(desk.runtime.engine) as connection:
+            thread, results = waits(take)
+            hands.turn(1)
+            came = hands.now()
+            row = {"player_id": "poor", "kind": "deposit", "amount": 500, "currency": "EUR", "idempotency_key": "k"}
+            movement = insert(metadata.tables["cash_movement"])
+            connection.execute(movement.values(id="cm", operator_id=desk.operator, created_at=came, **row))
+            cause = ledger.Cause(desk.operator, "poor", "EUR", 1, came, cash_movement_id="cm")
+            ledger.post(connection, cause, ledger.CASHIER, ledger.wallet("poor"), 500)
+        thread.join(20)
+        assert results
+        assert players.funds(desk.runtime, desk.operator, "poor", came - 1)[0].wallet == 0
+        assert players.funds(desk.runtime, desk.operator, "poor")[0].wallet == 0
+        desk.audit()
+
+
 @pytest.mark.parametrize("commits", [True, False], ids=["commits", "rolls back"])
 @pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.usefixtures("patient")
 def test_a_begin_waits_for_another_and_sees_what_became_of_it(lanes: Bench, other: str, *, commits: bool) -> None:
     """C-28 C-34 Under READ COMMITTED a statement that waited goes on with the newest row: it must not pass then by what
     it had seen elsewhere before."""
@@ -331,6 +537,7 @@ def test_an_end_that_loses_writes_nothing_and_drops_nothing(lone: Bench, change:
 
 
 @pytest.mark.parametrize("commits", [True, False], ids=["commits", "rolls back"])
+@pytest.mark.usefixtures("patient")
 def test_an_end_waits_for_another_and_sees_what_became_of_it(lanes: Bench, *, commits: bool) -> None:
     """C-28 The row is held by somebody who moves it: what waited finds another version, and writes nothing."""
     outcome, fact = answered(lanes)
@@ -346,6 +553,26 @@ def test_an_end_waits_for_another_and_sees_what_became_of_it(lanes: Bench, *, co
     assert results == [None]
     left = everything(lanes)
     assert {name for name in left if left[name] != before[name]} == {"transfer"}
+
+
+HELD = {
+    "the transfer": "UPDATE transfer SET version = version + 1",
+    "its wallet": OTHERS["another posting"],
+    "its key": "UPDATE idempotency_key SET answered = TRUE WHERE operation = 'transfer'",
+}
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_an_end_waits_for_nobody_long(lanes: Bench, held: str) -> None:
+    """C-28 I-30 The long way, which reads everything after its waits, stores what was said."""
+    outcome, fact = answered(lanes, "out")
+    closing = Closing(Key(lanes.operator, TRANSFER, f"key-{lanes.made}"), 201, lambda _story: "told")
+    with under_way(lanes, HELD[held]):
+        before = everything(lanes)
+        assert soon(lambda: end(lanes.runtime, outcome, fact, closing)) is None
+        assert everything(lanes) == before
+    assert end(lanes.runtime, outcome, fact, closing) is not None
+    lanes.audit()
 
 
 def test_an_answer_that_was_given_before_is_the_one_that_counts(lone: Bench) -> None:
@@ -382,6 +609,32 @@ def test_an_end_that_is_not_plain_is_not_written_in_one_stroke(
     outcome, fact = answered(lone)
     monkeypatch.setattr(stroke.Stroke, "strike", lambda *_given: pytest.fail("struck"))
     assert (end(lone.runtime, outcome, fact) is None) or word == REFUSED_DOOR
+
+
+def test_a_prepared_half_takes_no_line(still: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prepare never ends a transfer: no connection, and on SQLite no write lock, is taken to find that out."""
+    outcome, fact = answered(still)
+    assert fact.reply.answer is Answer.RESERVED
+    monkeypatch.setattr(stroke, "line", lambda _engine: pytest.fail("a line was taken"))
+    assert end(still.runtime, outcome, fact) is None
+
+
+def test_an_answer_that_cannot_be_rendered_is_stored_first(lone: Bench) -> None:
+    """I-14 C-05 Whatever is wrong with our own words for it: what the provider said is evidence, and it ends."""
+    outcome, fact = answered(lone)
+
+    def broken(_story: Any) -> str:
+        raise RuntimeError("no words")
+
+    before = everything(lone)
+    closing = Closing(Key(lone.operator, TRANSFER, f"key-{lone.made}"), 201, broken)
+    assert end(lone.runtime, outcome, fact, closing) is None
+    assert everything(lone) == before
+    after = drive(lone.runtime, outcome, closing=closing)
+    assert (after.transfer.state.value, after.answer) == ("confirmed", "")
+    (said,) = lone.rows("SELECT answer FROM evidence WHERE source = 'call'")
+    assert said["answer"] == "applied"
+    lone.audit()
 
 
 @pytest.mark.parametrize("direction", ["in", "out"])

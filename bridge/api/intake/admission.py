@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from bridge.api.intake import auth, strict_json
 from bridge.api.intake.wishes import Body, NoQuery
-from bridge.errors import BadRequest, Invalid, KeyMissing, Refusal, TooLarge, UnsupportedMedia
+from bridge.errors import BadRequest, Invalid, KeyMissing, Refusal, TooLarge, Unauthorized, UnsupportedMedia
 from bridge.keys import Caller, Scope
 from bridge.runtime import Runtime
 
@@ -37,13 +37,22 @@ DOOR = "bridge.door"
 class Call:
     """One admitted request: the runtime of this process, and whose money it is about.
 
-    Where `confirm` is there, the caller's key is remembered and not looked up yet: the view either has it confirmed
-    with its own work, or calls `confirm`, before it does or answers anything. That raises Unauthorized, Forbidden.
+    Where `admit` is there, the caller's key is remembered and not looked up yet: the view either has it confirmed with
+    its own work, or calls :meth:`confirm`, before it does or answers anything.
     """
 
     runtime: Runtime
     caller: Caller
-    confirm: Callable[[], object] | None = None
+    admit: Callable[[], Caller] | None = None
+
+    def confirm(self) -> None:
+        """Look a remembered key up. Raises Unauthorized, Forbidden; also where it has become somebody else's, or lets
+        do something else: what is done is done for the caller who was found."""
+        if self.admit is None:
+            return
+        found = self.admit()
+        if (found.operator_id, found.scopes) != (self.caller.operator_id, self.caller.scopes):
+            raise Unauthorized
 
     @property
     def operator_id(self) -> int:
@@ -79,8 +88,7 @@ def admits(scope: Scope, *, confirms: bool = False) -> Callable[[Callable[..., R
             try:
                 parts = {part: read(model, segments) for part, model, read in readers}
             except Refusal:
-                if call.confirm is not None:
-                    call.confirm()
+                call.confirm()
                 raise
             return view(call, **{part: value for part, value in parts.items() if part in wanted})
 

@@ -13,8 +13,8 @@ Fact = TypeVar("Fact")
 
 
 def replace(value: Fact, **fields: Any) -> Fact:
-    """A frozen value with some of its fields changed: as dataclasses.replace, which takes ten times as long because it
-    gives every field to the constructor again. A transfer's draft is made of two dozen such changes."""
+    """A frozen value with some of its fields changed: as dataclasses.replace, but without giving every field to the
+    constructor again, which takes several times as long."""
     changed = object.__new__(type(value))
     known = changed.__dict__
     known.update(value.__dict__)

@@ -3,6 +3,12 @@
 Each call runs the real code over the real database, which is laid down for it. Called again with the same rows at the
 same instant and the same arguments it would do the same, for time and ids are arguments too: so the outcome is kept,
 and the code runs once for all states of the search that differ only in what the provider and the network are at.
+
+A worker that drives a transfer under its first lease keeps in hand what it has committed, and ends the transfer by it
+at a stroke, where the row is still as it was (`bridge/transfers/ending.py`). The normal form of rows has no versions
+and no epochs. So what it has in hand is told by the books that it had committed; the row is laid down with the first
+epoch where the worker still holds that lease, and what it has in hand is of an older version where anything that moves
+one has been written since. The key of a state asks for none of this: both ways have to lead to the same.
 """
 
 from __future__ import annotations
@@ -16,11 +22,24 @@ from bridge.evidence import Reply, Step
 from bridge.inbox import Message
 from bridge.ports import SECOND, Effect, Side, Window
 from bridge.transfers import cancel, hear, resolve
-from bridge.transfers.advance import Asking, Claim, Order, Question, advance
+from bridge.transfers.advance import FIRST_EPOCH, Asking, Claim, Order, Outcome, Question, advance
 from bridge.transfers.begin import begin
+from bridge.transfers.core.facts import replace
 from bridge.transfers.drive import perform
+from bridge.transfers.ending import end
 from tests.simulation.orderings.judge import Books, Judge
-from tests.simulation.orderings.rows import EPOCH, LAPSED, NormalForm, Rows, Shelf
+from tests.simulation.orderings.rows import (
+    EPOCH,
+    INBOX,
+    LAPSED,
+    TASK,
+    TRANSFER,
+    VERSION,
+    NormalForm,
+    Row,
+    Rows,
+    Shelf,
+)  # fmt: skip
 from tests.simulation.orderings.stand import (
     BEGINS,
     CALLBACK_SECRET,
@@ -34,6 +53,23 @@ from tests.simulation.orderings.stand import (
     wall_of,
 )  # fmt: skip
 from tests.simulation.orderings.wire import Letter, Request
+
+
+class Held(Request):
+    """A request with what its worker knows under the first lease: the outcome of its commit, and the books after that.
+    Under a later lease it knows nothing that counts."""
+
+    known: Outcome | None = None
+    since: int | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return tuple.__eq__(self, other) is True and self.since == getattr(other, "since", None)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((*self, self.since))
 
 
 class Done(NamedTuple):
@@ -56,11 +92,12 @@ class Kept:
 
 @dataclass
 class Service:
-    """The calls. `ran` counts those that were carried out, the others were known."""
+    """The calls. `ran` counts those that were carried out, the others were known; `ended` the ends at a stroke."""
 
     stand: Stand
     judge: Judge
     ran: int = 0
+    ended: int = 0
     kept: list[Kept] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -104,8 +141,9 @@ class Service:
 
     def bring(self, books: int, now: int, request: Request, reply: Reply, asked: int, *, holds: bool) -> Done:
         """A worker that had `asked` at some instant (microseconds) brings the answer through the door now."""
-        call = ("bring", request, reply, asked, holds)
-        return self._once(books, now, call, lambda: self._bring(now, request, reply, asked, holds=holds))
+        assert isinstance(request, Held)
+        call, moved = ("bring", request, reply, asked, holds), request.since is not None and self._moved(request, books)
+        return self._once(books, now, call, lambda: self._bring(now, request, reply, asked, holds=holds, moved=moved))
 
     def receive(self, books: int, now: int, letter: Letter) -> Done:
         """A callback comes in, and is left to the job."""
@@ -123,56 +161,79 @@ class Service:
 
     # --- how it is asked --------------------------------------------------------------------------------------
 
-    def _once(self, books: int, now: int, call: tuple[Any, ...], run: Callable[[], Order | None]) -> Done:
+    def _once(self, books: int, now: int, call: tuple[Any, ...], run: Callable[[], Outcome | None]) -> Done:
         key = (books, now, *call)
         done = self._known.get(key)
         if done is None:
             done = self._known[key] = self._carry_out(books, now, call, run)
         return done
 
-    def _carry_out(self, books: int, now: int, call: tuple[Any, ...], run: Callable[[], Order | None]) -> Done:
+    def _carry_out(self, books: int, now: int, call: tuple[Any, ...], run: Callable[[], Outcome | None]) -> Done:
         self.ran += 1
         before = self.kept[books]
         self._shelf.lay(before.rows)
         self.stand.clock.wall = now
         self.stand.ids.number = 1 if before.books.state is None else 2
         try:
-            order, raised = run(), []
+            outcome, raised = run(), []
         except Exception as trouble:  # noqa: BLE001 - whatever the service raises here, it should not
-            order, raised = None, [f"raised: {call[0]} raised {trouble!r}"]
+            outcome, raised = None, [f"raised: {call[0]} raised {trouble!r}"]
         rows = self._shelf.read()
         after = self._keep(rows)
         wrong = raised + self.judge.commit(before.books, self.kept[after].books, rows, self._shelf, call, now)
-        request = None if order is None else self._request(order)
+        request = None if outcome is None or outcome.order is None else self._request(outcome.order, outcome, after)
         if request is not None:
             wrong += self.judge.order(self.kept[after].books, request, call)
         return Done(after, request, tuple(wrong))
 
-    def _begin(self) -> Order | None:
-        begun = begin(self.stand.runtime, self.stand.operator, "key", self.stand.wish)
-        return None if begun.outcome is None else begun.outcome.order
+    def _begin(self) -> Outcome | None:
+        return begin(self.stand.runtime, self.stand.operator, "key", self.stand.wish).outcome
 
     def _claim(self) -> None:
         claims = resolve.claim_due(self.stand.runtime, 1)
         assert len(claims) == 1, "a transfer that is due was not taken"
 
-    def _advance(self, *, holds: bool, asking: Asking = Asking.DUE) -> Order | None:
+    def _advance(self, *, holds: bool, asking: Asking = Asking.DUE) -> Outcome:
         claim = Claim(TRANSFER_ID, EPOCH if holds else LAPSED)
-        return advance(self.stand.runtime, TRANSFER_ID, claim, asking=asking).order
+        return advance(self.stand.runtime, TRANSFER_ID, claim, asking=asking)
 
-    def _wish(self) -> Order | None:
+    def _wish(self) -> Outcome | None:
         cancel._wish(self.stand.runtime, self.stand.operator, TRANSFER_ID)
         for claim in resolve.claim_due(self.stand.runtime, 1, TRANSFER_ID):
-            return advance(self.stand.runtime, TRANSFER_ID, claim, asking=Asking.NOW).order
+            return advance(self.stand.runtime, TRANSFER_ID, claim, asking=Asking.NOW)
         return None
 
-    def _bring(self, now: int, request: Request, reply: Reply, asked: int, *, holds: bool) -> Order | None:
+    def _bring(
+        self, now: int, request: Held, reply: Reply, asked: int, *, holds: bool, moved: bool
+    ) -> Outcome:
+        """As a driver does it: what ends it at a stroke, or else through the door."""
+        runtime, known = self.stand.runtime, request.known
         self.stand.clock.wall, self.stand.port.answered_at, self.stand.port.says = asked, now, reply
-        order = self._order(request, Claim(TRANSFER_ID, EPOCH if holds else LAPSED))
-        fact = perform(self.stand.runtime, order)
-        return advance(self.stand.runtime, TRANSFER_ID, order.claim, fact).order
+        held_under = EPOCH if known is None else FIRST_EPOCH
+        order = self._order(request, Claim(TRANSFER_ID, held_under if holds else LAPSED))
+        fact, ended = perform(runtime, order), None
+        if holds:
+            self.stand.connection.execute("UPDATE transfer SET lease_epoch = ?", (held_under,))
+        if known is not None:
+            seen = replace(known.transfer, version=VERSION - 1 if moved else VERSION)
+            ended = end(runtime, Outcome(seen, order), fact)
+            self.ended += ended is not None
+        return ended or advance(runtime, TRANSFER_ID, order.claim, fact)
 
-    def _again(self, letters: list[Letter]) -> Order | None:
+    def _moved(self, request: Held, books: int) -> bool:
+        """Whether the version of the transfer is another one by now: it moves with every move, wish and word, and not
+        with the schedule, nor by a callback that is only stored."""
+        assert request.since is not None
+        return self._worded(request.since) != self._worded(books)
+
+    def _worded(self, books: int) -> tuple[tuple[Row, ...], ...]:
+        at = self._shelf.at[TRANSFER]
+        schedule = (at["wake_at"], at["lease_owner"])
+        rows = self.kept[books].rows
+        told = tuple(tuple(cell for place, cell in enumerate(row) if place not in schedule) for row in rows[TRANSFER])
+        return told, *(rows[table] for table in range(len(rows)) if table not in (TRANSFER, INBOX, TASK))
+
+    def _again(self, letters: list[Letter]) -> Outcome | None:
         for letter in letters:
             self._receive(letter)
         return self._begin()
@@ -188,13 +249,16 @@ class Service:
 
     # --- values -----------------------------------------------------------------------------------------------
 
-    def _request(self, order: Order) -> Request:
+    def _request(self, order: Order, known: Outcome, since: int) -> Held:
         step = order.step.value if order.step is not None else order.question.value
         effect, window = order.effect, order.window
-        return Request(
+        request = Held(
             step, order.attempt, order.ordinal, effect.reference, effect.provider_reference, effect.side.value,
             effect.amount, wall_of(window.not_after), wall_of(window.deadline),
         )  # fmt: skip
+        if known.transfer.lease_epoch == FIRST_EPOCH:
+            request.known, request.since = known, since
+        return request
 
     @staticmethod
     def _order(request: Request, claim: Claim) -> Order:
