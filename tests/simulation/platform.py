@@ -11,7 +11,7 @@ from typing import Any
 from tests.simulation.chance import Chance, Decision
 from tests.simulation.node import Bridge, Response
 from tests.simulation.oracle import Oracle
-from tests.simulation.settings import CURRENCIES, PLAYERS, PROTOCOLS
+from tests.simulation.settings import PLAYERS, PROTOCOLS, WALLETS
 from tests.simulation.world import SECOND, Outside, World
 
 TRANSFERS = range(18, 22)
@@ -57,7 +57,8 @@ def wishes(seed: int) -> list[Wish]:
         sitting = dice.choice(sittings)
         planned.append((sitting + dice.expovariate(1 / 240), "/v1/transfers", _transfer(dice, guests[sitting])))
     for _ in range(dice.choice((1, 2, 3))):
-        player, currency = dice.choice(PLAYERS), dice.choice(tuple(CURRENCIES))
+        player = dice.choice(PLAYERS)
+        currency = dice.choice(WALLETS[player])
         kind, amount = dice.choice(("deposits", "withdrawals")), dice.choice(AMOUNTS[currency])
         path = f"/v1/players/{player}/{kind}"
         planned.append((dice.choice(sittings) + dice.uniform(0, 600), path, {"amount": amount, "currency": currency}))
@@ -68,10 +69,11 @@ def wishes(seed: int) -> list[Wish]:
 
 
 def _transfer(dice: Random, guests: Sequence[str]) -> dict[str, Any]:
-    currency = dice.choices(tuple(CURRENCIES), (3, 1))[0]
+    player = dice.choice(guests)
+    currency = dice.choice(WALLETS[player])
     direction = dice.choice(("in", "in", "out"))
     amount = "max" if direction == "out" and dice.random() < 0.2 else dice.choice(AMOUNTS[currency])
-    where = {"player_id": dice.choice(guests), "provider": dice.choice(tuple(PROTOCOLS))}
+    where = {"player_id": player, "provider": dice.choice(tuple(PROTOCOLS))}
     return {**where, "direction": direction, "amount": amount, "currency": currency}
 
 

@@ -19,6 +19,9 @@ CURRENCIES = {"EUR": 2, "JPY": 0}
 MONEY = {"EUR": "500.00", "JPY": "50000"}
 """What every wallet holds at the beginning."""
 
+WALLETS = {player: tuple(CURRENCIES)[: 1 + number % 2] for number, player in enumerate(PLAYERS)}
+"""Every other player has only one, and begins transfers in another way (`bridge/transfers/strokes.py`)."""
+
 USERNAME, PASSWORD = "bridge", "a simulated password"
 REQUEST_SECRET = "whsec_cmVxdWVzdHM6IGJyaWRnZSB0byBwcm92aWRlciAwMDE="
 CALLBACK_SECRETS = ("whsec_Y2FsbGJhY2tzOiBwcm92aWRlciB0byBicmlkZ2UgMDE=",)

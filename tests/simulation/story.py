@@ -33,7 +33,6 @@ from tests.simulation.provider import Provider
 from tests.simulation.pulse import Pulse
 from tests.simulation.settings import (
     BEGINS,
-    CURRENCIES,
     HEAL_SECONDS,
     MONEY,
     OPERATOR,
@@ -41,6 +40,7 @@ from tests.simulation.settings import (
     PROTOCOLS,
     PROVIDER_ADDRESS,
     STORY_HOURS,
+    WALLETS,
     configuration,
 )
 from tests.simulation.swarm import Swarm
@@ -90,9 +90,9 @@ class Stage:
         operator = keys.add_operator(runtime, OPERATOR)
         _, secret = keys.create(runtime, OPERATOR, ["transfers", "read"], "simulation")
         for player in PLAYERS:
-            players.register(runtime, operator, player, list(CURRENCIES))
-            for currency, amount in MONEY.items():
-                wish = cashier.CashWish(player, amount, currency)
+            players.register(runtime, operator, player, list(WALLETS[player]))
+            for currency in WALLETS[player]:
+                wish = cashier.CashWish(player, MONEY[currency], currency)
                 cashier.move(runtime, operator, cashier.DEPOSIT, f"{player}-{currency}", wish)
         runtime.engine.dispose()
         with sqlite3.connect(self._template) as connection:
