@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge import cases
-from bridge.transfers import advance, begin, drive, resolve, write
+from bridge.transfers import advance, begin, drive, ending, resolve, write
 from bridge.transfers.core import facts, fold, proof, two_phase
 from tests.simulation.orderings import calls
 from tests.simulation.orderings.shapes import Shape
@@ -58,7 +58,7 @@ BUGS = (
     Bug("an answer under a lease that is gone is dropped", (advance,), "within", STORING,
         "if fact is not None and claim is not None and claim.epoch != seen.lease_epoch:\n"
         "            return seen.state, Outcome(seen)\n        " + STORING, ("evidence",)),
-    Bug("the epoch of a lease is not compared", (advance,), "_one_round",
+    Bug("the epoch of a lease is not compared", (advance, ending), "decide",
         "claim is not None and claim.epoch == seen.lease_epoch", "claim is not None", ("fence",), CLAIMED, 6),
     Bug("a request may leave after its lease", (advance, begin), "order_for",
         "not_after=min(not_after, deadline), deadline=deadline", "not_after=mono + 9999, deadline=mono + 9999",
