@@ -20,7 +20,7 @@ LEAST_TRANSFERS, LEAST_STEPS = 20, 100
 
 SITTINGS = range(4, 7)
 LAST_WISH_HOURS, MORE_AT_HOURS = 43, (43.5, 44, 44.5, 45, 45.3, 45.6)
-TRIES_AT_MOST = 25
+TRIES_AT_MOST = 8
 ASKS_AGAIN = 0.2
 """How often a client that has its answer sends the request once more."""
 
