@@ -28,8 +28,10 @@ def main() -> int:
         return campaign.replay(wanted.seed, wanted.kept, telling=wanted.trace)
     first = campaign.seed_of_the_commit() if wanted.first is None else wanted.first
     if wanted.planted:
-        from tests.simulation import planted_bugs
+        from tests.simulation import against_tests, planted_bugs
 
+        if wanted.against_tests:
+            return against_tests.run(wanted.bug)
         return planted_bugs.run(first, wanted.bug, wanted.workers)
     minutes = 1.0 if wanted.minutes is None and wanted.seeds is None else wanted.minutes
     extent = campaign.Extent(first, wanted.seeds, minutes, wanted.workers, wanted.stop, not wanted.plainly)
@@ -46,6 +48,7 @@ def _arguments() -> argparse.Namespace:
     reader.add_argument("--path", help="with --orderings: one path again, as a violation names it")
     reader.add_argument("--depth", type=int, default=10, help="with --orderings: events one after another")
     what.add_argument("--planted", action="store_true", help="plant each bug in a copy; the oracle has to name it")
+    reader.add_argument("--against-tests", action="store_true", help="with --planted: whom make test lets pass")
     reader.add_argument("--bug", default="", help="with --planted: only those whose name holds this")
     reader.add_argument("--first", type=int, help="the first seed (default: drawn from the commit)")
     reader.add_argument("--trace", action="store_true", help="with --seed: tell the story")

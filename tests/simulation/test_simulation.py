@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.simulation.planted_bugs import PATCHES, ROOT
+
 REGRESSIONS = Path(__file__).with_name("regressions.txt")
 CLOSING = re.compile(r"^seeds=(\d+) steps=(\d+) failing=(\d+) seeds_per_minute=(\d+)$")
 
@@ -75,6 +76,14 @@ def test_the_oracle_names_what_a_planted_bug_breaks() -> None:
     run = simulate("--planted", "--bug", "01_generic_timeout", "--first", "1", "--workers", "1")
     assert re.search(r"found by I5 after \d+ +01_generic_timeout_is_a_refusal", run.stdout), run.stdout + run.stderr
     assert re.match(r"planted=1 found=1 median_seeds=\d+ worst_seeds=\d+$", run.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("patch", sorted(PATCHES.glob("*.patch")), ids=lambda patch: patch.stem)
+def test_a_planted_bug_still_fits(patch: Path) -> None:
+    """A patch that does not apply any more would plant nothing."""
+    command = ["git", "apply", "--check", "--whitespace=nowarn", str(patch)]
+    fits = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert fits.returncode == 0, fits.stderr
 
 
 def test_a_bug_that_does_not_start_is_not_found(tmp_path: Path) -> None:
