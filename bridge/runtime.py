@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from sqlalchemy import Engine
 from uuid_utils.compat import uuid7
@@ -146,6 +146,13 @@ def worker_name() -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
 
+class Moment(NamedTuple):
+    """An instant by both clocks: `now` in microseconds since 1970, `mono` in seconds that never jump."""
+
+    now: int
+    mono: float
+
+
 @dataclass(frozen=True)
 class Runtime:
     """What every service is given. `worker` names this process in leases; `crew` makes one of so many hands."""
@@ -158,6 +165,12 @@ class Runtime:
     ids: Ids = field(default_factory=Ids)
     worker: str = field(default_factory=worker_name)
     crew: Callable[[int], Crew] = Threads
+
+    def moment(self) -> Moment:
+        """This instant. The clock that bounds what may leave is read first: a process that stands still between the two
+        believes to have less time than its lease lasts, never more."""
+        mono = self.clock.monotonic()
+        return Moment(self.clock.now(), mono)
 
     def policy(self, provider: str) -> ProviderSection:
         """The operator's settings for a configured provider."""

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from bridge import breaker, db, inbox, ledger, log
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import SECOND, Descriptor, Effect, Window
-from bridge.runtime import Runtime
+from bridge.runtime import Moment, Runtime
 from bridge.transfers import rows
 from bridge.transfers.core import contract, steps
 from bridge.transfers.core.draft import NOT_STORED, Draft, send, settle, try_again
@@ -197,21 +197,27 @@ def _one_round(
     fact: Fact | None,
     asking: Asking,
 ) -> Outcome | None:
-    now = runtime.clock.now()
-    decided = decide(_Asked(connection), runtime, seen, claim, fact, asking, now)
+    moment = runtime.moment()
+    decided = decide(_Asked(connection), runtime, seen, claim, fact, asking, moment)
     if not decided.columns:
         return Outcome(decided.draft.transfer)
     epoch = seen.lease_epoch if decided.holding else None
     if not rows.update_transfer(connection, seen, decided.columns, lease_epoch=epoch):
         return None
-    return Outcome(write(connection, runtime, decided.draft, seen.state, now), decided.order)
+    return Outcome(write(connection, runtime, decided.draft, seen.state, moment.now), decided.order)
 
 
 def decide(
-    asked: Questions, runtime: Runtime, seen: Transfer, claim: Claim | None, fact: Fact | None, asking: Asking, now: int
+    asked: Questions,
+    runtime: Runtime,
+    seen: Transfer,
+    claim: Claim | None,
+    fact: Fact | None,
+    asking: Asking,
+    moment: Moment,
 ) -> Decided:
     """Where the evidence puts a transfer, and what its driver does next: on values, nothing is written."""
-    descriptor = runtime.providers[seen.provider].descriptor
+    descriptor, now = runtime.providers[seen.provider].descriptor, moment.now
     holding = claim is not None and claim.epoch == seen.lease_epoch
     draft = Draft(seen)
     settle(draft, descriptor, now, may_conclude=holding, wallet_holds=_wallet_holds(asked, seen))
@@ -227,7 +233,7 @@ def decide(
     order, schedule = None, rest(step, now)
     if holding and isinstance(step, steps.OnTheWire) and (isinstance(step, steps.Send) or asking is not Asking.NO):
         assert claim is not None
-        order, schedule = order_for(runtime, draft, claim, step, now)
+        order, schedule = order_for(runtime, draft, claim, step, moment)
     changed = bool(draft.moves or draft.changed_legs or draft.found or draft.reason)
     if not holding:
         # Whoever holds the lease keeps it; where nobody does, the resolver plans anew from what changed.
@@ -292,11 +298,11 @@ def _wallet_holds(asked: Questions, seen: Transfer) -> int | None:
 
 
 def order_for(
-    runtime: Runtime, draft: Draft, claim: Claim, step: steps.OnTheWire, now: int
+    runtime: Runtime, draft: Draft, claim: Claim, step: steps.OnTheWire, moment: Moment
 ) -> tuple[Order, dict[str, Any]]:
     """Commit the request and the lease under which it may leave; the window on the monotonic clock ends
     before the lease does, so that a worker paused past it finds the gate shut."""
-    mono = runtime.clock.monotonic()
+    now, mono = moment
     seconds = _deadline(runtime.providers[draft.transfer.provider].descriptor, step)
     lease_end = now + int(runtime.lease_seconds(seconds) * SECOND)
     not_after, deadline = mono + runtime.config.engine.lease_slack_seconds, mono + seconds

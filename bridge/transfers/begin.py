@@ -16,7 +16,7 @@ from bridge.idempotency import Key, Stored
 from bridge.keys import Caller
 from bridge.money import AmountRefused, UnknownCurrency
 from bridge.ports import SECOND, WALLET, Direction, LanePolicy, Side, Window
-from bridge.runtime import Runtime
+from bridge.runtime import Moment, Runtime
 from bridge.transfers import hear, resolve, rows, strokes
 from bridge.transfers.advance import FIRST_EPOCH, Claim, Order, Outcome, order_for, rest
 from bridge.transfers.core import contract, steps
@@ -121,10 +121,10 @@ def begin_plainly(runtime: Runtime, key: Key, wish: Wish, caller: Caller | None 
         return None  # the sum under a cap is added up behind a lock
     asked = strokes.Asked(key, wish.body, policy.operator, caller, _keeps_lanes(runtime, wish.provider, direction))
     with stroke.line(runtime.engine) as line:
-        now = runtime.clock.now()
-        transfer = _intended(runtime, key.operator_id, runtime.ids.new("tr"), direction, amount, wish, now)
-        draft, order, schedule = _drafted(runtime, transfer, now, None)
-        committed = strokes.begin(line, runtime, asked, draft, schedule["wake_at"], now)
+        moment = runtime.moment()
+        transfer = _intended(runtime, key.operator_id, runtime.ids.new("tr"), direction, amount, wish, moment.now)
+        draft, order, schedule = _drafted(runtime, transfer, moment, None)
+        committed = strokes.begin(line, runtime, asked, draft, schedule["wake_at"], moment.now)
     return None if committed is None else Begun(transfer.id, Outcome(committed, order))
 
 
@@ -175,13 +175,14 @@ def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool, sweep: TryAg
         lane = _keeps_lanes(runtime, wish.provider, direction)
         if lane:
             players.hold(connection, key.operator_id, wish.player_id)
-        now = runtime.clock.now()  # again: the lease and the request's window begin after whatever was waited for
+        moment = runtime.moment()  # the lease and the request's window begin after whatever was waited for
+        now = moment.now
         transfer = _intended(runtime, key.operator_id, transfer_id, direction, amount, wish, now)
         if sweep is not None:
             transfer = replace(transfer, sweep=True, dust=sweep.dust)
         spoken_of = _is_spoken_of(connection, runtime, transfer)
         wake_at = now + SPOKEN_OF_SECONDS * SECOND if spoken_of else now if queued or open_until else None
-        outcome = _commit(connection, runtime, transfer, key.text, now, wake_at)
+        outcome = _commit(connection, runtime, transfer, key.text, moment, wake_at)
         if lane:
             # Behind the player's row, and the wallet's, which its posting has locked: of two at the same instant the
             # second looks when the first has committed, be it by a stroke, be it in another currency.
@@ -280,27 +281,27 @@ def _intended(
 
 
 def _drafted(
-    runtime: Runtime, transfer: Transfer, now: int, wake_at: int | None
+    runtime: Runtime, transfer: Transfer, moment: Moment, wake_at: int | None
 ) -> tuple[Draft, Order | None, dict[str, Any]]:
     """The new transfer with its first request, unless that is to wait (`wake_at`), and its row's schedule."""
     draft = Draft(transfer, new_legs={1, 2})
     draft.moves.append(Move("transfer", "begin", None, TransferState.PENDING.value, transfer.direction.value))
     if transfer.direction is Direction.IN:
-        apply_wallet(draft, transfer.inside, now)
+        apply_wallet(draft, transfer.inside, moment.now)
     if wake_at is not None:
-        return draft, None, rest(steps.Rest(wake_at), now)
+        return draft, None, rest(steps.Rest(wake_at), moment.now)
     claim = Claim(transfer.id, FIRST_EPOCH)
     first = contract.first_step(runtime.providers[transfer.provider].descriptor)
-    return draft, *order_for(runtime, draft, claim, steps.Send(first), now)
+    return draft, *order_for(runtime, draft, claim, steps.Send(first), moment)
 
 
 def _commit(
-    connection: Connection, runtime: Runtime, transfer: Transfer, key_text: str, now: int, wake_at: int | None
+    connection: Connection, runtime: Runtime, transfer: Transfer, key_text: str, moment: Moment, wake_at: int | None
 ) -> Outcome:
     """Write the new transfer; its first request is committed as sent with it, unless it is to wait (`wake_at`)."""
-    draft, order, schedule = _drafted(runtime, transfer, now, wake_at)
+    draft, order, schedule = _drafted(runtime, transfer, moment, wake_at)
     connection.execute(_INSERT, {**_columns(transfer, key_text), **schedule})
-    return Outcome(write(connection, runtime, draft, None, now), order)
+    return Outcome(write(connection, runtime, draft, None, moment.now), order)
 
 
 def _columns(transfer: Transfer, key_text: str) -> Mapping[str, object]:

@@ -62,10 +62,10 @@ def end(runtime: Runtime, known: Outcome, fact: Fact, closing: Closing | None = 
     informed_of_it = informed(seen, said)
     try:
         with stroke.line(runtime.engine) as line:
-            now = runtime.clock.now()
-            decided = decide(_Memory(), runtime, informed_of_it, order.claim, fact, Asking.NO, now)
+            moment = runtime.moment()
+            decided = decide(_Memory(), runtime, informed_of_it, order.claim, fact, Asking.NO, moment)
             plan = _plan(seen, said, decided, closing)
-            written = strokes.end(line, runtime, plan, now)
+            written = strokes.end(line, runtime, plan, moment.now)
     except _NotPlain:
         return None
     if written is None:

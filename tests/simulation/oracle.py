@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.simulation.ledgers import ProviderLedgers
-from tests.simulation.world import Strand, World
+from tests.simulation.world import SECOND, Strand, World
 
 EDGES = {
     (None, "pending"), ("pending", "confirmed"), ("pending", "reversed"), ("pending", "orphaned"),
@@ -24,7 +24,11 @@ EDGES = {
 FINAL, OPEN = ("confirmed", "reversed"), ("pending", "orphaned")
 
 _TRANSFERS = """SELECT id, state, version, direction, amount, arrived, written_off, player_id, provider, currency,
-    wake_at, idempotency_key, lease_epoch, dust FROM transfer"""
+    wake_at, idempotency_key, lease_epoch, dust, lease_owner, failures FROM transfer"""
+_COLUMNS = [name.strip() for name in _TRANSFERS.removeprefix("SELECT ").removesuffix(" FROM transfer").split(",")]
+_ON_THE_WIRE = """SELECT COUNT(*) FROM attempt WHERE transfer_id = ? AND lease_epoch = ? AND wire_until > ?
+    AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = attempt.transfer_id
+    AND evidence.ordinal = attempt.ordinal AND evidence.attempt = attempt.attempt AND evidence.source = 'call')"""
 _LEGS = "SELECT transfer_id, ordinal, holder, side, undoes, state, amount, reference FROM leg WHERE transfer_id = ?"
 _POSTINGS = "SELECT id, transfer_id, debit, credit, amount, currency FROM posting WHERE id > ? ORDER BY id"
 _HISTORY = """SELECT id, transfer_id, subject, "trigger", source, target FROM history WHERE id > ? ORDER BY id"""
@@ -68,6 +72,7 @@ class Oracle:
         self._seen = Seen()
         self._rows: dict[str, tuple[Any, ...]] = {}
         self._keys: dict[str, str] = {}
+        self.clocks_agree: Callable[[], bool] = lambda: True
         self._told: list[tuple[Strand, str, str, int]] = []
         self._connection = sqlite3.connect(database, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
@@ -114,6 +119,19 @@ class Oracle:
             return
         self._check_effect(self._transfer(row[0]))
         self.checks += 1
+
+    def sent(self, worker: str, now: int, provider: str, name: str) -> None:
+        """I1: bytes of a money request leave a worker, by whose clock it is `now`, about a transfer that its provider
+        knows by `name`; not after the last instant to which its commit had bound it (design §6: not-after)."""
+        row = self._raw.execute(
+            "SELECT leg.transfer_id, attempt.wire_until FROM attempt JOIN leg ON leg.transfer_id ="
+            " attempt.transfer_id AND leg.ordinal = attempt.ordinal WHERE attempt.lease_owner = ? AND leg.holder = ?"
+            " AND ? IN (leg.reference, leg.provider_reference) ORDER BY attempt.attempt DESC LIMIT 1",
+            (worker, provider, name),
+        ).fetchone()
+        if row is not None and now > row[1]:
+            late = (now - row[1]) / SECOND
+            self.fail("I1", f"{worker} sent a request of {row[0]} {late:.1f} s after it had to be over")
 
     def answered(self, key: str, status: int, body: bytes) -> None:
         """I9: the first final answer under a key is every later one."""
@@ -198,9 +216,12 @@ class Oracle:
         evidence, attempt, inbox = self._raw.execute(sizes).fetchone()
         seen.evidence, seen.attempt, seen.inbox = evidence or 0, attempt, inbox or 0
         for row in self._raw.execute(_TRANSFERS):
-            if self._rows.get(row[0]) != row:
+            before = self._rows.get(row[0])
+            if before != row:
                 self._rows[row[0]] = row
                 changed[row[0]] = None
+                if before is not None:
+                    self._check_move(dict(zip(_COLUMNS, before, strict=True)), dict(zip(_COLUMNS, row, strict=True)))
         return list(changed)
 
     def _transfer(self, transfer_id: str) -> dict[str, Any]:
@@ -221,6 +242,24 @@ class Oracle:
         if (source, target) not in EDGES or source != before:
             self.fail("I4", f"{transfer} moved {source} -> {target}, and was {before}")
         self._seen.states[transfer] = target
+
+    def _check_move(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        """I5: becoming an orphan moves no wallet. I17: a lease passes on when it has ended, and as another one."""
+        if (before["state"], now["state"]) == ("pending", "orphaned"):
+            net = self._seen.of_transfer[now["id"]][f"wallet:{now['player_id']}"]
+            if net != (-now["amount"] if _inward(now) else 0):
+                self.fail("I5", f"{now['id']} became an orphan, and has moved the wallet by {net}")
+        held, holder = before["lease_owner"], now["lease_owner"]
+        if holder is not None and holder != held and now["lease_epoch"] <= before["lease_epoch"]:
+            self.fail("I17", f"{holder} drives {now['id']} under the lease that {held or 'another'} had")
+        if not self.clocks_agree():
+            return
+        if None not in (held, holder) and holder != held and self.world.now < before["wake_at"]:
+            self.fail("I17", f"{holder} took {now['id']} from {held}, whose lease had not ended")
+        if held is not None and holder is None and not now["failures"]:
+            which = now["id"], before["lease_epoch"], self.world.now
+            if self._raw.execute(_ON_THE_WIRE, which).fetchone()[0]:
+                self.fail("I17", f"{held} gave {now['id']} back while a request of it may be on the wire")
 
     def _check_accounts(self) -> None:
         """I1, I2, I3: the ledger only grows, sums to zero, and is what the cached balances say."""

@@ -93,7 +93,7 @@ class People:
     def _set(self, whose: Bridge | Provider, kind: str, seconds: float) -> None:
         self.world.struck(kind, f"{whose.name} by {seconds:+g} s")
         node = whose.node if isinstance(whose, Provider) else whose
-        node.skew = int(seconds * SECOND)
+        node.set_clock(seconds)
 
     def _off(self, bridge: Bridge, kind: str, seconds: float) -> None:
         """A clock is off, and some time later somebody sets it right."""
@@ -102,7 +102,7 @@ class People:
 
     @staticmethod
     def _right(bridge: Bridge) -> None:
-        bridge.skew = 0
+        bridge.set_clock(0)
 
     def _plan_switches(self, dice: Any) -> None:
         for provider in self.providers:

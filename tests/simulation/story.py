@@ -48,6 +48,7 @@ from tests.simulation.wire import Network
 from tests.simulation.world import SECOND, World
 
 FAULTS_HOURS = 46
+CLOCK_TOLD_SECONDS = 3600
 WON = {"EUR": 20_000, "JPY": 20_000}
 """What every player has won at every provider before the story begins, in minor units."""
 
@@ -133,7 +134,7 @@ class Story:
         self.world.faults_until = BEGINS + FAULTS_HOURS * 3600 * SECOND
         self.ledgers = ProviderLedgers()
         self.oracle = Oracle(self.world, stage.database, self.ledgers)
-        self.network = Network(self.world)
+        self.network = Network(self.world, self._sent)
 
     def tell(self, room: str, what: str) -> None:
         """Take down what happened."""
@@ -180,6 +181,7 @@ class Story:
             for n, slot in enumerate(self.stage.jobs, 1)
         ]
         self.bridges = [*webs, *jobs]
+        self.oracle.clocks_agree = self._clocks_agree
         self.pulse.jobs = jobs
         Platform(self.world, self.chance, webs, (self.oracle, self.steps), self.stage.api_key)
         People(self.world, self.bridges, self.providers, self.oracle, self.stage.operator)
@@ -209,6 +211,18 @@ class Story:
         self.oracle.committed()
         self.pulse.look()
 
+    def _sent(self, provider: str, name: str) -> None:
+        node = self.world.current.node if self.world.current is not None else None
+        if isinstance(node, Bridge) and self._has_told(node):
+            self.oracle.sent(node.runtime.worker, node.now(), provider, name)
+
+    def _has_told(self, bridge: Bridge) -> bool:
+        """Whether what it wrote down by its clock, and is still of interest, was by the clock that it has now."""
+        return bridge.set_at == 0 or self.world.now - bridge.set_at > CLOCK_TOLD_SECONDS * SECOND
+
+    def _clocks_agree(self) -> bool:
+        return all(not bridge.skew and self._has_told(bridge) for bridge in self.bridges)
+
     def _deliver(self, webs: list[Bridge], provider: str, letter: Any, headers: dict[str, str]) -> int | str:
         assert self.world.current is not None
         web = self.world.current.dice.choice(webs)
@@ -223,9 +237,10 @@ class Story:
         """No fault strikes any more; clocks are right, everybody is up."""
         self.tell("world", "heals")
         for bridge in self.bridges:
-            bridge.skew = bridge.frozen_until = 0
+            bridge.set_clock(0)
+            bridge.frozen_until = 0
         for provider in self.providers:
-            provider.node.skew = 0
+            provider.node.set_clock(0)
             provider.lie(Decimal(0), {}, {})
             provider.stage.choice.clear()
 

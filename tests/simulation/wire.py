@@ -8,6 +8,7 @@ does it (`bridge/simulator/server.py`).
 from __future__ import annotations
 
 import io
+import json
 import os
 import socket
 from collections import deque
@@ -42,10 +43,11 @@ class Peer(Protocol):
 
 
 class Network:
-    """Who is reached under which name."""
+    """Who is reached under which name. `sent(provider, name)`: a money request leaves, about what its provider knows by
+    that name."""
 
-    def __init__(self, world: World) -> None:
-        self.world, self.peers = world, dict[str, Peer]()
+    def __init__(self, world: World, sent: Callable[[str, str], None]) -> None:
+        self.world, self.peers, self._sent = world, dict[str, Peer](), sent
         self.exchanges = 0
         self._outside = Node(world, "network")
         self._outside.mortal = False
@@ -75,6 +77,9 @@ class Network:
         assert world.current is not None
         name = f"{world.current.name} > {wire.peer.node.name} {dice.getrandbits(32):08x}"
         self.exchanges += 1
+        about = asks_to_move(request_of(sent))
+        if about:
+            self._sent(wire.peer.node.name, about)
         if world.faulty and dice.strikes("request_lost", rate("request_lost")):
             world.struck("request_lost", name)
             return
@@ -256,6 +261,19 @@ def request_of(sent: bytes) -> Request:
     url = urlsplit(target)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     return Request(method, url.path, dict(parse_qsl(url.query, keep_blank_values=True)), headers, body)
+
+
+def asks_to_move(request: Request) -> str:
+    """The name of the transfer that a money request of either protocol is about (protocols.md §1.1 and our own
+    contract); empty where it is none."""
+    if request.method == "GET" or not request.body:
+        return ""
+    body = json.loads(request.body)
+    if request.method == "PUT":
+        return request.path.split("/")[-2]
+    if body.get("type") in ("transfer.create", "transfer.cancel"):
+        return str(body["data"]["id"])
+    return str(body.get("referenceId", ""))
 
 
 def head_of(delivery: Delivery, now: int) -> bytes:

@@ -39,12 +39,16 @@ class Node:
         self.world, self.name = world, name
         self.dead = False
         self.frozen_until = 0
-        self.skew = 0
+        self.skew, self.set_at = 0, 0
         self.strands: dict[Strand, None] = {}
 
     def now(self) -> int:
         """Its wall clock, microseconds since 1970."""
         return self.world.now + self.skew
+
+    def set_clock(self, seconds: float) -> None:
+        """From now on its wall clock is off by so much; `set_at`: the world's time at which it was set last."""
+        self.skew, self.set_at = int(seconds * SECOND), self.world.now
 
     def died(self) -> None:
         """All its strands are gone; what it kept in memory goes now."""

@@ -55,3 +55,37 @@ def test_a_job_that_raises_runs_again(migrated_url: str, monkeypatch: Any) -> No
         assert desk.row(transfer_id)["lease_epoch"] == 1
         run(desk.runtime, job, Event())
         assert desk.row(transfer_id)["lease_epoch"] > 1
+
+
+class StandsStill(SystemClock):
+    """Of a process that stands still for a hundred seconds right after it has read a clock for the n-th time."""
+
+    def __init__(self) -> None:
+        self.after, self.stood = 0, 0
+
+    def now(self) -> int:
+        return self._read(super().now() + self.stood * SECOND)
+
+    def monotonic(self) -> float:
+        return self._read(super().monotonic() + self.stood)
+
+    def _read(self, told: Any) -> Any:
+        self.after -= 1
+        if self.after == 0:
+            self.stood += 100
+        return told
+
+
+@pytest.mark.parametrize("reading", range(1, 7))
+@pytest.mark.parametrize("plainly", [True, False], ids=["stroke", "long way"])
+def test_a_request_may_leave_no_longer_than_its_lease_lasts(migrated_url: str, reading: int, *, plainly: bool) -> None:
+    """I-30 Also where the process stood still between the two clocks by which the two are counted."""
+    clock = StandsStill()
+    with bench(migrated_url, clock=clock) as desk:
+        clock.after = reading
+        outcome = desk.begin("in", plainly=plainly).outcome
+        clock.after = 0
+        assert outcome is not None
+        assert outcome.order is not None
+        lease = desk.row(outcome.transfer.id)["wake_at"] / SECOND - clock.now() / SECOND
+        assert outcome.order.window.not_after - clock.monotonic() < lease
