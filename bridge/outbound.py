@@ -227,6 +227,7 @@ class Outbound:
         """What requests makes of method, address and parameters, and the pool that leads there: worked out once."""
         prepared = Request(method, self._base + path, headers=EVERY_HEADER, params=dict(params)).prepare()
         pool = cast("HTTPConnectionPool", self._adapter.get_connection_with_tls_context(prepared, verify=True))
+        # requests has no types for it.
         self._adapter.cert_verify(pool, prepared.url, verify=True, cert=None)  # type: ignore[no-untyped-call]
         return _Address(pool, str(prepared.method), prepared.path_url, dict(prepared.headers))
 

@@ -65,6 +65,11 @@ def only_read(connection: Connection) -> None:
     connection.info[_READ_ONLY] = True
 
 
+def note_failure(connection: Connection) -> None:
+    """A statement failed past SQLAlchemy: the connection is parted with when it is given back, as after any other."""
+    connection.info[_FAILED] = True
+
+
 def _furnish(connection: Any, _record: ConnectionPoolEntry) -> None:
     """WAL lets readers pass writers; FULL makes an answered commit survive a power cut; recursive
     triggers make INSERT OR REPLACE fire the guard against DELETE."""

@@ -27,6 +27,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from bridge import db
+from bridge.sqlite import note_failure
 
 Value = str | int | None
 """What a stroke is given: text, or a whole number; a boolean is 1 or 0."""
@@ -91,6 +92,7 @@ class Stroke:
         except sqlite3.IntegrityError:
             written = None
         except sqlite3.Error as error:
+            note_failure(line)
             raise DBAPIError.instance(self.text, None, error, sqlite3.Error) from error
         if written is None:
             line.rollback()

@@ -236,6 +236,7 @@ def strokes_seen(before: Callable[[str], None]) -> Iterator[None]:
         before(self.text)
         return strike(self, line, values)
 
+    # Strokes are made at the first use and kept: what all of them do is changed for a while.
     stroke.Stroke.strike = seen  # type: ignore[method-assign]
     try:
         yield

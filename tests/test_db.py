@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
+from sqlalchemy.pool import QueuePool
 
 from bridge import db, stroke
 from bridge.config import DatabaseSection
@@ -64,6 +65,22 @@ def test_a_connection_at_which_a_statement_failed_is_not_used_again(tmp_path: Pa
     engine.dispose()
 
 
+def test_a_connection_at_which_a_stroke_failed_is_not_used_again(tmp_path: Path) -> None:
+    """A stroke goes past SQLAlchemy; what holds for the connection of any other statement holds for its own."""
+    engine = db.connect(DatabaseSection(url=f"sqlite:///{tmp_path / 'one.db'}"))
+    with db.writing(engine) as connection:
+        connection.execute(text("CREATE TABLE t (n INTEGER)"))
+        before = connection.connection.driver_connection
+    decides = stroke.Part("decides", f"INSERT INTO t SELECT 1 WHERE {stroke.SOON}", "n")
+    fails = stroke.Part("fails", "INSERT INTO nowhere SELECT 1 FROM {decides}")
+    with pytest.raises(OperationalError), stroke.line(engine) as line:
+        stroke.Stroke([decides, fails], frozenset()).strike(line, {})
+    with db.reading(engine) as connection:
+        assert connection.connection.driver_connection is not before
+        assert connection.execute(text("SELECT COUNT(*) FROM t")).scalar_one() == 0
+    engine.dispose()
+
+
 def test_every_statement_is_read_committed(url: str) -> None:
     """Whatever the default of a role or a database says, and whoever sends it."""
     engine = db.connect(DatabaseSection(url=url))
@@ -98,7 +115,8 @@ def test_a_connection_that_broke_leaves_the_pool_as_large_as_it_was(url: str) ->
     """C-43 One backend is ended while other connections are in use: there are never more than the pool may have."""
     size = 3
     engine = db.connect(DatabaseSection(url=url, pool_size=size))
-    engine.pool._timeout = 0.2  # type: ignore[attr-defined]
+    assert isinstance(engine.pool, QueuePool)
+    engine.pool._timeout = 0.2  # no option of ours, and the usual one is too long for a test
     with ExitStack() as held:
         ours = [held.enter_context(engine.connect()) for _ in range(size)]
         gone = ours.pop()

@@ -102,6 +102,7 @@ def _around_strokes(reach: Callable[[str], None]) -> None:
         connection.info.setdefault("chaos_tables", set()).update(_written(self.text))
         return one_by_one(self, connection, values)
 
+    # For the rest of this process, which is here to be killed at these points.
     stroke.at_once, stroke.Stroke._one_by_one = at_once, told  # type: ignore[method-assign]
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import QueuePool
 
 from bridge import cashier, db, gates, keys, ledger, players, stroke
 from bridge.errors import LaneUnresolved, Unavailable
@@ -24,6 +25,7 @@ from bridge.idempotency import TRANSFER, Key
 from bridge.keys import Caller
 from bridge.models import metadata
 from bridge.ports import SECOND
+from bridge.runtime import Ids
 from bridge.transfers import cancel as wishing
 from bridge.transfers import resolve, strokes
 from bridge.transfers.advance import Fact, Outcome, advance
@@ -175,7 +177,7 @@ def test_a_begin_that_loses_writes_nothing(lane: Bench, condition: Callable[[Ben
 def test_a_transfer_that_was_spoken_of_is_not_begun_in_one_stroke(lane: Bench) -> None:
     """C-61 What a provider told of a reference before it was begun is acted on first."""
 
-    class Told(type(lane.runtime.ids)):  # type: ignore[misc]
+    class Told(Ids):
         def new(self, prefix: str) -> str:
             return f"{prefix}_{7:032x}"
 
@@ -511,9 +513,7 @@ CHANGES: dict[str, Callable[[Bench, Outcome], Any]] = {
         desk, "UPDATE transfer SET rewound_at = 1 WHERE id = :id", **id_of(outcome)
     ),
     "failed": lambda desk, outcome: execute(desk, "UPDATE transfer SET failures = 1 WHERE id = :id", **id_of(outcome)),
-    "ended": lambda desk, outcome: advance(
-        desk.runtime, outcome.transfer.id, outcome.order.claim, perform(desk.runtime, outcome.order)  # type: ignore[union-attr]
-    ),
+    "ended": lambda desk, outcome: drive(desk.runtime, outcome),
 }
 
 
@@ -692,6 +692,7 @@ def test_no_connection_is_left_behind(lanes: Bench) -> None:
     outcome = lanes.begin("out", "1.00").outcome
     assert outcome is not None
     drive(lanes.runtime, outcome)
-    assert lanes.runtime.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert isinstance(lanes.runtime.engine.pool, QueuePool)
+    assert lanes.runtime.engine.pool.checkedout() == 0
     idle = "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     assert {row["state"] for row in lanes.rows(idle)} <= {"idle"}
