@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from bridge.verify import verify
 from tests.simulation.node import Bridge
 from tests.simulation.oracle import Oracle
-from tests.simulation.settings import CURRENCIES, PLAYERS, PROTOCOLS
+from tests.simulation.settings import CURRENCIES, HEAL_SECONDS, PLAYERS, PROTOCOLS
+from tests.simulation.world import SECOND
+
+_DECISION = "SELECT COUNT(*) FROM decision WHERE transfer_id = ?"
+_SAID = """SELECT evidence.answer FROM evidence JOIN leg ON leg.transfer_id = evidence.transfer_id
+    AND leg.ordinal = evidence.ordinal WHERE evidence.transfer_id = ? AND leg.undoes IS NULL
+    AND evidence.answer IN ('applied', 'cancelled') AND evidence.source IN ('call', 'lookup', 'callback')
+    AND evidence.reference = leg.reference AND evidence.amount = leg.amount AND evidence.player = ?
+    ORDER BY COALESCE(evidence.sequence, 0) DESC, evidence.id DESC LIMIT 1"""
+_UNHEARD = """SELECT inbox.message_id, leg.transfer_id FROM inbox JOIN leg ON leg.holder = inbox.provider
+    AND leg.reference = inbox.reference WHERE inbox.received_at < ? AND inbox.kind LIKE 'transfer.%'
+    AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.inbox_id = inbox.id)"""
+_KEY_OF_NOTHING = """SELECT key FROM idempotency_key WHERE operation = 'transfer' AND subject_id IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM transfer WHERE transfer.id = subject_id)"""
 
 
 def check_healed(oracle: Oracle) -> None:
-    """I8: fifteen minutes after the last fault nothing is pending; an orphan has a file and a reason."""
+    """I8: fifteen minutes after the last fault nothing is pending."""
     for row in oracle.transfers():
         if row["state"] == "pending":
             oracle.fail("I8", f"{row['id']} is pending long after the last fault")
-        if row["state"] == "orphaned" and not oracle.has_open_case(row["id"]):
-            oracle.fail("I8", f"{row['id']} is orphaned, and nobody has a file about it")
 
 
 def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
@@ -25,9 +39,11 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
         lane = row["provider"], row["player_id"], row["currency"]
         if row["state"] not in ("confirmed", "reversed") or oracle.ledgers.is_lied_about(row):
             named[lane] = named.get(lane, 0) + 1
-        if row["state"] == "confirmed" and oracle.ledgers.is_undone(row) and not oracle.is_decided(row["id"]):
+        decided = oracle.ask(_DECISION, row["id"])[0][0]
+        word = "" if decided else _last_word(oracle, row)
+        if row["state"] == "confirmed" and oracle.ledgers.is_undone(row) and word == "cancelled":
             oracle.fail("I5", f"{row['id']} is confirmed, and the provider has taken it back and said so")
-        if row["state"] == "reversed" and not oracle.is_decided(row["id"]) and oracle.last_word(row) == "applied":
+        if row["state"] == "reversed" and word == "applied":
             oracle.fail("I7", f"{row['id']} is reversed, and the last word of {row['provider']} is that it was done")
     balances = oracle.balances()
     for provider in PROTOCOLS:
@@ -40,6 +56,21 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
                     oracle.fail("I6", f"{player} holds {theirs} {currency} at {provider} by transfers; we say {ours}")
     _verify(oracle, bridges)
     oracle.check_evidence()
+    _check_messages(oracle)
+
+
+def _last_word(oracle: Oracle, row: Mapping[str, Any]) -> str:
+    """What the provider said last, by its own count, of what was asked of it: done or cancelled; empty if neither."""
+    found = oracle.ask(_SAID, row["id"], row["player_id"])
+    return str(found[0][0]) if found else ""
+
+
+def _check_messages(oracle: Oracle) -> None:
+    """I7: what a provider told unasked about a transfer is evidence. I9: what a key stands for is there."""
+    for message, transfer in oracle.ask(_UNHEARD, oracle.world.now - HEAL_SECONDS * SECOND):
+        oracle.fail("I7", f"{message} told of {transfer}, and nobody has looked at it")
+    for (key,) in oracle.ask(_KEY_OF_NOTHING):
+        oracle.fail("I9", f"key {key} stands for a transfer that there is not")
 
 
 def _verify(oracle: Oracle, bridges: list[Bridge]) -> None:

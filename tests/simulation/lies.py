@@ -27,6 +27,12 @@ BREAKING_VARIANTS: dict[str, dict[int, tuple[str, ...]]] = {
     "qtech": {},
     "generic": {21: ("twice",), 26: ("retention", "unrecorded"), 53: ("opposite",)},
 }
+UNASKED, UNASKED_WEIGHT = {53}, 8
+"""What is told unasked goes wrong in eleven ways; one case of many, each would hardly ever be seen."""
+
+DISHONEST = 0.35
+"""How many providers may break their contract."""
+
 NEVER = {"qtech": (12, 42), "generic": (22, 42, 44)}
 """Cases that no request of ours here can show: the balance list, an id that is used twice, strangers, the feed."""
 
@@ -50,15 +56,16 @@ def lies_of(seed: int, protocol: str) -> Lies:
     """What a provider of this protocol lies about in one seed."""
     dice = Random(f"{seed}/lies/{protocol}")
     faults = [case.number for case in TABLES[protocol].faults if case.number not in NEVER[protocol]]
-    dishonest = dice.random() < 0.25
+    dishonest = dice.random() < DISHONEST
     allowed = [number for number in faults if dishonest or number not in ALWAYS_BREAKS[protocol]]
     chosen = sorted(dice.sample(allowed, dice.randint(3, len(allowed))))
     params: dict[int, dict[str, Any]] = {}
     breaking = set(ALWAYS_BREAKS[protocol]) & set(chosen)
     for number, honest in HONEST_VARIANTS[protocol].items():
-        worse = dishonest and dice.random() < 0.5
+        worse = dishonest and dice.random() < (0.8 if number in UNASKED else 0.5)
         params[number] = {"variant": dice.choice(BREAKING_VARIANTS[protocol][number] if worse else honest)}
         if worse and number in chosen:
             breaking.add(number)
     rate = Decimal(dice.choice(("0.2", "0.4", "0.7")))
-    return Lies(rate, dict.fromkeys(chosen, 1), params, frozenset(breaking))
+    weights = {number: UNASKED_WEIGHT if number in UNASKED else 1 for number in chosen}
+    return Lies(rate, weights, params, frozenset(breaking))

@@ -6,6 +6,7 @@ but its rows, through a connection of its own. What breaks first ends the story.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,11 @@ EDGES = {
     ("pending", "pending"), ("orphaned", "orphaned"),  # a wish to cancel moves nothing
 }  # fmt: skip
 FINAL, OPEN = ("confirmed", "reversed"), ("pending", "orphaned")
+PENDING_AT_MOST_SECONDS = 3 * 3600
+"""Patience, a clock that is set back by an hour, and processes that are paused or killed, with room to spare."""
+
+LOOKED_AT_SECONDS = 14 * 3600
+"""The longest wait between two look-ups, likewise."""
 
 _TRANSFERS = """SELECT id, state, version, direction, amount, arrived, written_off, player_id, provider, currency,
     wake_at, idempotency_key, lease_epoch, dust, lease_owner, failures FROM transfer"""
@@ -29,8 +35,14 @@ _COLUMNS = [name.strip() for name in _TRANSFERS.removeprefix("SELECT ").removesu
 _ON_THE_WIRE = """SELECT COUNT(*) FROM attempt WHERE transfer_id = ? AND lease_epoch = ? AND wire_until > ?
     AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = attempt.transfer_id
     AND evidence.ordinal = attempt.ordinal AND evidence.attempt = attempt.attempt AND evidence.source = 'call')"""
+_REQUEST = """SELECT leg.transfer_id, attempt.wire_until,
+    attempt.step = 'transfer' AND attempt.attempt > 1 AND leg.undoes IS NULL, transfer.orphan_at
+    FROM attempt JOIN leg ON leg.transfer_id = attempt.transfer_id AND leg.ordinal = attempt.ordinal
+    JOIN transfer ON transfer.id = leg.transfer_id WHERE attempt.lease_owner = ? AND leg.holder = ?
+    AND ? IN (leg.reference, leg.provider_reference) ORDER BY attempt.attempt DESC LIMIT 1"""
 _LEGS = "SELECT transfer_id, ordinal, holder, side, undoes, state, amount, reference FROM leg WHERE transfer_id = ?"
 _POSTINGS = "SELECT id, transfer_id, debit, credit, amount, currency FROM posting WHERE id > ? ORDER BY id"
+_CASE = "SELECT COUNT(*) FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> ''"
 _HISTORY = """SELECT id, transfer_id, subject, "trigger", source, target FROM history WHERE id > ? ORDER BY id"""
 
 
@@ -123,21 +135,30 @@ class Oracle:
     def sent(self, worker: str, now: int, provider: str, name: str) -> None:
         """I1: bytes of a money request leave a worker, by whose clock it is `now`, about a transfer that its provider
         knows by `name`; not after the last instant to which its commit had bound it (design §6: not-after)."""
-        row = self._raw.execute(
-            "SELECT leg.transfer_id, attempt.wire_until FROM attempt JOIN leg ON leg.transfer_id ="
-            " attempt.transfer_id AND leg.ordinal = attempt.ordinal WHERE attempt.lease_owner = ? AND leg.holder = ?"
-            " AND ? IN (leg.reference, leg.provider_reference) ORDER BY attempt.attempt DESC LIMIT 1",
-            (worker, provider, name),
-        ).fetchone()
-        if row is not None and now > row[1]:
-            late = (now - row[1]) / SECOND
-            self.fail("I1", f"{worker} sent a request of {row[0]} {late:.1f} s after it had to be over")
+        row = self._raw.execute(_REQUEST, (worker, provider, name)).fetchone()
+        if row is None:
+            return
+        transfer, wire_until, is_repeated, orphan_at = row
+        if now > wire_until:
+            late = (now - wire_until) / SECOND
+            self.fail("I1", f"{worker} sent a request of {transfer} {late:.1f} s after it had to be over")
+        if is_repeated and now > orphan_at:
+            self.fail("I1", f"{worker} repeated a request of {transfer} whose patience was spent: it is for people")
 
     def answered(self, key: str, status: int, body: bytes) -> None:
-        """I9: the first final answer under a key is every later one."""
+        """I9: the first final answer under a key is every later one. I7: what it tells of is there."""
         first = self.answers.setdefault(key, (status, body))
         if first != (status, body):
             self.fail("I9", f"key {key} was answered {first[0]} {first[1]!r}, and then {status} {body!r}")
+        made = json.loads(body).get("id", "")
+        for prefix, table in (("tr_", "transfer"), ("cm_", "cash_movement")):
+            if made.startswith(prefix):
+                self.require(f"SELECT 1 FROM {table} WHERE id = ?", made, facts=f"key {key} was answered with {made}")
+
+    def require(self, query: str, *values: Any, facts: str) -> None:
+        """I7: what somebody was told is in the database."""
+        if not self.ask(query, *values):
+            self.fail("I7", f"{facts}, and it is stored nowhere")
 
     def heard(self, strand: Strand, event: Mapping[str, Any]) -> None:
         """A process has been given an answer; from now on it must not be forgotten."""
@@ -146,6 +167,11 @@ class Oracle:
     def tripped(self, strand: Strand) -> None:
         """An error of ours, or of the database, ended what this strand was at: what it was told may be lost with it."""
         self._told = [each for each in self._told if each[0] is not strand]
+
+    def accepted(self, provider: str, message: str) -> None:
+        """I7: a provider was told that its message has arrived; it will not send it again."""
+        query = "SELECT 1 FROM inbox WHERE provider = ? AND message_id = ?"
+        self.require(query, provider, message, facts=f"{message} of {provider} was accepted")
 
     def check_evidence(self) -> None:
         """Rule 6 of design §3: what a living process was told is stored, also by one whose lease was stale."""
@@ -166,25 +192,9 @@ class Oracle:
         query = "SELECT MAX(at) FROM history WHERE transfer_id = ? AND subject = 'transfer' AND target = 'orphaned'"
         return int(self._raw.execute(query, (transfer_id,)).fetchone()[0] or 0)
 
-    def has_open_case(self, transfer_id: str) -> bool:
-        """Whether people have a file about it, with a reason in it."""
-        query = "SELECT COUNT(*) FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> ''"
-        return bool(self._raw.execute(query, (transfer_id,)).fetchone()[0])
-
-    def is_decided(self, transfer_id: str) -> bool:
-        """Whether people have decided about it."""
-        query = "SELECT COUNT(*) FROM decision WHERE transfer_id = ?"
-        return bool(self._raw.execute(query, (transfer_id,)).fetchone()[0])
-
-    def last_word(self, row: Mapping[str, Any]) -> str:
-        """What the provider said last about what was asked of it: done or cancelled; empty if neither."""
-        query = """SELECT evidence.answer FROM evidence JOIN leg ON leg.transfer_id = evidence.transfer_id
-            AND leg.ordinal = evidence.ordinal WHERE evidence.transfer_id = ? AND leg.undoes IS NULL
-            AND evidence.answer IN ('applied', 'cancelled') AND evidence.source IN ('call', 'lookup', 'callback')
-            AND evidence.reference = leg.reference AND evidence.amount = leg.amount AND evidence.player = ?
-            ORDER BY evidence.id DESC LIMIT 1"""
-        found = self._raw.execute(query, (row["id"], row["player_id"])).fetchone()
-        return "" if found is None else str(found[0])
+    def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What the database of the bridge holds."""
+        return self._raw.execute(query, values).fetchall()
 
     def balances(self) -> dict[tuple[str, str], int]:
         """(account, currency) -> its balance by postings."""
@@ -283,7 +293,10 @@ class Oracle:
 
     def _check_transfer(self, transfer_id: str) -> None:
         row = self._transfer(transfer_id)
-        other = self._keys.setdefault(row["idempotency_key"], transfer_id)
+        other = self._keys.get(row["idempotency_key"])
+        if other is None:
+            other = self._keys[row["idempotency_key"]] = transfer_id
+            self.world.after(PENDING_AT_MOST_SECONDS, self._check_patience, transfer_id)
         if other != transfer_id:
             self.fail("I9", f"key {row['idempotency_key']} began {other} and {transfer_id}")
         if self._seen.states.get(transfer_id) != row["state"]:
@@ -291,9 +304,21 @@ class Oracle:
             self.fail("I4", f"{transfer_id} is {row['state']}, and its history ends with {told}")
         if row["state"] in OPEN and row["wake_at"] is None:
             self.fail("I8", f"{transfer_id} is {row['state']} and nobody will ever look at it")
+        if row["state"] in OPEN and (row["wake_at"] or 0) - self.world.now > LOOKED_AT_SECONDS * SECOND:
+            self.fail("I8", f"{transfer_id} is {row['state']} and nobody will look at it for a day")
+        if row["state"] == "orphaned" and not self.ask(_CASE, transfer_id)[0][0]:
+            self.fail("I8", f"{transfer_id} is orphaned, and nobody has a file about it that says why")
+        on_the_wire = transfer_id, row["lease_epoch"], row["wake_at"]
+        if row["lease_owner"] is not None and self._raw.execute(_ON_THE_WIRE, on_the_wire).fetchone()[0]:
+            self.fail("I17", f"{row['lease_owner']} has a request of {transfer_id} that outlasts its lease")
         self._check_wallet(row)
         self._check_position(row)
         self._check_effect(row)
+
+    def _check_patience(self, transfer_id: str) -> None:
+        """I8: whatever happens, a transfer does not stay pending."""
+        if self._rows[transfer_id][1] == "pending":
+            self.fail("I8", f"{transfer_id} is pending {PENDING_AT_MOST_SECONDS // 3600} h after it was begun")
 
     def _check_wallet(self, row: Mapping[str, Any]) -> None:
         """I5: a transfer takes from the wallet at most once, and gives back or pays at most what it is about."""

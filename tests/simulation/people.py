@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -32,6 +33,7 @@ MILD_SECONDS = CLOCKS_APART_AT_MOST / SECOND
 """So far a clock may be off without a word from `/readyz`. One that is further off makes others take a lease too early:
 what ends then is true all the same, but it may be another end."""
 
+SWITCHED_BACK_SECONDS = (60, HOUR, 4 * HOUR)
 PROVIDER_SKEW_SECONDS = (-200.0, -20.0, 5.0, 200.0)
 
 
@@ -62,14 +64,19 @@ class People:
         for row in self.oracle.transfers():
             since = self.world.now - self.oracle.orphaned_at(row["id"])
             if row["state"] == "orphaned" and since > HOUR * SECOND and dice.random() < self._busy:
-                self.world.spawn(web, f"people decide {row['id']} {hour}", lambda row=row: self._decide(web, row))
+                decided = partial(self._decide, web, row, generous=dice.random() < 0.5)
+                self.world.spawn(web, f"people decide {row['id']} {hour}", decided)
 
-    def _decide(self, web: Bridge, row: dict[str, Any]) -> None:
+    def _decide(self, web: Bridge, row: dict[str, Any], *, generous: bool) -> None:
         """As the provider's own books say, which is whom honest people would ask."""
         kind, parts = decision_for(row, self.oracle.ledgers)
+        if kind is Kind.WRITE_OFF and not generous:
+            kind = Kind.CLAW_BACK
         wanted = Decision(kind, "maria", "chen", "the provider's statement", row["version"], **parts)
         with suppress(Invalid, Stale, Declined, NotFound, DBAPIError):  # people look at it again another day
             decide(web.runtime, self.operator, row["id"], wanted)
+            query = "SELECT 1 FROM decision WHERE transfer_id = ? AND kind = ?"
+            self.oracle.require(query, row["id"], kind.value, facts=f"people decided {kind.value} about {row['id']}")
             self.world.trace("people", f"{row['id']}: {kind.value} {parts or ''}")
 
     # --- clocks, switches, bets -------------------------------------------------------------------------
@@ -109,7 +116,7 @@ class People:
             if dice.strikes("switched_off", self.world.swarm.rate("switched_off")):
                 at = dice.uniform(0, 40 * HOUR)
                 self.world.after(at, self._switch, provider.name, True)
-                self.world.after(at + dice.choice((60, HOUR, 4 * HOUR)), self._switch, provider.name, False)
+                self.world.after(at + dice.choice(SWITCHED_BACK_SECONDS), self._switch, provider.name, False)
 
     def _switch(self, provider: str, off: bool) -> None:
         web = next((web for web in self._webs if not web.dead), None)
@@ -124,8 +131,12 @@ class People:
         )
 
         def switch() -> None:
+            since = self.world.now
             with suppress(NotFound, DBAPIError):
                 act()
+                if off and self.world.now - since < SWITCHED_BACK_SECONDS[0] * SECOND:
+                    query = "SELECT 1 FROM switch WHERE provider = ?"
+                    self.oracle.require(query, provider, facts=f"people closed {provider}")
 
         self.world.spawn(web, f"people switch {provider} {off} {self.world.now}", switch)
 

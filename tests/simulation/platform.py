@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from http import HTTPStatus
 from random import Random
 from typing import Any
 
@@ -19,6 +21,7 @@ LEAST_TRANSFERS, LEAST_STEPS = 20, 100
 """Of a story in which less has come about by its last hours, the clients want a little more."""
 
 SITTINGS = range(4, 7)
+LATE_HOUR = 47.5
 LAST_WISH_HOURS, MORE_AT_HOURS = 43, (43.5, 44, 44.5, 45, 45.3, 45.6)
 TRIES_AT_MOST = 8
 ASKS_AGAIN = 0.2
@@ -86,6 +89,7 @@ class Platform:
         self.world, self.webs = world, webs
         self.oracle, self._steps = judged
         self.transfers: dict[str, str] = {}
+        self._wishes: dict[str, Wish] = {}
         self._headers = {"Authorization": f"Bearer {key}"}
         self._outside = Outside(world, "platform")
         for wish in wishes(chance.seed):
@@ -93,6 +97,7 @@ class Platform:
                 world.at(world.begins + int(wish.at * SECOND), self._begin, wish)
         for hours in MORE_AT_HOURS:
             world.at(world.begins + int(hours * 3600 * SECOND), self._want_more, hours)
+        world.at(world.begins + int(LATE_HOUR * 3600 * SECOND), self._ask_about_what_changed)
 
     def _want_more(self, hours: float) -> None:
         dice = self.world.chance.stream(f"more at {hours}")
@@ -104,27 +109,41 @@ class Platform:
             if self.world.chance.take(Decision("wish", str(wish.number), 0)):
                 self._begin(wish)
 
+    def _ask_about_what_changed(self) -> None:
+        """I9: what has become something else since it was answered is answered as it was."""
+        for key, (status, body) in list(self.oracle.answers.items()):
+            if status == HTTPStatus.CREATED and key in self.transfers and self._has_changed(key, body):
+                self._spawn(f"client asks again for {key}", partial(self._post, self._wishes[key], {}))
+
+    def _has_changed(self, key: str, body: bytes) -> bool:
+        now = self.oracle.ask("SELECT state FROM transfer WHERE id = ?", self.transfers[key])
+        return [(json.loads(body)["state"],)] != now
+
     def _begin(self, wish: Wish) -> None:
         dice, rate = self.world.chance.stream(f"client {wish.number}"), self.world.swarm.rate
-        self._spawn(f"client {wish.number}", lambda: self._insist(wish))
+        self._wishes[wish.key] = wish
+        is_cancelled = wish.path == "/v1/transfers" and dice.strikes("cancelled", rate("cancelled"))
+        if is_cancelled:
+            self.world.after(dice.choice((0.02, 0.05, 0.1, 0.5, 3, 12, 60, 400)), self._cancel, wish)
+        self._spawn(f"client {wish.number}", lambda: self._insist(wish, hurried=is_cancelled))
         if dice.strikes("double_click", rate("double_click")):
             self.world.struck("double_click", wish.key)
-            self._spawn(f"client {wish.number} twice", lambda: self._insist(wish))
+            self._spawn(f"client {wish.number} twice", lambda: self._insist(wish, hurried=is_cancelled))
         if dice.strikes("key_reused", rate("key_reused")):
             self.world.after(dice.choice((0.05, 30, 4000)), self._reuse, wish)
-        if wish.path == "/v1/transfers" and dice.strikes("cancelled", rate("cancelled")):
-            self.world.after(dice.choice((0.5, 3, 12, 60, 400)), self._cancel, wish)
 
     def _spawn(self, name: str, work: Callable[[], Any]) -> None:
         self.world.spawn(self._outside, name, work)
 
-    def _insist(self, wish: Wish) -> None:
-        """Send the request until there is an end of it."""
+    def _insist(self, wish: Wish, *, hurried: bool) -> None:
+        """Send the request until there is an end of it; whoever is going to cancel does not wait for that."""
         world = self.world
         assert world.current is not None
         dice = world.current.dice
         headers = {}
-        if dice.strikes("impatient", world.swarm.rate("impatient")):
+        if hurried:
+            headers["Prefer"] = "respond-async"
+        elif dice.strikes("impatient", world.swarm.rate("impatient")):
             world.struck("impatient", wish.key)
             headers["Prefer"] = dice.choice(("respond-async", "wait=0", "wait=2"))
         for attempt in range(TRIES_AT_MOST):
@@ -205,7 +224,10 @@ class Platform:
             return
         self.world.struck("cancelled", transfer_id)
         headers = {**self._headers, "Idempotency-Key": f"cancel-{wish.number}", "Content-Type": "application/json"}
-        self._spawn(
-            f"client {wish.number} cancels",
-            lambda: self._exchange("POST", f"/v1/transfers/{transfer_id}/cancel", headers, b""),
-        )
+        self._spawn(f"client {wish.number} cancels", lambda: self._wish_to_cancel(transfer_id, headers))
+
+    def _wish_to_cancel(self, transfer_id: str, headers: dict[str, str]) -> None:
+        answer = self._exchange("POST", f"/v1/transfers/{transfer_id}/cancel", headers, b"")
+        if answer is not None and answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            query = "SELECT 1 FROM transfer WHERE id = ? AND cancel_requested_at IS NOT NULL"
+            self.oracle.require(query, transfer_id, facts=f"a cancel of {transfer_id} was accepted")

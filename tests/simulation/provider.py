@@ -107,6 +107,8 @@ class Provider:
         self._file = folder / f"{name}.ledger"
         self._journals: list[Journal] = []
         self._looks_at = 0
+        silent = world.swarm.rate("callbacks_silent")
+        self.is_silent = world.chance.stream(f"{name} calls back").strikes("callbacks_silent", silent)
         self.start()
 
     # --- its life -------------------------------------------------------------------------------------
@@ -274,9 +276,10 @@ class Post(Outbox):
         world = self._provider.world
         assert world.current is not None
         lost = world.faulty and world.current.dice.strikes("callback_lost", world.swarm.rate("callback_lost"))
-        if lost:
-            world.struck("callback_lost", letter.id)
-        if lost or self._provider.deliver is None:
+        silent = world.faulty and self._provider.is_silent
+        if lost or silent:
+            world.struck("callbacks_silent" if silent else "callback_lost", letter.id)
+        if lost or silent or self._provider.deliver is None:
             return NO_ANSWER
         return self._provider.deliver(letter, self._headers(letter))
 

@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -231,6 +232,8 @@ class Story:
         path = f"/v1/providers/{provider}/callbacks"
         answer = web.serve("POST", path, headers, letter.body, PROVIDER_ADDRESS, seconds=5)
         self.tell("callback", f"{letter.id} {letter.type} -> {'nothing' if answer is None else answer.status}")
+        if answer is not None and answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            self.oracle.accepted(provider, letter.id)
         return "no answer" if answer is None else answer.status
 
     def _heal(self) -> None:

@@ -21,12 +21,13 @@ KINDS: dict[str, tuple[float, str]] = {
     "response_cut":        (0.02,  "the connection ends inside the answer"),
     "response_dripping":   (0.02,  "the answer comes byte by byte"),
     "response_garbled":    (0.02,  "the answer is not what was sent: broken, empty, a page for people"),
+    "edge_down":           (0.01,  "what stands before the provider answers in its place for some minutes"),
     # the network between a client and us
     "client_request_lost": (0.02,  "the client's request never reaches us"),
     "client_answer_lost":  (0.04,  "our answer never reaches the client"),
     # the database
-    "commit_failed":       (0.01,  "a commit fails and is not durable"),
-    "commit_unknown":      (0.01,  "a commit is durable, and its acknowledgement is lost"),
+    "commit_failed":       (0.02,  "a commit fails and is not durable"),
+    "commit_unknown":      (0.02,  "a commit is durable, and its acknowledgement is lost"),
     "crash_before_commit": (0.006, "the process is killed right before a commit"),
     "crash_after_commit":  (0.012, "the process is killed right after a commit"),
     "pause_after_commit":  (0.02,  "the process stands still right after a commit, before its request leaves"),
@@ -34,12 +35,13 @@ KINDS: dict[str, tuple[float, str]] = {
     # the provider
     "provider_crash":      (0.006, "the provider is killed between its ledger and its answer, and comes up again"),
     "provider_clock":      (0.25,  "the provider's clock is minutes away"),
-    "provider_lies":       (0.5,   "the provider errs as its protocol's case table says"),
+    "provider_lies":       (1.0,   "the provider errs as its protocol's case table says"),
     "bet_in_between":      (0.06,  "the player wins or loses while money moves"),
     # callbacks
     "callback_lost":       (0.06,  "a callback is lost on its way"),
     "callback_delayed":    (0.06,  "a callback is a minute to a day late"),
     "callback_repeated":   (0.06,  "a callback comes up to twenty times"),
+    "callbacks_silent":    (0.40,  "no callback of a provider comes through before the world heals"),
     # clocks of ours
     "clock_skew":          (0.20,  "a process's clock is off, within the bound or beyond it"),
     "clock_jump":          (0.15,  "a process's clock is set, by up to an hour, either way"),
@@ -47,7 +49,7 @@ KINDS: dict[str, tuple[float, str]] = {
     "double_click":        (0.10,  "a client sends the same request twice at once"),
     "key_reused":          (0.05,  "a client sends another body under a key of its"),
     "impatient":           (0.15,  "a client does not wait for the end"),
-    "cancelled":           (0.10,  "the operator wishes a transfer cancelled"),
+    "cancelled":           (0.20,  "the operator wishes a transfer cancelled"),
     "switched_off":        (0.30,  "people close a provider for transfers in, in the middle of things"),
 }  # fmt: skip
 """Each kind with its highest rate and what it is."""

@@ -27,6 +27,8 @@ LATE_ANSWER_SECONDS = (0.5, 3, 9, 15, 30)
 DRIP_SECONDS = (0.01, 0.2, 1)
 PIECES_OF_A_DRIP = 40
 LATENCY_SECONDS = (0.001, 0.004, 0.03, 0.2)
+EDGE_DOWN_SECONDS = (20, 120, 600, 1800)
+TOGETHER_WITH_A_LOSS = 30
 
 END, RESET = object(), object()
 """What can come on a connection beside bytes: its end in good order, or a reset."""
@@ -49,6 +51,7 @@ class Network:
     def __init__(self, world: World, sent: Callable[[str, str], None]) -> None:
         self.world, self.peers, self._sent = world, dict[str, Peer](), sent
         self.exchanges = 0
+        self._edges = dict[str, tuple[int, Delivery]]()
         self._outside = Node(world, "network")
         self._outside.mortal = False
 
@@ -80,6 +83,7 @@ class Network:
         about = asks_to_move(request_of(sent))
         if about:
             self._sent(wire.peer.node.name, about)
+        self._perhaps_edge_down(wire.peer.node.name, 1)
         if world.faulty and dice.strikes("request_lost", rate("request_lost")):
             world.struck("request_lost", name)
             return
@@ -94,10 +98,27 @@ class Network:
             world.after(delay + late, self._arrive, Echo(self, wire.peer), sent, f"{name} again")
 
     def _arrive(self, wire: Wire, sent: bytes, name: str) -> None:
+        page = self._page_of_the_edge(wire.peer.node.name)
+        if page is not None:
+            self.world.spawn(self._outside, f"{name} turned away", lambda: self._write(wire, page))
+            return
         if wire.peer.node.dead or wire.is_stale:
             wire.receive(RESET)
             return
         self.world.spawn(wire.peer.node, name, lambda: self._answered(wire, sent, name))
+
+    def _perhaps_edge_down(self, peer: str, times: float) -> None:
+        """It goes down out of nothing, and, so many times more often, together with an answer that is lost."""
+        world, dice = self.world, self._dice()
+        seconds, page = dice.choice(EDGE_DOWN_SECONDS), dice.choice(PAGES)
+        if world.faulty and dice.strikes("edge_down", times * world.swarm.rate("edge_down")):
+            self._edges[peer] = world.now + seconds * SECOND, page
+            world.struck("edge_down", f"{peer}, {page.status} for {seconds} s")
+
+    def _page_of_the_edge(self, peer: str) -> Delivery | None:
+        """What a proxy, a firewall or a page for maintenance says in the provider's place, which is asked nothing."""
+        until, page = self._edges.get(peer, (0, None))
+        return page if self.world.faulty and self.world.now < until else None
 
     def _answered(self, wire: Wire, sent: bytes, name: str) -> None:
         """In a strand of the peer: whatever kills it leaves the client with a dead connection."""
@@ -118,6 +139,7 @@ class Network:
         if world.faulty:
             if dice.strikes("response_lost", rate("response_lost")):
                 world.struck("response_lost", name)
+                self._perhaps_edge_down(name, TOGETHER_WITH_A_LOSS)
                 return
             if dice.strikes("response_delayed", rate("response_delayed")):
                 world.struck("response_delayed", f"{name}, {late:g} s")
@@ -285,14 +307,19 @@ def head_of(delivery: Delivery, now: int) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
+HTML = {"Content-Type": "text/html"}
+PAGE = b"<!doctype html><title>Not available</title>"
+PAGES = (Delivery(404, b"", {}), *(Delivery(status, PAGE, HTML) for status in (200, 403, 404, 500, 502, 503)))
+"""What stands before a provider may say in its place; none of it says anything about money."""
+
+
 def garbled(delivery: Delivery, dice: Stream) -> Delivery:
     """What a proxy on the way makes of an answer."""
-    page = b"<!doctype html><title>Bad gateway</title>"
     kinds = (
         delivery.but(body=delivery.body[: len(delivery.body) * 2 // 3]),
         delivery.but(body=b""),
-        Delivery(200, page, {"Content-Type": "text/html"}),
-        Delivery(dice.choice((500, 502, 503, 504)), page, {"Content-Type": "text/html"}),
+        Delivery(200, PAGE, HTML),
+        Delivery(dice.choice((500, 502, 503, 504)), PAGE, HTML),
         Delivery(429, b"", {"Retry-After": "1"}),
     )
     return dice.choice(kinds)
