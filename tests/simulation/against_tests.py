@@ -1,52 +1,120 @@
 """Which planted bugs do the tests let pass? Those are the simulation's own to find.
 
-Each is planted in a clone, and `make test` is run there, to its first failure. Tests that ask whether a planted bug
-still fits its place are left out: any change of that place fails them. Takes minutes a bug: a command of its own.
+They are planted in a clone, as many together as fit, and `make test` is run there without the simulation's own seeds.
+For every test that fails, the bug that it catches is searched by halves and taken out, until all tests pass. What is
+left then has been let pass by every one of them. Takes long: a command of its own.
 """
 
 from __future__ import annotations
 
-import re
+import json
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.simulation.planted_bugs import PATCHES, ROOT
 
-FITS = ("test_a_planted_bug_still_fits", "test_planted_bug_is_found", "test_the_oracle_names_what_a_planted_bug_breaks")
-CAUGHT = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
-PASSED = re.compile(r"^\d+ passed.* in ", re.MULTILINE)
+OWN_SEEDS = "tests/simulation/test_simulation.py"
+FITS = ("test_a_planted_bug_still_fits", "test_planted_bug_is_found")
+"""Tests that ask whether a planted bug still fits its place: any change of that place fails them."""
+
+STAGES = (("tests/providers", "tests/test_webhooks.py"), ("tests/transfers",), ("tests",))
+"""Where most bugs are caught soon comes first; the last stage is everything."""
+
+FAILURES_AT_ONCE = 20
+PASSED, SOME_FAILED = 0, 1
 
 
 def run(named: str) -> int:
-    """Plant every bug whose name holds `named`; the exit code is 0 where each run came to an end."""
-    patches = [patch for patch in sorted(PATCHES.glob("*.patch")) if named in patch.name]
-    green = failed = 0
-    for patch in patches:
-        told = _try(patch)
-        green, failed = green + (told == "green"), failed + told.startswith("?")
-        sys.stdout.write(f"  {told:<8} {patch.stem}\n" if told == "green" else f"  caught   {patch.stem}: {told}\n")
-        sys.stdout.flush()
-    sys.stdout.write(f"planted={len(patches)} green={green}\n")
-    return 1 if failed or not patches else 0
+    """Plant every bug whose name holds `named`; the exit code is 0 where each is either caught or let pass."""
+    waiting = [patch for patch in sorted(PATCHES.glob("*.patch")) if named in patch.name]
+    planted, green = len(waiting), 0
+    while waiting:
+        group, waiting = _fitting(waiting)
+        left = _let_pass(group)
+        if left is None:
+            return 1
+        green += len(left)
+        for patch in left:
+            _tell(f"  green    {patch.stem}")
+    _tell(f"planted={planted} green={green}")
+    return 0 if planted else 1
 
 
-def _try(patch: Path) -> str:
-    """`green`, or the first test that noticed; what was told instead, behind a question mark."""
+def _let_pass(group: list[Path]) -> list[Path] | None:
+    """Those of a group that no test catches; None where a failure is nobody's."""
+    stages = list(STAGES)
+    while group and stages:
+        status, failed = _tested(group, *_whole(stages[0]))
+        if status == PASSED:
+            stages.pop(0)
+            continue
+        before = len(group)
+        for test in failed:
+            caught = list(_culprits(test, group))
+            group = [patch for patch in group if patch not in caught]
+        if len(group) == before:
+            _tell(f"?? pytest ended with {status}, and no planted bug alone is why: {failed}")
+            return None
+    return group
+
+
+def _culprits(test: str, group: Sequence[Path]) -> Iterator[Path]:
+    """The bugs that a test catches, one by one: the last of the fewest with which it fails."""
+    left = list(group)
+    while left and _tested(left, test)[0] == SOME_FAILED:
+        passes, fails = 0, len(left)
+        while fails - passes > 1:
+            middle = (passes + fails) // 2
+            passes, fails = (passes, middle) if _tested(left[:middle], test)[0] == SOME_FAILED else (middle, fails)
+        culprit = left.pop(fails - 1)
+        _tell(f"  caught   {culprit.stem}: {test}")
+        yield culprit
+
+
+def _whole(stage: Sequence[str]) -> tuple[str, ...]:
+    """Pytest's options for all tests of a stage."""
+    left_out = " and ".join(f"not {name}" for name in FITS)
+    return (*stage, "-n", "2", f"--maxfail={FAILURES_AT_ONCE}", "--ignore", OWN_SEEDS, "-k", left_out)
+
+
+def _tested(group: Sequence[Path], *options: str) -> tuple[int, list[str]]:
+    """Pytest's exit code with these bugs planted, and the tests that failed."""
+    with _planted(group) as copy:
+        status = _run(copy, sys.executable, "-m", "pytest", "-q", *options).returncode
+        failures = copy / ".pytest_cache/v/cache/lastfailed"
+        return status, sorted(json.loads(failures.read_text())) if failures.exists() else []
+
+
+def _fitting(patches: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """As many as can be planted together, and the others."""
+    group: list[Path] = []
+    others: list[Path] = []
+    with _planted(()) as copy:
+        for patch in patches:
+            fits = _run(copy, "git", "apply", "--whitespace=nowarn", str(patch)).returncode == 0
+            (group if fits else others).append(patch)
+    return group, others
+
+
+@contextmanager
+def _planted(group: Sequence[Path]) -> Iterator[Path]:
     with TemporaryDirectory(prefix="planted-") as folder:
         copy = Path(folder) / "copy"
         _run(Path(folder), "git", "clone", "--quiet", "--shared", str(ROOT), str(copy))
-        applied = _run(copy, "git", "apply", "--whitespace=nowarn", str(patch))
-        if applied.returncode != 0:
-            return f"? does not apply: {applied.stderr.strip()}"
-        left_out = " and ".join(f"not {name}" for name in FITS)
-        told = _run(copy, sys.executable, "-m", "pytest", "-q", "-x", "-n", "2", "-k", left_out)
-    if told.returncode == 0 and PASSED.search(told.stdout):
-        return "green"
-    caught = CAUGHT.search(told.stdout)
-    return caught[1] if caught else f"? {told.stdout[-300:]}{told.stderr[-300:]}"
+        for patch in group:
+            applied = _run(copy, "git", "apply", "--whitespace=nowarn", str(patch))
+            assert applied.returncode == 0, applied.stderr
+        yield copy
 
 
 def _run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
