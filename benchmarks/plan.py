@@ -39,9 +39,9 @@ class Scale:
 
 
 FULL = Scale(
-    name="full", delays=(0, 20, 200), rounds=7, seconds=6, first_warm_seconds=5, warm_seconds=2,
-    latency_delays=(0, 20, 200), latency_rounds=5, latency_seconds=8, crash_seconds=6, crash_wait=300,
-    growth=(10_000, 5_000_000), growth_rounds=7,
+    name="full", delays=(0, 20, 200), rounds=5, seconds=5, first_warm_seconds=5, warm_seconds=1.5,
+    latency_delays=(0, 20, 200), latency_rounds=5, latency_seconds=6, crash_seconds=6, crash_wait=300,
+    growth=(10_000, 5_000_000), growth_rounds=5,
 )  # fmt: skip
 QUICK = Scale(
     name="quick", delays=(0, 20), rounds=3, seconds=1.2, first_warm_seconds=1.5, warm_seconds=0.3, latency_delays=(20,),
