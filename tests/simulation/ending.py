@@ -25,10 +25,12 @@ _KEY_OF_NOTHING = """SELECT key FROM idempotency_key WHERE operation = 'transfer
 
 
 def check_healed(oracle: Oracle) -> None:
-    """I8: fifteen minutes after the last fault nothing is pending."""
+    """I8: fifteen minutes after the last fault nothing is pending; an orphan still has its file."""
     for row in oracle.transfers():
         if row["state"] == "pending":
             oracle.fail("I8", f"{row['id']} is pending long after the last fault")
+        if row["state"] == "orphaned" and not oracle.has_open_case(row["id"]):
+            oracle.fail("I8", f"{row['id']} is orphaned, and nobody has a file about it any more")
 
 
 def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
@@ -41,7 +43,8 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
             named[lane] = named.get(lane, 0) + 1
         decided = oracle.ask(_DECISION, row["id"])[0][0]
         word = "" if decided else _last_word(oracle, row)
-        if row["state"] == "confirmed" and oracle.ledgers.is_undone(row) and word == "cancelled":
+        told = word == "cancelled" or row["provider"] not in oracle.silent
+        if row["state"] == "confirmed" and oracle.ledgers.is_undone(row) and not decided and told:
             oracle.fail("I5", f"{row['id']} is confirmed, and the provider has taken it back and said so")
         if row["state"] == "reversed" and word == "applied":
             oracle.fail("I7", f"{row['id']} is reversed, and the last word of {row['provider']} is that it was done")

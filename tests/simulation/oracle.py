@@ -84,6 +84,7 @@ class Oracle:
         self._seen = Seen()
         self._rows: dict[str, tuple[Any, ...]] = {}
         self._keys: dict[str, str] = {}
+        self.silent: frozenset[str] = frozenset()  # providers of which no callback comes through
         self.clocks_agree: Callable[[], bool] = lambda: True
         self._told: list[tuple[Strand, str, str, int]] = []
         self._connection = sqlite3.connect(database, isolation_level=None)
@@ -191,6 +192,10 @@ class Oracle:
         """When a transfer was orphaned last, microseconds."""
         query = "SELECT MAX(at) FROM history WHERE transfer_id = ? AND subject = 'transfer' AND target = 'orphaned'"
         return int(self._raw.execute(query, (transfer_id,)).fetchone()[0] or 0)
+
+    def has_open_case(self, transfer_id: str) -> bool:
+        """Whether people have a file about it, with a reason in it."""
+        return bool(self.ask(_CASE, transfer_id)[0][0])
 
     def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """What the database of the bridge holds."""
@@ -306,7 +311,7 @@ class Oracle:
             self.fail("I8", f"{transfer_id} is {row['state']} and nobody will ever look at it")
         if row["state"] in OPEN and (row["wake_at"] or 0) - self.world.now > LOOKED_AT_SECONDS * SECOND:
             self.fail("I8", f"{transfer_id} is {row['state']} and nobody will look at it for a day")
-        if row["state"] == "orphaned" and not self.ask(_CASE, transfer_id)[0][0]:
+        if row["state"] == "orphaned" and not self.has_open_case(transfer_id):
             self.fail("I8", f"{transfer_id} is orphaned, and nobody has a file about it that says why")
         on_the_wire = transfer_id, row["lease_epoch"], row["wake_at"]
         if row["lease_owner"] is not None and self._raw.execute(_ON_THE_WIRE, on_the_wire).fetchone()[0]:

@@ -183,6 +183,7 @@ class Story:
         ]
         self.bridges = [*webs, *jobs]
         self.oracle.clocks_agree = self._clocks_agree
+        self.oracle.silent = frozenset(provider.name for provider in self.providers if provider.is_silent)
         self.pulse.jobs = jobs
         Platform(self.world, self.chance, webs, (self.oracle, self.steps), self.stage.api_key)
         People(self.world, self.bridges, self.providers, self.oracle, self.stage.operator)
