@@ -20,8 +20,10 @@ _SAID = """SELECT evidence.answer FROM evidence JOIN leg ON leg.transfer_id = ev
 _UNHEARD = """SELECT inbox.message_id, leg.transfer_id FROM inbox JOIN leg ON leg.holder = inbox.provider
     AND leg.reference = inbox.reference WHERE inbox.received_at < ? AND inbox.kind LIKE 'transfer.%'
     AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.inbox_id = inbox.id)"""
-_KEY_OF_NOTHING = """SELECT key FROM idempotency_key WHERE operation = 'transfer' AND subject_id IS NOT NULL
-    AND NOT EXISTS (SELECT 1 FROM transfer WHERE transfer.id = subject_id)"""
+_KEY_OF_NOTHING = """SELECT operation, key FROM idempotency_key
+    WHERE operation IN ('transfer', 'deposit', 'withdrawal') AND subject_id IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM transfer WHERE transfer.id = subject_id)
+    AND NOT EXISTS (SELECT 1 FROM cash_movement WHERE cash_movement.id = subject_id)"""
 
 
 def check_healed(oracle: Oracle) -> None:
@@ -58,7 +60,7 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
                 if ours != theirs and lane not in named:
                     oracle.fail("I6", f"{player} holds {theirs} {currency} at {provider} by transfers; we say {ours}")
     _verify(oracle, bridges)
-    oracle.check_evidence()
+    oracle.told.check()
     _check_messages(oracle)
 
 
@@ -72,8 +74,8 @@ def _check_messages(oracle: Oracle) -> None:
     """I7: what a provider told unasked about a transfer is evidence. I9: what a key stands for is there."""
     for message, transfer in oracle.ask(_UNHEARD, oracle.world.now - HEAL_SECONDS * SECOND):
         oracle.fail("I7", f"{message} told of {transfer}, and nobody has looked at it")
-    for (key,) in oracle.ask(_KEY_OF_NOTHING):
-        oracle.fail("I9", f"key {key} stands for a transfer that there is not")
+    for operation, key in oracle.ask(_KEY_OF_NOTHING):
+        oracle.fail("I9", f"key {key} stands for a {operation} that there is not")
 
 
 def _verify(oracle: Oracle, bridges: list[Bridge]) -> None:

@@ -27,9 +27,9 @@ def _hear(_logger: Any, level: str, event: MutableMapping[str, Any]) -> MutableM
             told += f" {sys.exc_info()[1]!r}"
         world.trace(world.current.node.name, f"{level} {told}")
         if event["event"] == "provider answered":
-            oracle.heard(world.current, event)
+            oracle.told.heard(world.current, event)
         elif event.get("exc_info"):
-            oracle.tripped(world.current)
+            oracle.told.tripped(world.current)
     raise structlog.DropEvent
 
 

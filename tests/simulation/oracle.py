@@ -6,7 +6,6 @@ but its rows, through a connection of its own. What breaks first ends the story.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.simulation.ledgers import ProviderLedgers
-from tests.simulation.world import SECOND, Strand, World
+from tests.simulation.told import Told
+from tests.simulation.world import SECOND, World
 
 EDGES = {
     (None, "pending"), ("pending", "confirmed"), ("pending", "reversed"), ("pending", "orphaned"),
@@ -43,6 +43,8 @@ _REQUEST = """SELECT leg.transfer_id, attempt.wire_until,
 _LEGS = "SELECT transfer_id, ordinal, holder, side, undoes, state, amount, reference FROM leg WHERE transfer_id = ?"
 _POSTINGS = "SELECT id, transfer_id, debit, credit, amount, currency FROM posting WHERE id > ? ORDER BY id"
 _CASE = "SELECT COUNT(*) FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> ''"
+_FILE_OF_OURS = "SELECT reason FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> 'engine_error'"
+_CLOSED = "SELECT closed_at FROM switch WHERE provider = ?"
 _HISTORY = """SELECT id, transfer_id, subject, "trigger", source, target FROM history WHERE id > ? ORDER BY id"""
 
 
@@ -80,13 +82,12 @@ class Oracle:
         self.world, self.ledgers = world, ledgers
         self.violations: list[Violation] = []
         self.commits = self.money_commits = self.checks = 0
-        self.answers: dict[str, tuple[int, bytes]] = {}
+        self.told = Told(self.ask, self.fail)
         self._seen = Seen()
         self._rows: dict[str, tuple[Any, ...]] = {}
         self._keys: dict[str, str] = {}
         self.silent: frozenset[str] = frozenset()  # providers of which no callback comes through
         self.clocks_agree: Callable[[], bool] = lambda: True
-        self._told: list[tuple[Strand, str, str, int]] = []
         self._connection = sqlite3.connect(database, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
         self._raw = self._connection.cursor()
@@ -146,41 +147,6 @@ class Oracle:
         if is_repeated and now > orphan_at:
             self.fail("I1", f"{worker} repeated a request of {transfer} whose patience was spent: it is for people")
 
-    def answered(self, key: str, status: int, body: bytes) -> None:
-        """I9: the first final answer under a key is every later one. I7: what it tells of is there."""
-        first = self.answers.setdefault(key, (status, body))
-        if first != (status, body):
-            self.fail("I9", f"key {key} was answered {first[0]} {first[1]!r}, and then {status} {body!r}")
-        made = json.loads(body).get("id", "")
-        for prefix, table in (("tr_", "transfer"), ("cm_", "cash_movement")):
-            if made.startswith(prefix):
-                self.require(f"SELECT 1 FROM {table} WHERE id = ?", made, facts=f"key {key} was answered with {made}")
-
-    def require(self, query: str, *values: Any, facts: str) -> None:
-        """I7: what somebody was told is in the database."""
-        if not self.ask(query, *values):
-            self.fail("I7", f"{facts}, and it is stored nowhere")
-
-    def heard(self, strand: Strand, event: Mapping[str, Any]) -> None:
-        """A process has been given an answer; from now on it must not be forgotten."""
-        self._told.append((strand, event["transfer"], str(event["answer"]), event["as_of"]))
-
-    def tripped(self, strand: Strand) -> None:
-        """An error of ours, or of the database, ended what this strand was at: what it was told may be lost with it."""
-        self._told = [each for each in self._told if each[0] is not strand]
-
-    def accepted(self, provider: str, message: str) -> None:
-        """I7: a provider was told that its message has arrived; it will not send it again."""
-        query = "SELECT 1 FROM inbox WHERE provider = ? AND message_id = ?"
-        self.require(query, provider, message, facts=f"{message} of {provider} was accepted")
-
-    def check_evidence(self) -> None:
-        """Rule 6 of design §3: what a living process was told is stored, also by one whose lease was stale."""
-        stored = Counter(tuple(row) for row in self._raw.execute("SELECT transfer_id, answer, at FROM evidence"))
-        for strand, transfer, answer, at in self._told:
-            if strand.ended and not strand.killed and not stored[transfer, answer, at]:
-                self.fail("I7", f"{strand.name} was told {answer} about {transfer}, and it is stored nowhere")
-
     @property
     def begun(self) -> int:
         """How many transfers there are."""
@@ -235,7 +201,9 @@ class Oracle:
             if before != row:
                 self._rows[row[0]] = row
                 changed[row[0]] = None
-                if before is not None:
+                if before is None:
+                    self._check_beginning(dict(zip(_COLUMNS, row, strict=True)))
+                else:
                     self._check_move(dict(zip(_COLUMNS, before, strict=True)), dict(zip(_COLUMNS, row, strict=True)))
         return list(changed)
 
@@ -257,6 +225,11 @@ class Oracle:
         if (source, target) not in EDGES or source != before:
             self.fail("I4", f"{transfer} moved {source} -> {target}, and was {before}")
         self._seen.states[transfer] = target
+
+    def _check_beginning(self, row: Mapping[str, Any]) -> None:
+        """I7: people who have closed a provider were told that nothing more begins there."""
+        if _inward(row) and self.ask(_CLOSED, row["provider"]):
+            self.fail("I7", f"{row['id']} was begun into {row['provider']}, which people were told is closed")
 
     def _check_move(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """I5: becoming an orphan moves no wallet. I17: a lease passes on when it has ended, and as another one."""
@@ -313,6 +286,8 @@ class Oracle:
             self.fail("I8", f"{transfer_id} is {row['state']} and nobody will look at it for a day")
         if row["state"] == "orphaned" and not self.has_open_case(transfer_id):
             self.fail("I8", f"{transfer_id} is orphaned, and nobody has a file about it that says why")
+        if row["state"] in FINAL and (open_file := self.ask(_FILE_OF_OURS, transfer_id)):
+            self.fail("I8", f"{transfer_id} is {row['state']}, and people still have a file about it: {open_file[0][0]}")
         on_the_wire = transfer_id, row["lease_epoch"], row["wake_at"]
         if row["lease_owner"] is not None and self._raw.execute(_ON_THE_WIRE, on_the_wire).fetchone()[0]:
             self.fail("I17", f"{row['lease_owner']} has a request of {transfer_id} that outlasts its lease")

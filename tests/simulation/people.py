@@ -76,7 +76,7 @@ class People:
         with suppress(Invalid, Stale, Declined, NotFound, DBAPIError):  # people look at it again another day
             decide(web.runtime, self.operator, row["id"], wanted)
             query = "SELECT 1 FROM decision WHERE transfer_id = ? AND kind = ?"
-            self.oracle.require(query, row["id"], kind.value, facts=f"people decided {kind.value} about {row['id']}")
+            self.oracle.told.require(query, row["id"], kind.value, facts=f"people decided {kind.value} about {row['id']}")
             self.world.trace("people", f"{row['id']}: {kind.value} {parts or ''}")
 
     # --- clocks, switches, bets -------------------------------------------------------------------------
@@ -134,9 +134,10 @@ class People:
             since = self.world.now
             with suppress(NotFound, DBAPIError):
                 act()
-                if off and self.world.now - since < SWITCHED_BACK_SECONDS[0] * SECOND:
-                    query = "SELECT 1 FROM switch WHERE provider = ?"
-                    self.oracle.require(query, provider, facts=f"people closed {provider}")
+                if self.world.now - since < SWITCHED_BACK_SECONDS[0] * SECOND:
+                    query = f"SELECT 1 WHERE {'' if off else 'NOT '}EXISTS (SELECT 1 FROM switch WHERE provider = ?)"
+                    told = f"people were told that {provider} is {'closed' if off else 'open'}"
+                    self.oracle.told.require(query, provider, facts=told)
 
         self.world.spawn(web, f"people switch {provider} {off} {self.world.now}", switch)
 

@@ -28,7 +28,12 @@ ASKS_AGAIN = 0.2
 """How often a client that has its answer sends the request once more."""
 
 CLIENT_WAITS_SECONDS = 30
-PINNED = ("insufficient_funds", "nothing_to_move")
+FINAL_ANSWERS = {
+    (201, None), (422, "insufficient_funds"), (422, "nothing_to_move"), (422, "wallet_full"),
+    (200, None), (409, "already_final"),
+}  # fmt: skip
+"""Status and code of what is kept with its key for ever: of transfers and cash, then of cancels."""
+
 AMOUNTS = {
     "EUR": ("1.00", "2.50", "5.00", "10.00", "0.03", "4.00", "20.00", "700.00"),
     "JPY": ("100", "250", "7", "40", "90000"),
@@ -111,7 +116,7 @@ class Platform:
 
     def _ask_about_what_changed(self) -> None:
         """I9: what has become something else since it was answered is answered as it was."""
-        for key, (status, body) in list(self.oracle.answers.items()):
+        for key, (status, body) in list(self.oracle.told.answers.items()):
             if status == HTTPStatus.CREATED and key in self.transfers and self._has_changed(key, body):
                 self._spawn(f"client asks again for {key}", partial(self._post, self._wishes[key], {}))
 
@@ -200,9 +205,9 @@ class Platform:
 
     def _judge(self, key: str, answer: Response) -> None:
         """I9, at the door: what was told as the end of a key, whether it reached the client or not."""
-        pinned = answer.status == 422 and json.loads(answer.body).get("code") in PINNED
-        if answer.status == 201 or pinned:
-            self.oracle.answered(key, answer.status, answer.body)
+        code = json.loads(answer.body).get("code")
+        if (answer.status, code) in FINAL_ANSWERS:
+            self.oracle.told.answered(key, answer.status, answer.body)
 
     def _reuse(self, wish: Wish) -> None:
         """Another body under a key that is in use: refused, whatever became of the first."""
@@ -214,7 +219,7 @@ class Platform:
     def _other_body(self, wish: Wish, other: Wish) -> None:
         headers = {**self._headers, "Idempotency-Key": wish.key, "Content-Type": "application/json"}
         answer = self._exchange("POST", other.path, headers, json.dumps(other.body).encode())
-        taken = wish.key in self.oracle.answers or wish.key in self.transfers
+        taken = wish.key in self.oracle.told.answers or wish.key in self.transfers
         if answer is not None and taken and answer.status < 300:  # a fault of ours or an earlier one in flight is none
             self.oracle.fail("I9", f"key {wish.key} with another body was answered {answer.status} {answer.body!r}")
 
@@ -223,11 +228,16 @@ class Platform:
         if transfer_id is None:
             return
         self.world.struck("cancelled", transfer_id)
-        headers = {**self._headers, "Idempotency-Key": f"cancel-{wish.number}", "Content-Type": "application/json"}
-        self._spawn(f"client {wish.number} cancels", lambda: self._wish_to_cancel(transfer_id, headers))
+        self._spawn(f"client {wish.number} cancels", lambda: self._wish_to_cancel(wish, transfer_id))
 
-    def _wish_to_cancel(self, transfer_id: str, headers: dict[str, str]) -> None:
-        answer = self._exchange("POST", f"/v1/transfers/{transfer_id}/cancel", headers, b"")
-        if answer is not None and answer.status < HTTPStatus.MULTIPLE_CHOICES:
-            query = "SELECT 1 FROM transfer WHERE id = ? AND cancel_requested_at IS NOT NULL"
-            self.oracle.require(query, transfer_id, facts=f"a cancel of {transfer_id} was accepted")
+    def _wish_to_cancel(self, wish: Wish, transfer_id: str) -> None:
+        world, path = self.world, f"/v1/transfers/{transfer_id}/cancel"
+        assert world.current is not None
+        dice, key = world.current.dice, f"cancel-{wish.number}"
+        headers = {**self._headers, "Idempotency-Key": key, "Content-Type": "application/json"}
+        for _ in range(dice.choice((1, 1, 2, 3))):
+            answer = self._exchange("POST", path, headers, b"", key=key)
+            if answer is not None and answer.status < HTTPStatus.MULTIPLE_CHOICES:
+                query = "SELECT 1 FROM transfer WHERE id = ? AND cancel_requested_at IS NOT NULL"
+                self.oracle.told.require(query, transfer_id, facts=f"a cancel of {transfer_id} was accepted")
+            world.sleep(dice.choice((1, 60, 4000)))

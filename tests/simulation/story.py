@@ -234,7 +234,7 @@ class Story:
         answer = web.serve("POST", path, headers, letter.body, PROVIDER_ADDRESS, seconds=5)
         self.tell("callback", f"{letter.id} {letter.type} -> {'nothing' if answer is None else answer.status}")
         if answer is not None and answer.status < HTTPStatus.MULTIPLE_CHOICES:
-            self.oracle.accepted(provider, letter.id)
+            self.oracle.told.accepted(provider, letter.id)
         return "no answer" if answer is None else answer.status
 
     def _heal(self) -> None:
