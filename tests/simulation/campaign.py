@@ -56,11 +56,13 @@ def replay(seed: int, kept: str | None, *, telling: bool) -> int:
     with stage() as scene:
         story = Story(scene, seed, None if kept is None else kept.split(","))
         outcome = story.run(telling=telling)
+        failure = _failure(scene, outcome, shrink=False) if kept is None else _broken(outcome)
     if telling:
         sys.stdout.write("\n".join(story.lines) + "\n")
-    _tell_failure(outcome, [])
-    _close(1, outcome.steps, len(outcome.violations) > 0, outcome.seconds)
-    return 1 if outcome.violations else 0
+    if failure:
+        sys.stdout.write(failure + "\n")
+    _close(1, outcome.steps, len(failure) > 0, outcome.seconds)
+    return 1 if failure else 0
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,12 @@ def run(extent: Extent) -> int:
             if failures <= SHOWN_FAILURES:
                 sys.stdout.write(told["failure"] + "\n")
                 sys.stdout.flush()
-            if extent.stop:
+            if extent.stop and told["violated"]:
                 break
     missing = _tell_counts(counts) if outcomes >= ENOUGH_SEEDS else []
     sys.stdout.write(f"least steps of a seed: {least[0]}, least transfers: {least[1]}\n")
     _close(outcomes, steps, failures, time.monotonic() - began)
-    return 1 if failures or missing else 0
+    return 1 if failures or missing or not outcomes or outcomes < (extent.seeds or 0) else 0
 
 
 def _side_by_side(extent: Extent, ends: float | None) -> Iterator[dict[str, Any]]:
@@ -130,15 +132,18 @@ def _work(extent: Extent, number: int, ends: float | None, results: Any) -> None
             outcome = Story(scene, extent.first + number).run()
             failure = _failure(scene, outcome, shrink=extent.shrink)
             told = {"steps": outcome.steps, "transfers": outcome.transfers, "counts": outcome.counts}
-            results.put({**told, "failure": failure})
+            results.put({**told, "failure": failure, "violated": bool(outcome.violations)})
             number += extent.workers
         results.close()
         results.join_thread()
 
 
 def _failure(scene: Stage, outcome: Outcome, *, shrink: bool) -> str:
-    if outcome.violations:
-        return _told(outcome, shrunk(scene, outcome) if shrink else [])
+    """What is wrong with a seed, in the words that are shown; empty if nothing is."""
+    if outcome.violations and shrink:
+        return _told(outcome, shrunk(scene, outcome))
+    if broken := _broken(outcome):
+        return broken
     if outcome.seed % PLAYED_TWICE == 0 and (again := Story(scene, outcome.seed).run()).hash != outcome.hash:
         told = f"played twice, it was another story ({outcome.hash[:12]}, {again.hash[:12]})"
         return f"FAILED seed {outcome.seed}: {told}"
@@ -157,9 +162,10 @@ def _told(outcome: Outcome, decisions: list[str]) -> str:
     return "\n".join(lines)
 
 
-def _tell_failure(outcome: Outcome, decisions: list[str]) -> None:
+def _broken(outcome: Outcome) -> str:
     if outcome.violations:
-        sys.stdout.write(_told(outcome, decisions) + "\n")
+        return _told(outcome, [])
+    return f"FAILED seed {outcome.seed}: an error of our own, {outcome.errors[0]}" if outcome.errors else ""
 
 
 def _tell_counts(counts: Counter[str]) -> list[str]:

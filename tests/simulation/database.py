@@ -25,7 +25,7 @@ LONG_PAUSE_SECONDS = (20, 70, 200, 600)
 
 
 class Store:
-    """One database file of one seed. `committed(changes)` is called when a writing commit has become durable."""
+    """One database file of one seed. `committed()` is called when a writing commit has become durable."""
 
     def __init__(self, world: World, path: Path, committed: Callable[[], None]) -> None:
         self.world, self.path, self.committed = world, path, committed

@@ -17,6 +17,13 @@ _SAID = """SELECT evidence.answer FROM evidence JOIN leg ON leg.transfer_id = ev
     AND evidence.answer IN ('applied', 'cancelled') AND evidence.source IN ('call', 'lookup', 'callback')
     AND evidence.reference = leg.reference AND evidence.amount = leg.amount AND evidence.player = ?
     ORDER BY COALESCE(evidence.sequence, 0) DESC, evidence.id DESC LIMIT 1"""
+_ONE_VOICE = """SELECT 1 FROM leg WHERE transfer_id = ?1 AND undoes IS NULL AND holder <> 'wallet'
+    AND EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = leg.transfer_id AND evidence.ordinal = leg.ordinal
+        AND answer = 'applied' AND source IN ('call', 'lookup', 'callback') AND evidence.reference = leg.reference
+        AND evidence.amount = leg.amount AND evidence.player = ?2)
+    AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = leg.transfer_id
+        AND (answer IN ('not_applied', 'cancelled') OR amount <> leg.amount OR player <> ?2
+        OR evidence.reference <> leg.reference))"""
 _UNHEARD = """SELECT inbox.message_id, leg.transfer_id FROM inbox JOIN leg ON leg.holder = inbox.provider
     AND leg.reference = inbox.reference WHERE inbox.received_at < ? AND inbox.kind LIKE 'transfer.%'
     AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.inbox_id = inbox.id)"""
@@ -42,8 +49,10 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
     for row in rows:
         lane = row["provider"], row["player_id"], row["currency"]
         if row["state"] not in ("confirmed", "reversed") or oracle.ledgers.is_lied_about(row):
-            named[lane] = named.get(lane, 0) + 1
+            named[lane] = named.get(lane, 0) + 2 * row["amount"]
         decided = oracle.ask(_DECISION, row["id"])[0][0]
+        if row["state"] == "orphaned" and not decided and _is_proved(oracle, row):
+            oracle.fail("I8", f"{row['id']} is orphaned, and {row['provider']} has said that it was done, and nothing else")
         word = "" if decided else _last_word(oracle, row)
         told = word == "cancelled" or row["provider"] not in oracle.silent
         if row["state"] == "confirmed" and oracle.ledgers.is_undone(row) and not decided and told:
@@ -57,11 +66,16 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
                 lane = provider, player, currency
                 ours = balances.get((f"game:{provider}:{player}", currency), 0)
                 theirs = oracle.ledgers.moved_by_transfers(*lane)
-                if ours != theirs and lane not in named:
+                if abs(ours - theirs) > named.get(lane, 0):
                     oracle.fail("I6", f"{player} holds {theirs} {currency} at {provider} by transfers; we say {ours}")
     _verify(oracle, bridges)
     oracle.told.check()
     _check_messages(oracle)
+
+
+def _is_proved(oracle: Oracle, row: Mapping[str, Any]) -> bool:
+    """Whether the whole was done, and all that was ever said of it says so."""
+    return abs(oracle.ledgers.net(row)) == row["amount"] and bool(oracle.ask(_ONE_VOICE, row["id"], row["player_id"]))
 
 
 def _last_word(oracle: Oracle, row: Mapping[str, Any]) -> str:

@@ -37,6 +37,11 @@ NEVER = {"qtech": (12, 42), "generic": (22, 42, 44)}
 """Cases that no request of ours here can show: the balance list, an id that is used twice, strangers, the feed."""
 
 
+UNDECIDED = {"qtech": {13: 1}, "generic": {13: 1, 25: 3}}
+"""What a provider shows in twin stories: its answer is lost though it was done, or says that it is not decided yet, and
+then it is. The end is the same, and comes by a look-up or a callback."""
+
+
 @dataclass(frozen=True)
 class Lies:
     """A share of transfers, the cases that they meet with their weights, what is open in each, and which of them break
@@ -50,6 +55,11 @@ class Lies:
     def as_rate(self) -> tuple[Decimal, dict[int, int], dict[int, dict[str, Any]]]:
         """As `Choice.set_rate` takes it."""
         return self.rate, self.cases, self.params
+
+
+def undecided(protocol: str) -> Lies:
+    """As UNDECIDED has it, for every other transfer."""
+    return Lies(Decimal("0.5"), UNDECIDED[protocol], {25: {"variant": "success"}}, frozenset())
 
 
 def lies_of(seed: int, protocol: str) -> Lies:

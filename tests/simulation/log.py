@@ -29,7 +29,7 @@ def _hear(_logger: Any, level: str, event: MutableMapping[str, Any]) -> MutableM
         if event["event"] == "provider answered":
             oracle.told.heard(world.current, event)
         elif event.get("exc_info"):
-            oracle.told.tripped(world.current)
+            oracle.tripped(world.current, sys.exc_info()[1])
     raise structlog.DropEvent
 
 

@@ -92,7 +92,7 @@ class Hands:
             assert me is not None
             for strand in self._running:
                 strand.watch(me)
-            world.park(seconds)
+            world.park(seconds, joins=True)
         done = [strand for strand in self._running if strand.ended]
         for strand in done:
             del self._running[strand]

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.simulation.ledgers import ProviderLedgers
+from sqlalchemy.exc import DBAPIError
+
+from tests.simulation.ledgers import ProviderLedgers, minor
 from tests.simulation.told import Told
-from tests.simulation.world import SECOND, World
+from tests.simulation.world import SECOND, Strand, World
 
 EDGES = {
     (None, "pending"), ("pending", "confirmed"), ("pending", "reversed"), ("pending", "orphaned"),
@@ -30,16 +32,20 @@ LOOKED_AT_SECONDS = 14 * 3600
 """The longest wait between two look-ups, likewise."""
 
 _TRANSFERS = """SELECT id, state, version, direction, amount, arrived, written_off, player_id, provider, currency,
-    wake_at, idempotency_key, lease_epoch, dust, lease_owner, failures FROM transfer"""
+    wake_at, idempotency_key, lease_epoch, dust, lease_owner, failures, sweep FROM transfer"""
 _COLUMNS = [name.strip() for name in _TRANSFERS.removeprefix("SELECT ").removesuffix(" FROM transfer").split(",")]
 _ON_THE_WIRE = """SELECT COUNT(*) FROM attempt WHERE transfer_id = ? AND lease_epoch = ? AND wire_until > ?
     AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = attempt.transfer_id
     AND evidence.ordinal = attempt.ordinal AND evidence.attempt = attempt.attempt AND evidence.source = 'call')"""
-_REQUEST = """SELECT leg.transfer_id, attempt.wire_until,
+_REQUEST = """SELECT leg.transfer_id, leg.ordinal, attempt.attempt, attempt.wire_until,
     attempt.step = 'transfer' AND attempt.attempt > 1 AND leg.undoes IS NULL, transfer.orphan_at
     FROM attempt JOIN leg ON leg.transfer_id = attempt.transfer_id AND leg.ordinal = attempt.ordinal
     JOIN transfer ON transfer.id = leg.transfer_id WHERE attempt.lease_owner = ? AND leg.holder = ?
     AND ? IN (leg.reference, leg.provider_reference) ORDER BY attempt.attempt DESC LIMIT 1"""
+_ORDERED = """SELECT leg.transfer_id, COUNT(attempt.attempt), transfer.player_id, transfer.currency, UPPER(leg.side),
+    leg.amount FROM leg JOIN transfer ON transfer.id = leg.transfer_id LEFT JOIN attempt
+    ON attempt.transfer_id = leg.transfer_id AND attempt.ordinal = leg.ordinal AND attempt.step IN ('transfer', 'complete')
+    WHERE leg.holder = ? AND leg.reference = ? GROUP BY leg.transfer_id, leg.ordinal"""
 _LEGS = "SELECT transfer_id, ordinal, holder, side, undoes, state, amount, reference FROM leg WHERE transfer_id = ?"
 _POSTINGS = "SELECT id, transfer_id, debit, credit, amount, currency FROM posting WHERE id > ? ORDER BY id"
 _CASE = "SELECT COUNT(*) FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> ''"
@@ -81,11 +87,13 @@ class Oracle:
     def __init__(self, world: World, database: Path, ledgers: ProviderLedgers) -> None:
         self.world, self.ledgers = world, ledgers
         self.violations: list[Violation] = []
+        self.errors: list[str] = []
         self.commits = self.money_commits = self.checks = 0
         self.told = Told(self.ask, self.fail)
         self._seen = Seen()
         self._rows: dict[str, tuple[Any, ...]] = {}
         self._keys: dict[str, str] = {}
+        self._departed: Counter[tuple[str, int, int]] = Counter()
         self.silent: frozenset[str] = frozenset()  # providers of which no callback comes through
         self.clocks_agree: Callable[[], bool] = lambda: True
         self._connection = sqlite3.connect(database, isolation_level=None)
@@ -103,6 +111,12 @@ class Oracle:
         self.violations.append(Violation(invariant, facts))
         self.world.trace("VIOLATION", f"{invariant}: {facts}")
         self.world.halted = True
+
+    def tripped(self, strand: Strand, error: BaseException | None) -> None:
+        """An error ended what a strand was at. The database may fail; an error of our own makes no story good."""
+        self.told.tripped(strand)
+        if not isinstance(error, DBAPIError):
+            self.errors.append(f"{strand.name}: {error!r}")
 
     # --- when something has become durable --------------------------------------------------------------
 
@@ -122,16 +136,15 @@ class Oracle:
         reference = line.get("reference")
         if reference is None or line["kind"] not in ("completed", "taken_back"):
             return
-        row = self._raw.execute(
-            "SELECT leg.transfer_id, COUNT(attempt.attempt) FROM leg LEFT JOIN attempt ON attempt.transfer_id ="
-            " leg.transfer_id AND attempt.ordinal = leg.ordinal WHERE leg.holder = ? AND leg.reference = ?"
-            " GROUP BY leg.transfer_id",
-            (provider, reference),
-        ).fetchone()
+        row = self._raw.execute(_ORDERED, (provider, reference)).fetchone()
         if row is None or row[1] == 0:
             self.fail("I1", f"{provider} moved money under {reference}, which no committed request asked for")
             return
-        self._check_effect(self._transfer(row[0]))
+        transfer, _, *ordered, most = row
+        told = [line["player"], line["currency"], line["type"]]
+        if told != ordered or minor(line["amount"], line["currency"]) > most:
+            self.fail("I5", f"{provider} moved {told} {line['amount']} for {transfer}, which is about {ordered} {most}")
+        self._check_effect(self._transfer(transfer))
         self.checks += 1
 
     def sent(self, worker: str, now: int, provider: str, name: str) -> None:
@@ -139,8 +152,12 @@ class Oracle:
         knows by `name`; not after the last instant to which its commit had bound it (design §6: not-after)."""
         row = self._raw.execute(_REQUEST, (worker, provider, name)).fetchone()
         if row is None:
+            self.fail("I1", f"{worker} asks {provider} to move money under {name}, and has committed no such request")
             return
-        transfer, wire_until, is_repeated, orphan_at = row
+        transfer, ordinal, attempt, wire_until, is_repeated, orphan_at = row
+        self._departed[transfer, ordinal, attempt] += 1
+        if self._departed[transfer, ordinal, attempt] > 1:
+            self.fail("I1", f"{worker} sent request {attempt} of {transfer} again, as the same one")
         if now > wire_until:
             late = (now - wire_until) / SECOND
             self.fail("I1", f"{worker} sent a request of {transfer} {late:.1f} s after it had to be over")

@@ -125,7 +125,7 @@ class Platform:
         return [(json.loads(body)["state"],)] != now
 
     def _begin(self, wish: Wish) -> None:
-        dice, rate = self.world.chance.stream(f"client {wish.number}"), self.world.swarm.rate
+        dice, rate = self.world.chance.stream(f"plan of client {wish.number}"), self.world.swarm.rate
         self._wishes[wish.key] = wish
         is_cancelled = wish.path == "/v1/transfers" and dice.strikes("cancelled", rate("cancelled"))
         if is_cancelled:
@@ -196,7 +196,7 @@ class Platform:
             return None
         answer = web.serve(method, target, headers, body, seconds=CLIENT_WAITS_SECONDS)
         world.trace("client", f"{method} {target} {key} -> {'nothing' if answer is None else answer.status}")
-        if answer is not None and key:
+        if answer is not None:
             self._judge(key, answer)
         if world.faulty and dice.strikes("client_answer_lost", rate("client_answer_lost")):
             world.struck("client_answer_lost", f"{method} {target} {key}")
@@ -204,16 +204,18 @@ class Platform:
         return answer
 
     def _judge(self, key: str, answer: Response) -> None:
-        """I9, at the door: what was told as the end of a key, whether it reached the client or not."""
-        code = json.loads(answer.body).get("code")
-        if (answer.status, code) in FINAL_ANSWERS:
+        """At the door: what was told, whether it reached the client or not."""
+        body = json.loads(answer.body)
+        if str(body.get("id", "")).startswith("tr_") and not answer.headers.get("Idempotent-Replayed"):
+            self.oracle.told.shown(body)
+        if key and (answer.status, body.get("code")) in FINAL_ANSWERS:
             self.oracle.told.answered(key, answer.status, answer.body)
 
     def _reuse(self, wish: Wish) -> None:
         """Another body under a key that is in use: refused, whatever became of the first."""
-        self.world.struck("key_reused", wish.key)
         other = replace(wish, body={**wish.body, "amount": "3.00" if wish.body.get("currency") == "EUR" else "11"})
         if other.body != wish.body and "amount" in wish.body:
+            self.world.struck("key_reused", wish.key)
             self._spawn(f"client {wish.number} reuses", lambda: self._other_body(wish, other))
 
     def _other_body(self, wish: Wish, other: Wish) -> None:
@@ -237,7 +239,7 @@ class Platform:
         headers = {**self._headers, "Idempotency-Key": key, "Content-Type": "application/json"}
         for _ in range(dice.choice((1, 1, 2, 3))):
             answer = self._exchange("POST", path, headers, b"", key=key)
-            if answer is not None and answer.status < HTTPStatus.MULTIPLE_CHOICES:
+            if answer is not None and answer.status == HTTPStatus.ACCEPTED:
                 query = "SELECT 1 FROM transfer WHERE id = ? AND cancel_requested_at IS NOT NULL"
                 self.oracle.told.require(query, transfer_id, facts=f"a cancel of {transfer_id} was accepted")
             world.sleep(dice.choice((1, 60, 4000)))

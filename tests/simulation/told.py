@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tests.simulation.ledgers import minor
 from tests.simulation.world import Strand
 
 Ask = Callable[..., list[tuple[Any, ...]]]
 """A query of the bridge's database, with its values."""
 
-_MADE = {"tr_": "SELECT 1 FROM transfer WHERE id = ?", "cm_": "SELECT 1 FROM cash_movement WHERE id = ?"}
+_BOOKED = "SELECT 1 FROM cash_movement WHERE id = ?"
+_HAS_BEEN = "SELECT 1 FROM history WHERE transfer_id = ? AND subject = 'transfer' AND target = ?"
+_AMOUNTS = "SELECT state, amount, arrived FROM transfer WHERE id = ?"
 _KEPT = "SELECT 1 FROM idempotency_key WHERE key = ? AND status = ?"
 _ACCEPTED = "SELECT 1 FROM inbox WHERE provider = ? AND message_id = ?"
 _EVIDENCE = "SELECT transfer_id, answer, at FROM evidence"
@@ -41,8 +44,18 @@ class Told:
             self._fail("I9", f"key {key} was answered {first[0]} {first[1]!r}, and then {status} {body!r}")
         self.require(_KEPT, key, status, facts=f"key {key} was answered {status}")
         made = json.loads(body).get("id", "")
-        if made[:3] in _MADE:
-            self.require(_MADE[made[:3]], made, facts=f"key {key} was answered with {made}")
+        if made.startswith("cm_"):
+            self.require(_BOOKED, made, facts=f"key {key} was answered with {made}")
+
+    def shown(self, view: Mapping[str, Any]) -> None:
+        """I7: a transfer is, or has been, what a client was shown of it, and is about as much."""
+        transfer, state, currency = view["id"], view["state"], view["currency"]
+        self.require(_HAS_BEEN, transfer, state, facts=f"{transfer} was shown as {state}")
+        told = {name: None if view[name] is None else minor(view[name], currency) for name in ("amount", "arrived")}
+        for now, amount, arrived in self._ask(_AMOUNTS, transfer):
+            truly = {"amount": amount, "arrived": amount if now == "confirmed" and arrived is None else arrived}
+            if now == state and view["requested"] != "max" and told != truly:
+                self._fail("I7", f"{transfer} was shown with {told}, and is {truly}")
 
     def accepted(self, provider: str, message: str) -> None:
         """I7: a provider was told that its message has arrived; it will not send it again."""

@@ -1,4 +1,5 @@
-"""Twin stories: the same clients, once with nothing going wrong, and once with only what must not matter.
+"""Twin stories: the same clients, once with nothing going wrong but answers that are lost or say that it is not decided
+yet, and once with what must not matter beside that.
 
 I13: callbacks that are late, lost and sent again, doubled, in any order. I14: clocks that are off or are set. Every
 transfer has to end as it does without.
@@ -6,22 +7,27 @@ transfer has to end as it does without.
 
 from __future__ import annotations
 
+from tests.simulation.platform import wishes
 from tests.simulation.story import Stage, Story
 
-CALLBACKS = frozenset({"callback_lost", "callback_delayed", "callback_repeated"})
-CLOCKS = frozenset({"clock_skew", "clock_jump"})
+CALLBACKS = ("callback_lost", "callback_delayed", "callback_repeated")
+CLOCKS = ("clock_skew", "clock_jump")
 
 
 def differing(stage: Stage, seed: int) -> str:
     """Which invariant does not hold, and the first transfer that shows it; empty if none."""
     plain = Story(stage, seed, only=frozenset()).run()
+    if plain.states.keys() - {"confirmed", "reversed"}:
+        return f"I13: of a story in which every transfer is decided by its provider, not all have ended: {plain.states}"
+    planned = {wish.key for wish in wishes(seed)}
     for invariant, kinds in (("I13", CALLBACKS), ("I14", CLOCKS)):
-        twin = Story(stage, seed, only=kinds).run()
+        twin = Story(stage, seed, only=frozenset(kinds)).run()
         broken = [*plain.violations, *twin.violations]
         if broken:
-            return f"{broken[0]} (in a twin story with only {', '.join(sorted(kinds))})"
+            return f"{broken[0]} (in a twin story with only {', '.join(kinds)})"
         for key, end in plain.ends.items():
-            if twin.ends.get(key) != end:
-                kinds_told = ", ".join(sorted(kinds))
-                return f"{invariant}: {key} ends as {end}, and with only {kinds_told} as {twin.ends.get(key)}"
+            # How much a sweep finds, and leaves, depends on when it comes; so does whether the clients want more.
+            comparable = key in planned and end.lane not in plain.swept | twin.swept
+            if comparable and twin.ends.get(key) != end:
+                return f"{invariant}: {key} ends as {end}, and with only {', '.join(kinds)} as {twin.ends.get(key)}"
     return ""

@@ -66,7 +66,7 @@ class Strand:
     def __init__(self, world: World, node: Node, name: str, work: Callable[[], Any]) -> None:
         self.world, self.node, self.name, self._work = world, node, name, work
         self.dice = world.chance.stream(name)
-        self.ticket = 0
+        self.ticket, self.joins = 0, False
         self.ended, self.killed, self.result = False, False, None
         self.failure: BaseException | None = None
         self._watchers: list[Strand] = []
@@ -83,7 +83,8 @@ class Strand:
             self.ended = True
             self.node.strands.pop(self, None)
             for watcher in self._watchers:
-                self.world.wake(watcher, self)
+                if watcher.joins:  # it may have given up, and wait for something else by now
+                    self.world.wake(watcher, self)
             if self.failure is not None and not self._watchers:
                 self.world.broken(self)
 
@@ -141,10 +142,10 @@ class World:
         self.at(self.now, self._resume, strand, 0, None)
         return strand
 
-    def park(self, seconds: float | None = None) -> Any:
-        """Wait to be woken, at most so long; what `wake` brought, or TIMED_OUT."""
+    def park(self, seconds: float | None = None, *, joins: bool = False) -> Any:
+        """Wait to be woken, at most so long; what `wake` brought, or TIMED_OUT. `joins`: for the end of a strand."""
         strand = self._alive()
-        strand.ticket += 1
+        strand.ticket, strand.joins = strand.ticket + 1, joins
         if seconds is not None:
             self.after(max(0.0, seconds), self._resume, strand, strand.ticket, TIMED_OUT)
         brought = self.hub.switch()
@@ -166,7 +167,7 @@ class World:
             strand.watch(self._alive())
             end = None if seconds is None else self.now + int(seconds * SECOND)
             while not strand.ended:
-                if self.park(None if end is None else (end - self.now) / SECOND) is TIMED_OUT:
+                if self.park(None if end is None else (end - self.now) / SECOND, joins=True) is TIMED_OUT:
                     return False
         return True
 
