@@ -56,7 +56,10 @@ def _arguments() -> argparse.Namespace:
     reader.add_argument("--stop", action="store_true", help="end at the first seed that fails")
     reader.add_argument("--plainly", action="store_true", help="do not shrink what fails")
     reader.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes side by side")
-    return reader.parse_args()
+    wanted = reader.parse_args()
+    if wanted.against_tests and not wanted.planted:
+        reader.error("--against-tests is a question about --planted")
+    return wanted
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+from bridge.simulator.faults.cases import TABLES
+from tests.simulation.lies import shown_cases
 from tests.simulation.platform import LEAST_STEPS, LEAST_TRANSFERS
 from tests.simulation.shrink import shrunk
 from tests.simulation.story import Outcome, Stage, Story
@@ -172,6 +174,10 @@ def _tell_counts(counts: Counter[str]) -> list[str]:
     """How often each kind of fault happened; those that never did."""
     for kind, (_, story) in KINDS.items():
         sys.stdout.write(f"  {counts[kind]:>8}  {kind:<20} {story}\n")
+    cases = [f"{protocol} case {number}" for protocol in TABLES for number in shown_cases(protocol)]
+    unseen = [case for case in cases if not counts[case]]  # some need two things that seldom come together
+    told = f"{len(cases) - len(unseen)} of {len(cases)} cases of providers' mistakes"
+    sys.stdout.write(f"  {told}{', not ' if unseen else ''}{', '.join(unseen)}\n")
     missing = [kind for kind in KINDS if not counts[kind]]
     for kind in missing:
         sys.stdout.write(f"FAILED {kind} never happened\n")

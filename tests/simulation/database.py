@@ -142,12 +142,12 @@ class Cursor(sqlite3.Cursor):
         world = connection.store.world
         if world.current is not None:
             world.passing()
-            if connection.writes:
-                self._fail(world)
-            elif statement == "BEGIN IMMEDIATE":
+            if statement == "BEGIN IMMEDIATE":
                 connection.begin()
             elif "julianday('now')" in statement:  # the database's machine has the world's clock
                 return super().execute(f"SELECT {world.now}")
+            else:
+                self._fail(world)
         return super().execute(statement, values)
 
     @staticmethod

@@ -62,12 +62,16 @@ def undecided(protocol: str) -> Lies:
     return Lies(Decimal("0.5"), UNDECIDED[protocol], {25: {"variant": "success"}}, frozenset())
 
 
+def shown_cases(protocol: str) -> list[int]:
+    """The cases of a provider's table that a story may show."""
+    return [case.number for case in TABLES[protocol].faults if case.number not in NEVER[protocol]]
+
+
 def lies_of(seed: int, protocol: str) -> Lies:
     """What a provider of this protocol lies about in one seed."""
     dice = Random(f"{seed}/lies/{protocol}")
-    faults = [case.number for case in TABLES[protocol].faults if case.number not in NEVER[protocol]]
     dishonest = dice.random() < DISHONEST
-    allowed = [number for number in faults if dishonest or number not in ALWAYS_BREAKS[protocol]]
+    allowed = [number for number in shown_cases(protocol) if dishonest or number not in ALWAYS_BREAKS[protocol]]
     chosen = sorted(dice.sample(allowed, dice.randint(3, len(allowed))))
     params: dict[int, dict[str, Any]] = {}
     breaking = set(ALWAYS_BREAKS[protocol]) & set(chosen)

@@ -1,5 +1,6 @@
 """Who tests the simulation? Planted bugs: each a patch of the bridge, applied to a copy; the oracle has to name what
-it breaks, within so many seeds. An exception or a program that does not start is not a finding.
+it breaks, within so many seeds, each of which holds without the bug. An exception or a program that does not start is
+not a finding.
 
 A patch begins with a line of comment: what a careless hand would have written.
 """
@@ -70,6 +71,8 @@ def _try(patch: Path, first: int) -> Verdict:
     named, closing = NAMED.search(told.stdout), CLOSING.search(told.stdout)
     if named is None or closing is None:
         return Verdict(patch.stem, story, "", 0, (told.stdout + told.stderr)[-300:].replace("\n", " "))
+    if _run(ROOT, sys.executable, "-m", "tests.simulation", "--seed", named[1]).returncode != 0:
+        return Verdict(patch.stem, story, "", 0, f"seed {named[1]} fails without it too")
     return Verdict(patch.stem, story, named[2], int(closing[1]), named[3])
 
 

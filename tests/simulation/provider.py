@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -100,7 +99,6 @@ class Provider:
         self.lies: tuple[Decimal, dict[int, int], dict[int, dict[str, Any]]] = (Decimal(0), {}, {})
         self.breaks_its_word: frozenset[int] = frozenset()
         self.lied: Callable[[str, str, str], None] = lambda _provider, _reference, _how: None
-        self.cases: Counter[int] = Counter()
         self.deliver: Callable[[Letter, dict[str, str]], int | str] | None = None
         self.stage: Stage
         self.books: Books[Any]
@@ -183,7 +181,7 @@ class Provider:
     def shown(self, case: int, on: str, reference: str) -> None:
         """A lie is about to be told."""
         self.world.struck("provider_lies", f"{self.name} case {case} on {on}, {reference}")
-        self.cases[case] += 1
+        self.world.swarm.counts[f"{self.protocol} case {case}"] += 1
         if case in self.breaks_its_word and reference:
             self.lied(self.name, reference, f"case {case}")
 
