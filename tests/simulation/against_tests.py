@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.simulation.planted_bugs import PATCHES, ROOT
+from tests.simulation.planted_bugs import ROOT, chosen
 
 OWN_SEEDS = "tests/simulation/test_simulation.py"
 FITS = ("test_a_planted_bug_still_fits", "test_planted_bug_is_found")
@@ -30,7 +30,7 @@ PASSED, SOME_FAILED = 0, 1
 
 def run(named: str) -> int:
     """Plant every bug whose name holds `named`; the exit code is 0 where each is either caught or let pass."""
-    waiting = [patch for patch in sorted(PATCHES.glob("*.patch")) if named in patch.name]
+    waiting = chosen(named)
     planted, green = len(waiting), 0
     while waiting:
         group, waiting = _fitting(waiting)

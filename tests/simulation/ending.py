@@ -33,6 +33,11 @@ _KEY_OF_NOTHING = """SELECT operation, key FROM idempotency_key
     AND NOT EXISTS (SELECT 1 FROM cash_movement WHERE cash_movement.id = subject_id)"""
 
 
+_POSTED_ONCE = """SELECT id FROM cash_movement WHERE 1 <> (SELECT COUNT(*) FROM posting
+    WHERE posting.cash_movement_id = cash_movement.id AND posting.amount = cash_movement.amount
+    AND (kind = 'deposit') = (posting.credit = 'wallet:' || cash_movement.player_id))"""
+
+
 def check_healed(oracle: Oracle) -> None:
     """I8: fifteen minutes after the last fault nothing is pending; an orphan still has its file."""
     for row in oracle.transfers():
@@ -68,6 +73,8 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
                 theirs = oracle.ledgers.moved_by_transfers(*lane)
                 if abs(ours - theirs) > named.get(lane, 0):
                     oracle.fail("I6", f"{player} holds {theirs} {currency} at {provider} by transfers; we say {ours}")
+    for (movement,) in oracle.ask(_POSTED_ONCE):
+        oracle.fail("I5", f"{movement} is noted, and not posted once as it says")
     _verify(oracle, bridges)
     oracle.told.check()
     _check_messages(oracle)

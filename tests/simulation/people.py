@@ -21,6 +21,7 @@ from bridge.transfers.decide import Decision, decide
 from tests.simulation.ledgers import ProviderLedgers
 from tests.simulation.node import Bridge
 from tests.simulation.oracle import Oracle
+from tests.simulation.platform import wishes
 from tests.simulation.provider import Provider
 from tests.simulation.settings import CURRENCIES, PLAYERS
 from tests.simulation.world import SECOND, World
@@ -114,9 +115,14 @@ class People:
     def _plan_switches(self, dice: Any) -> None:
         for provider in self.providers:
             if dice.strikes("switched_off", self.world.swarm.rate("switched_off")):
-                at = dice.uniform(0, 40 * HOUR)
+                at = self._busy_instant(dice, provider.name)
                 self.world.after(at, self._switch, provider.name, True)
                 self.world.after(at + dice.choice(SWITCHED_BACK_SECONDS), self._switch, provider.name, False)
+
+    def _busy_instant(self, dice: Random, provider: str) -> float:
+        """When somebody is about to move money into a provider, if anybody ever is."""
+        asked = [wish.at for wish in wishes(self.world.chance.seed) if wish.body.get("provider") == provider]
+        return dice.choice(asked or [20 * HOUR]) + dice.choice((0.0001, 0.001, 0.01))
 
     def _switch(self, provider: str, off: bool) -> None:
         web = next((web for web in self._webs if not web.dead), None)
