@@ -49,7 +49,7 @@ def _arguments() -> argparse.Namespace:
     reader.add_argument("--depth", type=int, default=10, help="with --orderings: events one after another")
     what.add_argument("--planted", action="store_true", help="plant each bug in a copy; the oracle has to name it")
     reader.add_argument("--against-tests", action="store_true", help="with --planted: whom make test lets pass")
-    reader.add_argument("--bug", default="", help="with --planted: only those whose name holds this, or one of several with commas")
+    reader.add_argument("--bug", default="", help="with --planted: only those whose name holds one of these, by commas")
     reader.add_argument("--first", type=int, help="the first seed (default: drawn from the commit)")
     reader.add_argument("--trace", action="store_true", help="with --seed: tell the story")
     reader.add_argument("--kept", help="with --seed: only these decisions, with commas between them")

@@ -57,7 +57,7 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
             named[lane] = named.get(lane, 0) + 2 * row["amount"]
         decided = oracle.ask(_DECISION, row["id"])[0][0]
         if row["state"] == "orphaned" and not decided and _is_proved(oracle, row):
-            oracle.fail("I8", f"{row['id']} is orphaned, and {row['provider']} has said that it was done, and nothing else")
+            oracle.fail("I8", f"{row['id']} is orphaned, and {row['provider']} has said that it was done, no more")
         word = "" if decided else _last_word(oracle, row)
         told = word == "cancelled" or row["provider"] not in oracle.silent
         if row["state"] == "confirmed" and oracle.ledgers.is_undone(row) and not decided and told:

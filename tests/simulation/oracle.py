@@ -44,12 +44,13 @@ _REQUEST = """SELECT leg.transfer_id, leg.ordinal, attempt.attempt, attempt.wire
     AND ? IN (leg.reference, leg.provider_reference) ORDER BY attempt.attempt DESC LIMIT 1"""
 _ORDERED = """SELECT leg.transfer_id, COUNT(attempt.attempt), transfer.player_id, transfer.currency, UPPER(leg.side),
     leg.amount FROM leg JOIN transfer ON transfer.id = leg.transfer_id LEFT JOIN attempt
-    ON attempt.transfer_id = leg.transfer_id AND attempt.ordinal = leg.ordinal AND attempt.step IN ('transfer', 'complete')
+    ON attempt.transfer_id = leg.transfer_id AND attempt.ordinal = leg.ordinal
+    AND attempt.step IN ('transfer', 'complete')
     WHERE leg.holder = ? AND leg.reference = ? GROUP BY leg.transfer_id, leg.ordinal"""
 _LEGS = "SELECT transfer_id, ordinal, holder, side, undoes, state, amount, reference FROM leg WHERE transfer_id = ?"
 _POSTINGS = "SELECT id, transfer_id, debit, credit, amount, currency FROM posting WHERE id > ? ORDER BY id"
 _CASE = "SELECT COUNT(*) FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> ''"
-_FILE_OF_OURS = "SELECT reason FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> 'engine_error'"
+_LEFT_OPEN = "SELECT reason FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> 'engine_error'"
 _CLOSED = "SELECT closed_at FROM switch WHERE provider = ?"
 _HISTORY = """SELECT id, transfer_id, subject, "trigger", source, target FROM history WHERE id > ? ORDER BY id"""
 
@@ -303,8 +304,8 @@ class Oracle:
             self.fail("I8", f"{transfer_id} is {row['state']} and nobody will look at it for a day")
         if row["state"] == "orphaned" and not self.has_open_case(transfer_id):
             self.fail("I8", f"{transfer_id} is orphaned, and nobody has a file about it that says why")
-        if row["state"] in FINAL and (open_file := self.ask(_FILE_OF_OURS, transfer_id)):
-            self.fail("I8", f"{transfer_id} is {row['state']}, and people still have a file about it: {open_file[0][0]}")
+        if row["state"] in FINAL and (left := self.ask(_LEFT_OPEN, transfer_id)):
+            self.fail("I8", f"{transfer_id} is {row['state']}, and people still have a file about it: {left[0][0]}")
         on_the_wire = transfer_id, row["lease_epoch"], row["wake_at"]
         if row["lease_owner"] is not None and self._raw.execute(_ON_THE_WIRE, on_the_wire).fetchone()[0]:
             self.fail("I17", f"{row['lease_owner']} has a request of {transfer_id} that outlasts its lease")

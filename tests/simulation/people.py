@@ -77,7 +77,8 @@ class People:
         with suppress(Invalid, Stale, Declined, NotFound, DBAPIError):  # people look at it again another day
             decide(web.runtime, self.operator, row["id"], wanted)
             query = "SELECT 1 FROM decision WHERE transfer_id = ? AND kind = ?"
-            self.oracle.told.require(query, row["id"], kind.value, facts=f"people decided {kind.value} about {row['id']}")
+            told = f"people decided {kind.value} about {row['id']}"
+            self.oracle.told.require(query, row["id"], kind.value, facts=told)
             self.world.trace("people", f"{row['id']}: {kind.value} {parts or ''}")
 
     # --- clocks, switches, bets -------------------------------------------------------------------------

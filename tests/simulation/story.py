@@ -75,8 +75,8 @@ class End:
 
 @dataclass
 class Outcome:
-    """What became of a seed. `hash` is over everything that happened, in its order; `swept`: from where a sweep took all
-    that was there."""
+    """What became of a seed. `hash` is over everything that happened, in its order; `swept`: from where a sweep took
+    all that was there."""
 
     seed: int
     violations: list[Violation]
