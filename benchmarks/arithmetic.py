@@ -24,10 +24,11 @@ def spread(values: Sequence[float]) -> float:
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """The median of the ratios round by round: what slows the machine down for a round slows both.
+    """The median of the ratios round by round: what slows the machine down for a round slows both. Infinite where the
+    other one did nothing.
 
     Raises ValueError unless there are as many of the one as of the other, and any.
     """
     if not ours or len(ours) != len(theirs):
         raise ValueError(f"{len(ours)} rounds of the one and {len(theirs)} of the other are not paired")
-    return median(one / other for one, other in zip(ours, theirs, strict=True))
+    return median(one / other if other else math.inf for one, other in zip(ours, theirs, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -43,15 +44,17 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The revision of this project, as far as it is known."""
+    """The revision of this project, as far as it is known; behind a plus sign, a digest of what is not committed."""
     try:
-        said = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 - found on PATH
-            cwd=PROJECT, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        revision, changes = _git("rev-parse", "--short", "HEAD").strip(), _git("diff", "HEAD")
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return said.stdout.strip()
+    return f"{revision}+{hashlib.sha256(changes.encode()).hexdigest()[:8]}" if changes else revision
+
+
+def _git(*asked: str) -> str:
+    command = ("git", *asked)  # found on PATH
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
 
 
 def _processor() -> str:

@@ -86,15 +86,19 @@ def _throughput(figures: Figures, database: str, delay: int) -> Iterator[str]:
     yield from _head("", "transfers/s", "of the floor", "CPU ms/transfer", "× floor", "memory MiB", "not confirmed")
     for name in _order(database, rounds):
         mine = rounds[name]
-        wrong = sum(number for each in mine for what, number in each["answers"].items() if what != "confirmed")
         yield _row(
             WORDS[name], _figure(mine, "per_second", 0), _of_floor(rounds, name, "per_second"),
             _figure(mine, "cpu_millis", 2), _of_floor(rounds, name, "cpu_millis"),
-            f"{median(each['memory_mib'] for each in mine):,.0f}", str(wrong),
+            f"{median(each['memory_mib'] for each in mine):,.0f}", _not_confirmed(mine),
         )  # fmt: skip
     if rounds.get(BRIDGE) and rounds.get(DBOS):
         pair = [[each["per_second"] for each in rounds[name]] for name in (BRIDGE, DBOS)]
         yield f"\nThe bridge makes {ratio(*pair):.2f} × the transfers of DBOS Transact.\n"
+
+
+def _not_confirmed(rounds: Rounds) -> str:
+    """How many were refused, or never answered."""
+    return str(sum(number for each in rounds for what, number in each["answers"].items() if what != "confirmed"))
 
 
 def _latency(figures: Figures, database: str, delay: int) -> Iterator[str]:
@@ -103,12 +107,13 @@ def _latency(figures: Figures, database: str, delay: int) -> Iterator[str]:
         return
     yield f"Provider answers after {delay} ms; what is added to that, in ms:\n"
     half, common = f"at {HALF}", f"at {COMMON_RATE:.0f}/s"
-    yield from _head("", f"rate {half}", f"p50 {half}", f"p99 {half}", f"p50 {common}", f"p99 {common}")
+    yield from _head("", f"rate {half}", f"p50 {half}", f"p99 {half}", f"p50 {common}", f"p99 {common}",
+                     "not confirmed")  # fmt: skip
     for name in _order(database, kinds[COMMON]):
         of_half, of_common = kinds[HALF].get(name, []), kinds[COMMON][name]
         rate = f"{of_half[0]['rate']:,.0f}/s" if of_half else "–"
         shown = (_added(of_one, rank, delay) for of_one in (of_half, of_common) for rank in ("p50", "p99"))
-        yield _row(WORDS[name], rate, *shown)
+        yield _row(WORDS[name], rate, *shown, _not_confirmed([*of_half, *of_common]))
     yield ""
 
 

@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import urllib3
@@ -98,7 +99,8 @@ def _open() -> PostgresRows | SqliteRows:
 
 
 rows = _open()
-wire = urllib3.PoolManager(maxsize=THREADS, retries=False, timeout=urllib3.Timeout(total=10))
+wire = urllib3.connection_from_url(PROVIDER, maxsize=THREADS, timeout=urllib3.Timeout(total=10))
+PATH = urlsplit(PROVIDER).path
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
@@ -110,9 +112,10 @@ def app(environ: dict[str, Any], start_response: Callable[..., object]) -> Itera
         return [b'{"code":"known"}']
     content = {"id": key, "player": wish["player_id"], "direction": wish["direction"],
                "amount": wish["amount"], "currency": wish["currency"]}  # fmt: skip
-    answer = wire.request(
+    answer = wire.urlopen(
         "POST",
-        PROVIDER,
+        PATH,
+        retries=False,
         body=orjson.dumps({"type": "transfer.create", "data": content}),
         headers={"Content-Type": "application/json"},
     )

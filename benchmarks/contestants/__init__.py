@@ -16,12 +16,16 @@ DATABASES = (POSTGRESQL, SQLITE)
 BRIDGE, GUNICORN, FLOOR, DBOS = "bridge", "gunicorn", "floor", "dbos"
 PROCRASTINATE, RESTATE = "procrastinate", "restate"
 
+DAY = 86_400
+"""Seconds between two verifications of everything: in a run there is one, at the start. It would fall into the turn of
+somebody else."""
+
 Maker = Callable[[Ground, Path], Contestant]
 ENTRIES: dict[str, Maker] = {
-    BRIDGE: lambda ground, folder: Bridge(BRIDGE, ground, folder),
+    BRIDGE: lambda ground, folder: Bridge(BRIDGE, ground, folder, verify_seconds=DAY),
     FLOOR: lambda ground, folder: Floor(FLOOR, ground, folder),
     DBOS: lambda ground, folder: Dbos(DBOS, ground, folder),
-    GUNICORN: lambda ground, folder: Bridge(GUNICORN, ground, folder, gunicorn=True),
+    GUNICORN: lambda ground, folder: Bridge(GUNICORN, ground, folder, gunicorn=True, verify_seconds=DAY),
     PROCRASTINATE: lambda ground, folder: Procrastinate(PROCRASTINATE, ground, folder),
     RESTATE: lambda ground, folder: Restate(RESTATE, ground, folder),
 }

@@ -13,6 +13,7 @@ import psycopg
 
 from benchmarks import filling
 from benchmarks.children import DidNotStart
+from benchmarks.contestants import DAY
 from benchmarks.contestants.base import PLAYERS
 from benchmarks.contestants.bridge import CURRENCY, OPERATOR, PROVIDER, PURSE, Bridge
 from benchmarks.contestants.floor import plain
@@ -36,7 +37,7 @@ def growth(field: Field, part: Part, scale: Scale, tell: Tell) -> dict[str, Any]
     sizes = {name: max(1, min(number, room)) for name, number in zip(GROWN, scale.growth, strict=True)}
     filled = {}
     for name, transfers in sizes.items():
-        bridge = Bridge(name, field.ground, field.folder / name, verify_seconds=86_400)
+        bridge = Bridge(name, field.ground, field.folder / name, verify_seconds=DAY)
         field.enter(bridge)
         filled[name] = _grown(bridge, transfers, tell)
         field.running[name] = bridge

@@ -18,10 +18,11 @@ Tell = Callable[[str], None]
 
 
 def turns(names: Sequence[str], rounds: int) -> Iterator[tuple[int, str]]:
-    """(round, name): every contestant once a round, and nobody always behind the same neighbour."""
+    """(round, name): every contestant once a round, and behind another neighbour each time, for whose leavings it may
+    pay (a Williams square: 0, 5, 1, 4, 2, 3, and in the next round all of them one further)."""
+    places = [place // 2 if place % 2 == 0 else len(names) - 1 - place // 2 for place in range(len(names))]
     for number in range(rounds):
-        shift = number % len(names) if names else 0
-        yield from ((number, name) for name in (*names[shift:], *names[:shift]))
+        yield from ((number, names[(place + number) % len(names)]) for place in places)
 
 
 def throughput(field: Field, part: Part, scale: Scale, tell: Tell) -> dict[str, Any]:

@@ -160,8 +160,9 @@ class Load:
         await asyncio.wait(clients, timeout=PATIENCE_SECONDS)
         for each in clients:
             each.cancel()
-        # What was due and never answered counts as having taken at least until now: it must not improve anything.
-        self._micros += [int((time.perf_counter() - instant) * 1e6) for instant in due if instant >= self.begin]
+        await asyncio.gather(*clients, return_exceptions=True)
+        for instant in due:
+            self._never_answered(instant)
 
     async def _connect(self) -> Connection:
         door = self._order.door
@@ -176,8 +177,11 @@ class Load:
         try:
             status, body = await connection.ask(self._request(number))
         except OSError:
-            self._count(BROKEN)
+            self._never_answered(instant)
             return False
+        except asyncio.CancelledError:
+            self._never_answered(instant)
+            raise
         done = time.perf_counter()
         good = status in (200, 201) and b"confirmed" in body
         self._told[number] = CONFIRMED if good else REFUSED
@@ -186,9 +190,18 @@ class Load:
         # A closed loop counts what ended in the measured time, an open one what was due in it.
         if self.begin <= (done if self._order.rate is None else instant) < self.end:
             self._count(self._told[number])
-            if good or self._order.rate is not None:
+            if good:
                 self._micros.append(int((done - instant) * 1e6))
         return True
+
+    def _never_answered(self, instant: float) -> None:
+        """It counts as broken; in an open loop also as having taken at least until now: it must improve nothing."""
+        now = time.perf_counter()
+        if self._order.rate is None:
+            self._count(BROKEN)
+        elif self.begin <= instant < self.end:
+            self._count(BROKEN)
+            self._micros.append(int((now - instant) * 1e6))
 
     def _request(self, number: int) -> bytes:
         order = self._order

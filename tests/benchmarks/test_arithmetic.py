@@ -36,6 +36,7 @@ def test_a_ratio_is_taken_within_each_round():
     """A round in which the whole machine was slow changes both, and no ratio: the ratio of medians would be 0.5."""
     assert ratio([10, 50, 60], [20, 100, 60]) == 0.5
     assert ratio([1, 9, 9], [10, 10, 90]) == 0.1
+    assert ratio([1, 2, 3], [0, 2, 3]) == 1  # a round in which the other one did nothing
 
 
 def test_rounds_that_are_not_paired_have_no_ratio():

@@ -80,6 +80,14 @@ def test_an_open_loop_counts_from_the_instant_that_was_due(server, tmp_path):
     assert sum(told["answers"].values()) <= 20
 
 
+def test_what_is_never_answered_improves_no_percentile(server, tmp_path):
+    """The third request is not answered and its connection dies: broken, with the time that it took."""
+    server.last = 3
+    told = run(server, tmp_path, connections=1, seconds=0.8, rate=5)
+    assert told["answers"][BROKEN] >= 1
+    assert len(told["micros"]) == sum(told["answers"].values())
+
+
 def test_a_client_whose_connection_died_was_told_nothing(server, tmp_path):
     """The third request is not answered: one client, three transfers, the last one broken, and nobody asks again."""
     server.last = 3

@@ -1,7 +1,8 @@
 """The oracle: judges after every commit and after every line of a provider's ledger, by what the providers did.
 
-Its rules are written from design §3, §4, §7 and `simulation.md`, with code of its own; it asks nothing of the bridge
-but its rows, through a connection of its own. What breaks first ends the story.
+Its rules are written from design §3, §4, §7 and `simulation.md`, with code of its own; it asks the bridge for its
+rows, through a connection of its own, hears in its log what a provider answered, and at the end has it verify itself.
+What breaks first ends the story.
 """
 
 from __future__ import annotations
