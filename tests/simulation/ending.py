@@ -28,7 +28,7 @@ _UNHEARD = """SELECT inbox.message_id, leg.transfer_id FROM inbox JOIN leg ON le
     AND leg.reference = inbox.reference WHERE inbox.received_at < ? AND inbox.kind LIKE 'transfer.%'
     AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.inbox_id = inbox.id)"""
 _KEY_OF_NOTHING = """SELECT operation, key FROM idempotency_key
-    WHERE operation IN ('transfer', 'deposit', 'withdrawal') AND subject_id IS NOT NULL
+    WHERE operation IN ('transfer', 'deposit', 'withdrawal') AND (subject_id IS NOT NULL OR status IS NULL)
     AND NOT EXISTS (SELECT 1 FROM transfer WHERE transfer.id = subject_id)
     AND NOT EXISTS (SELECT 1 FROM cash_movement WHERE cash_movement.id = subject_id)"""
 
