@@ -26,8 +26,8 @@ STAGES = (("tests/providers", "tests/test_webhooks.py"), ("tests/transfers",), (
 
 FAILURES_AT_ONCE = 20
 UNEXPLAINED_AT_MOST, TRIES_ALONE = 2, 3
-"""A test of many threads fails by chance: a bug is caught if one of so many runs with it alone fails, and a stage is run
-again so often where no bug is."""
+"""A test of many threads fails by chance: a bug is caught if one of so many runs with it alone fails, and a stage is
+run again so often where no bug is."""
 
 PASSED, SOME_FAILED = 0, 1
 

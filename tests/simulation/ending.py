@@ -75,9 +75,9 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
                     oracle.fail("I6", f"{player} holds {theirs} {currency} at {provider} by transfers; we say {ours}")
     for (movement,) in oracle.ask(_POSTED_ONCE):
         oracle.fail("I5", f"{movement} is noted, and not posted once as it says")
-    _verify(oracle, bridges)
     oracle.told.check()
     _check_messages(oracle)
+    _verify(oracle, bridges)
 
 
 def _is_proved(oracle: Oracle, row: Mapping[str, Any]) -> bool:

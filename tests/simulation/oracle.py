@@ -33,7 +33,7 @@ LOOKED_AT_SECONDS = 14 * 3600
 """The longest wait between two look-ups, likewise."""
 
 _TRANSFERS = """SELECT id, state, version, direction, amount, arrived, written_off, player_id, provider, currency,
-    wake_at, idempotency_key, lease_epoch, dust, lease_owner, failures, sweep FROM transfer"""
+    wake_at, idempotency_key, lease_epoch, dust, lease_owner, failures, sweep, cancel_requested_at FROM transfer"""
 _COLUMNS = [name.strip() for name in _TRANSFERS.removeprefix("SELECT ").removesuffix(" FROM transfer").split(",")]
 _ON_THE_WIRE = """SELECT COUNT(*) FROM attempt WHERE transfer_id = ? AND lease_epoch = ? AND wire_until > ?
     AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = attempt.transfer_id
@@ -52,6 +52,7 @@ _LEGS = "SELECT transfer_id, ordinal, holder, side, undoes, state, amount, refer
 _POSTINGS = "SELECT id, transfer_id, debit, credit, amount, currency FROM posting WHERE id > ? ORDER BY id"
 _CASE = "SELECT COUNT(*) FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> ''"
 _LEFT_OPEN = "SELECT reason FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> 'engine_error'"
+_WISHED = "SELECT 1 FROM history WHERE transfer_id = ? AND \"trigger\" = 'wish_cancel'"
 _CLOSED = "SELECT closed_at FROM switch WHERE provider = ?"
 _HISTORY = """SELECT id, transfer_id, subject, "trigger", source, target FROM history WHERE id > ? ORDER BY id"""
 
@@ -299,6 +300,8 @@ class Oracle:
         if self._seen.states.get(transfer_id) != row["state"]:
             told = self._seen.states.get(transfer_id)
             self.fail("I4", f"{transfer_id} is {row['state']}, and its history ends with {told}")
+        if row["cancel_requested_at"] is not None and not self.ask(_WISHED, transfer_id):
+            self.fail("I4", f"{transfer_id} is wished cancelled, and its history does not say so")
         if row["state"] in OPEN and row["wake_at"] is None:
             self.fail("I8", f"{transfer_id} is {row['state']} and nobody will ever look at it")
         if row["state"] in OPEN and (row["wake_at"] or 0) - self.world.now > LOOKED_AT_SECONDS * SECOND:

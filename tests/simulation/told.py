@@ -22,6 +22,8 @@ _EVIDENCE = "SELECT transfer_id, answer, at FROM evidence"
 _WITHOUT_EFFECT = """SELECT id, transfer_id FROM decision WHERE NOT EXISTS (SELECT 1 FROM evidence
     WHERE evidence.transfer_id = decision.transfer_id AND evidence.source = 'person'
     AND evidence.at = decision.decided_at)"""
+_WITHOUT_RECORD = """SELECT id, transfer_id FROM evidence WHERE source = 'person' AND NOT EXISTS (SELECT 1 FROM decision
+    WHERE decision.transfer_id = evidence.transfer_id AND evidence.at = decision.decided_at)"""
 
 
 class Told:
@@ -78,3 +80,5 @@ class Told:
                 self._fail("I7", f"{strand.name} was told {answer} about {transfer}, and it is stored nowhere")
         for decision, transfer in self._ask(_WITHOUT_EFFECT):
             self._fail("I7", f"{decision} about {transfer} is on record, and nobody has carried it out")
+        for evidence, transfer in self._ask(_WITHOUT_RECORD):
+            self._fail("I7", f"a decision about {transfer} was carried out (evidence {evidence}), and is not on record")
