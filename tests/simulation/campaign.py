@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,8 @@ ENOUGH_SEEDS = 500
 """From so many seeds on a fault that never happened is an error of the simulation."""
 
 SHOWN_FAILURES = 3
+NAMED = re.compile(r"FAILED seed \d+: I\S+: ")
+"""How a failure begins that names an invariant, also one of twin stories."""
 
 
 @contextmanager
@@ -70,7 +73,7 @@ def replay(seed: int, kept: str | None, *, telling: bool) -> int:
 @dataclass(frozen=True)
 class Extent:
     """How far a campaign goes: from which seed, over how many, for how long (minutes), in how many processes; whether
-    it ends with the first failure, and whether failures are shrunk."""
+    it ends with the first failure that names an invariant, and whether failures are shrunk."""
 
     first: int
     seeds: int | None = None
@@ -90,10 +93,10 @@ def run(extent: Extent) -> int:
         least = min(least[0], told["steps"]), min(least[1], told["transfers"])
         if told["failure"]:
             failures += 1
-            if failures <= SHOWN_FAILURES:
+            if failures <= SHOWN_FAILURES or (extent.stop and told["named"]):
                 sys.stdout.write(told["failure"] + "\n")
                 sys.stdout.flush()
-            if extent.stop and told["violated"]:
+            if extent.stop and told["named"]:
                 break
     missing = _tell_counts(counts) if outcomes >= ENOUGH_SEEDS else []
     sys.stdout.write(f"least steps of a seed: {least[0]}, least transfers: {least[1]}\n")
@@ -134,7 +137,7 @@ def _work(extent: Extent, number: int, ends: float | None, results: Any) -> None
             outcome = Story(scene, extent.first + number).run()
             failure = _failure(scene, outcome, shrink=extent.shrink)
             told = {"steps": outcome.steps, "transfers": outcome.transfers, "counts": outcome.counts}
-            results.put({**told, "failure": failure, "violated": bool(outcome.violations)})
+            results.put({**told, "failure": failure, "named": bool(NAMED.match(failure))})
             number += extent.workers
         results.close()
         results.join_thread()

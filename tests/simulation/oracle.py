@@ -91,7 +91,7 @@ class Oracle:
         self.world, self.ledgers = world, ledgers
         self.violations: list[Violation] = []
         self.errors: list[str] = []
-        self.commits = self.money_commits = self.checks = 0
+        self.money_commits = 0
         self.told = Told(self.ask, self.fail)
         self._seen = Seen()
         self._rows: dict[str, tuple[Any, ...]] = {}
@@ -125,14 +125,12 @@ class Oracle:
 
     def committed(self) -> None:
         """A commit of the bridge is durable."""
-        self.commits += 1
         before = self._marks()
         changed = self._take_in()
         self.money_commits += self._marks() != before
         self._check_accounts()
         for transfer in changed:
             self._check_transfer(transfer)
-        self.checks += 1
 
     def provider_wrote(self, provider: str, line: Mapping[str, Any]) -> None:
         """A line of a provider's ledger is durable."""
@@ -148,7 +146,6 @@ class Oracle:
         if told != ordered or minor(line["amount"], line["currency"]) > most:
             self.fail("I5", f"{provider} moved {told} {line['amount']} for {transfer}, which is about {ordered} {most}")
         self._check_effect(self._transfer(transfer))
-        self.checks += 1
 
     def sent(self, worker: str, now: int, provider: str, name: str) -> None:
         """I1: bytes of a money request leave a worker, by whose clock it is `now`, about a transfer that its provider
