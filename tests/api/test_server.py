@@ -46,6 +46,19 @@ patience_seconds = {patience_seconds}
 """
 
 
+FORKS = """
+import os, wsgi
+assert wsgi.runtime.engine.pool.checkedin() == 0, "a connection was left open"
+wsgi.runtime.engine.connect().close()
+assert wsgi.runtime.engine.pool.checkedin() == 1
+child = os.fork()
+if child == 0:
+    os._exit(wsgi.runtime.engine.pool.checkedin())
+assert os.waitpid(child, 0)[1] == 0, "the child has its parent's connection"
+wsgi.runtime.engine.connect().close()
+"""
+
+
 class Served:
     """A running server and the key of an operator."""
 
@@ -176,3 +189,14 @@ def test_an_unmigrated_database_is_refused_at_the_door(database_url, tmp_path):
     )  # fmt: skip
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "The database is empty: run `python -m bridge migrate` first.\n"
+
+
+def test_processes_that_are_forked_share_no_connection(migrated_url, tmp_path):
+    """C-38: a server that loads the application and then forks its workers."""
+    file = tmp_path / "bridge.toml"
+    file.write_text(f'[database]\nurl = "{migrated_url}"\n')
+    environment = {**os.environ, "BRIDGE_CONFIG": str(file)}
+    run = subprocess.run(
+        [sys.executable, "-c", FORKS], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
