@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from bridge import db, gates, lineage, readiness
+from bridge import clocks, db, gates, lineage, readiness
 from bridge.app import compose
 from bridge.config import CONFIG_VARIABLE, Config, GenericSection
 from bridge.money import AmountRefused, UnknownCurrency
@@ -223,8 +223,8 @@ def _lineage(runtime: Runtime) -> Remark:
 
 
 def _clock(runtime: Runtime, connection: Connection) -> Remark:
-    apart = readiness.clocks_apart(runtime, connection)
-    near, limit = apart < readiness.CLOCKS_APART_AT_MOST, readiness.CLOCKS_APART_AT_MOST // SECOND
+    apart = clocks.apart(runtime, connection)
+    near, limit = apart < clocks.APART_AT_MOST, clocks.APART_AT_MOST // SECOND
     return _judged("clock", f"{apart / SECOND:.1f} s from the database's", near, f"must be below {limit} s")
 
 

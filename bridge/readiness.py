@@ -1,26 +1,15 @@
 """What must hold before a process touches money: the schema is this version's, and every currency that is
-in the books has the decimals with which its amounts were written; and how far clocks may be apart."""
+in the books has the decimals with which its amounts were written."""
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Table, select
 
 from bridge import db, lineage, models
 from bridge.money import UnknownCurrency
-from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
 _denomination: Table = models.metadata.tables["denomination"]
-
-
-CLOCKS_APART_AT_MOST = 2 * SECOND
-"""Leases of several machines are compared by their clocks; beyond this they would be taken too early."""
-
-_DATABASE_CLOCK = {
-    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
-    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
-}
-
 
 _IS_REPLICA = "SELECT pg_is_in_recovery()"
 
@@ -56,9 +45,3 @@ def require(runtime: Runtime) -> None:
                 f"set currencies.{currency} = {exponent}."
             )
     lineage.check(runtime)
-
-
-def clocks_apart(runtime: Runtime, connection: Connection) -> int:
-    """How far this process's clock is from the database's, in microseconds."""
-    theirs = int(connection.exec_driver_sql(_DATABASE_CLOCK[connection.dialect.name]).scalar_one())
-    return abs(runtime.clock.now() - theirs)

@@ -16,7 +16,7 @@ from threading import Event, Thread
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from bridge import db, doctor, log, readiness
+from bridge import clocks, doctor, log
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from jobs.schedule import SCHEDULE, Job
@@ -52,7 +52,7 @@ def run(runtime: Runtime, job: Job, stop: Event) -> None:
     if stop.is_set():
         return
     try:
-        if _astray(runtime):
+        if clocks.is_off(runtime):
             return
         counts = job.run_once(runtime, runtime.clock.now(), job.limit, stop)
     except Exception:  # noqa: BLE001 - a job that failed runs again at its next tick
@@ -60,17 +60,6 @@ def run(runtime: Runtime, job: Job, stop: Event) -> None:
         return
     if any(counts.values()):
         _log.info("job done", job=job.name, **counts)
-
-
-def _astray(runtime: Runtime) -> bool:
-    """Whether this machine's clock is too far from the database's: it would take others' leases too early,
-    and what it concluded from silence would rest on time that has not passed."""
-    with db.reading(runtime.engine) as connection:
-        apart = readiness.clocks_apart(runtime, connection)
-    if apart < readiness.CLOCKS_APART_AT_MOST:
-        return False
-    _log.error("no job runs: the clock is off", seconds=apart // SECOND)
-    return True
 
 
 def main() -> int:

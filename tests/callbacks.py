@@ -19,13 +19,12 @@ from typing import Any
 from sqlalchemy import text
 
 from bridge import db, inbox, keys, players
-from bridge.app import compose
 from bridge.config import Config, DatabaseSection, EngineSection, GenericSection, QTechSection, WebSection
 from bridge.inbox import Message
 from bridge.models import metadata
 from bridge.ports import SECOND
 from jobs import inbox as job
-from tests.harness import ENGINE_TIMES, EUR, OPERATOR, PLAYER, PROVIDER, Bench, Hands
+from tests.harness import ENGINE_TIMES, EUR, OPERATOR, PLAYER, PROVIDER, Bench, Hands, composed
 
 RIVAL, OLD = "rival", "old"
 REQUESTS = b"requests: from bridge to provider"
@@ -164,14 +163,14 @@ class Office(Bench):
 
     def with_config(self, config: Config) -> Office:
         """The same database under another configuration: the process was started anew."""
-        other = compose(config, self.runtime.clock)
+        other = composed(config, self.runtime.clock)
         return replace(self, runtime=other)
 
 
 @contextmanager
 def office(url: str, address: str = "http://127.0.0.1:9", *, clock: Any = None, **settings: Any) -> Iterator[Office]:
     """A bridge on the migrated database at `url`, its player with 1000.00, and the rival's operator with one too."""
-    runtime = compose(configured(url, address, **settings), clock or Hands())
+    runtime = composed(configured(url, address, **settings), clock or Hands())
     made = Office(runtime, keys.add_operator(runtime, OPERATOR))
     made.player(PLAYER, "1000.00")
     players.register(runtime, keys.add_operator(runtime, "rivals"), PLAYER, [EUR])

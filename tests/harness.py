@@ -20,9 +20,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 
-from bridge import cashier, db, keys, ledger, players, stroke
+from bridge import cashier, clocks, db, keys, ledger, players, stroke
 from bridge.app import compose
 from bridge.config import Config, DatabaseSection, EngineSection, GenericSection, QTechSection
 from bridge.ports import SECOND
@@ -63,6 +63,7 @@ class Hands:
 
     def __init__(self, at: int = 1_800_000_000 * SECOND) -> None:
         self.wall, self.mono = at, 1000.0
+        self.right = at  # what the clock of the database shows: nobody sets that one
 
     def now(self) -> int:
         return self.wall
@@ -76,11 +77,22 @@ class Hands:
     def turn(self, seconds: float) -> None:
         """Time passes."""
         self.wall += round(seconds * SECOND)
+        self.right += round(seconds * SECOND)
         self.mono += seconds
 
     def set_wall(self, seconds: float) -> None:
         """Somebody sets the wall clock by so many seconds; monotonic time knows nothing of it."""
         self.wall += round(seconds * SECOND)
+
+
+def in_its_time(runtime: Runtime, right: Callable[[], int]) -> Runtime:
+    """The same, with a database whose own clock is turned as well."""
+
+    @event.listens_for(runtime.engine, "before_cursor_execute", retval=True)
+    def asked(_connection: Any, _cursor: Any, statement: str, values: Any, *_rest: Any) -> tuple[str, Any]:
+        return (f"SELECT {right()}" if statement in clocks.DATABASE_CLOCK.values() else statement), values
+
+    return runtime
 
 
 @dataclass
@@ -163,7 +175,7 @@ class Bench:
 
     def another(self, **changes: Any) -> Bench:
         """A second worker on the same database: another name, its own engine and adapters."""
-        other = compose(self.runtime.config, self.runtime.clock)
+        other = composed(self.runtime.config, self.runtime.clock)
         return Bench(replace(other, worker=f"other-{id(other)}", **changes), self.operator, made=10_000 + self.made)
 
     def audit(self) -> None:
@@ -194,7 +206,7 @@ def bench(
     url: str, base_url: str = "http://127.0.0.1:9", *, clock: Any = None, provider: Any = None, **settings: Any
 ) -> Iterator[Bench]:
     """A bridge on the migrated database at `url`; `provider` stands in for the adapter where a test scripts it."""
-    runtime = compose(configured(url, base_url, **settings), clock)
+    runtime = composed(configured(url, base_url, **settings), clock)
     if provider is not None:
         runtime = replace(runtime, providers={PROVIDER: provider})
     operator = keys.add_operator(runtime, OPERATOR)
@@ -204,6 +216,12 @@ def bench(
         yield made
     finally:
         runtime.engine.dispose()
+
+
+def composed(config: Config, clock: Any) -> Runtime:
+    """A bridge with this clock; the database's goes with it where tests turn it."""
+    runtime = compose(config, clock)
+    return in_its_time(runtime, lambda: clock.right) if isinstance(clock, Hands) else runtime
 
 
 def together(workers: int, work: Callable[[int], Any]) -> list[Any]:

@@ -62,7 +62,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.transfers.core.proof",),
     ("bridge.transfers.core", "bridge.transfers.core.facts"),
     # services, bottom
-    ("bridge.breaks", "bridge.players", "bridge.lineage"),
+    ("bridge.breaks", "bridge.clocks", "bridge.players", "bridge.lineage"),
     ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.idempotency", "bridge.inbox", "bridge.keys",
      "bridge.ledger"),
     # adapters
@@ -108,7 +108,7 @@ WEB = ("wsgi", "bridge.app", "bridge.api.*")
 ROWS = ("bridge.db", "bridge.sqlite", "bridge.stroke", "bridge.migrations.*", "bridge.models.*", "bridge.runtime",
         "bridge.ledger", "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
-        "bridge.lineage", "bridge.inbox", "bridge.breaks")  # fmt: skip
+        "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": PEERS,

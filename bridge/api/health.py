@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flask import Response
 from flask_openapi.blueprint import APIBlueprint
 
-from bridge import db, log, models, readiness
+from bridge import clocks, db, log, models, readiness
 from bridge.api.answers import document, replies
 from bridge.api.answers.views import Health, Readiness, Trouble
 from bridge.api.intake.admission import runtime_of_app
@@ -75,8 +75,8 @@ def _database(runtime: Runtime) -> str:
 
 def _clock(runtime: Runtime) -> str:
     with db.reading(runtime.engine) as connection:
-        apart = readiness.clocks_apart(runtime, connection)
-    too_far = apart >= readiness.CLOCKS_APART_AT_MOST
+        apart = clocks.apart(runtime, connection)
+    too_far = apart >= clocks.APART_AT_MOST
     return f"{apart // SECOND} s away from the database's clock" if too_far else ""
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError
 
 from bridge import gates
+from bridge.clocks import APART_AT_MOST
 from bridge.errors import Declined, Invalid, NotFound, Stale
-from bridge.readiness import CLOCKS_APART_AT_MOST
 from bridge.simulator.books import Refused
 from bridge.transfers.core.decisions import Kind
 from bridge.transfers.decide import Decision, decide
@@ -30,7 +30,7 @@ HOUR = 3600
 LOOKS_AT_HOURS = (3, 8, 20, 30, 40, 45)
 SKEW_SECONDS = (-300.0, -3.0, -1.0, 0.7, 1.5, 60.0, 300.0)
 JUMP_SECONDS = (-3600.0, -40.0, -1.8, 1.2, 20.0, 3600.0)
-MILD_SECONDS = CLOCKS_APART_AT_MOST / SECOND
+MILD_SECONDS = APART_AT_MOST / SECOND
 """So far a clock may be off without a word from `/readyz`. One that is further off makes others take a lease too early:
 what ends then is true all the same, but it may be another end."""
 

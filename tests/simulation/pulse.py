@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from bridge.readiness import CLOCKS_APART_AT_MOST
+from bridge.clocks import APART_AT_MOST
 from tests.simulation.node import Bridge
 from tests.simulation.world import SECOND, World
 
@@ -22,7 +22,7 @@ BOTH_TICK = 0.3
 """How often the second process of jobs fires at the same tick as the first: both are always there, and what is due is
 there for both, but one of them is usually the faster."""
 
-IDLE_TICK, EARLY = 0.1, CLOCKS_APART_AT_MOST
+IDLE_TICK, EARLY = 0.1, APART_AT_MOST
 """How often a tick comes although nothing is due any more; so much earlier a clock that is ahead finds it due."""
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from bridge import db, readiness
+from bridge import clocks, db
 from bridge.ports import SECOND
 from bridge.runtime import SystemClock
+from bridge.transfers import resolve
 from jobs.__main__ import run
 from jobs.schedule import SCHEDULE
 from tests.harness import bench
@@ -32,7 +33,7 @@ def test_jobs_rest_while_the_clock_is_off(migrated_url: str, seconds: float, run
     with bench(migrated_url, clock=clock) as desk:
         transfer_id = str(desk.begin("out", queued=True).transfer_id)
         with db.reading(desk.runtime.engine) as connection:
-            assert readiness.clocks_apart(desk.runtime, connection) < 2 * SECOND
+            assert clocks.apart(desk.runtime, connection) < 2 * SECOND
         clock.seconds = seconds
         for job in SCHEDULE:
             run(desk.runtime, job, Event())
@@ -44,13 +45,24 @@ def test_jobs_rest_while_the_clock_is_off(migrated_url: str, seconds: float, run
         desk.audit()
 
 
+@pytest.mark.parametrize(("seconds", "asks"), [(0, True), (140, False), (-140, False)])
+def test_nobody_refreshes_by_a_clock_that_is_off(migrated_url: str, seconds: float, asks: bool) -> None:
+    """I-34 I-30 A web process neither takes a lease nor concludes anything from silence while its clock is off."""
+    clock = SetClock(0)
+    with bench(migrated_url, clock=clock) as desk:
+        transfer_id = str(desk.begin("out", queued=True).transfer_id)
+        clock.seconds = seconds
+        resolve.refresh(desk.runtime, transfer_id, clock.monotonic() + 1)
+        assert (desk.row(transfer_id)["lease_epoch"] > 1) is asks
+
+
 def test_a_job_that_raises_runs_again(migrated_url: str, monkeypatch: Any) -> None:
     """C-19 An error in one tick ends that tick, not the job."""
     with bench(migrated_url) as desk:
         transfer_id = str(desk.begin("out", queued=True).transfer_id)
         job = next(job for job in SCHEDULE if job.name == "resolve")
         with monkeypatch.context() as broken:
-            broken.setattr(readiness, "clocks_apart", lambda *_: 1 // 0)
+            broken.setattr(clocks, "apart", lambda *_: 1 // 0)
             run(desk.runtime, job, Event())
         assert desk.row(transfer_id)["lease_epoch"] == 1
         run(desk.runtime, job, Event())

@@ -27,6 +27,7 @@ from bridge.evidence import Reply, Step
 from bridge.ports import SECOND, Descriptor, Effect, Window
 from bridge.runtime import Runtime
 from bridge.transfers.begin import Wish
+from tests.harness import in_its_time
 
 OPERATOR, PROVIDER, PLAYER, EUR = "op", "sim", "ann", "EUR"
 DEPOSIT, AMOUNT = "1000.00", 1000
@@ -200,6 +201,7 @@ def stand(protocol: str, direction: str, database: bytes) -> Iterator[Stand]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50), cache_logger_on_first_use=False)
     port = Mouthpiece(composed.providers[PROVIDER], clock)
     runtime = replace(composed, engine=_engine(connection), providers={PROVIDER: port}, ids=ids, worker="w")
+    runtime = in_its_time(runtime, clock.now)
     operator = keys.add_operator(runtime, OPERATOR)
     players.register(runtime, operator, PLAYER, [EUR])
     cashier.move(runtime, operator, "deposit", "cash", cashier.CashWish(PLAYER, DEPOSIT, EUR))

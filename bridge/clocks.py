@@ -1,0 +1,40 @@
+"""How far the clock of a process may be from the database's.
+
+Leases of several machines are compared by their clocks, and what is concluded from silence rests on time that has
+passed. A process that is further off takes no lease.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from bridge import db, log
+from bridge.ports import SECOND
+from bridge.runtime import Runtime
+
+APART_AT_MOST = 2 * SECOND
+"""Microseconds; beyond this, leases would be taken too early."""
+
+DATABASE_CLOCK = {
+    "sqlite": "SELECT CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)",
+    "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
+}
+"""What a database is asked for its clock, in microseconds since 1970."""
+
+_log = log.get("clocks")
+
+
+def apart(runtime: Runtime, connection: Connection) -> int:
+    """How far this process's clock is from the database's, in microseconds."""
+    theirs = int(connection.exec_driver_sql(DATABASE_CLOCK[connection.dialect.name]).scalar_one())
+    return abs(runtime.clock.now() - theirs)
+
+
+def is_off(runtime: Runtime) -> bool:
+    """Whether this process must leave leases, and conclusions from silence, to others; logged where it is so."""
+    with db.reading(runtime.engine) as connection:
+        microseconds = apart(runtime, connection)
+    if microseconds < APART_AT_MOST:
+        return False
+    _log.error("no lease is taken: the clock is off", seconds=microseconds // SECOND)
+    return True
