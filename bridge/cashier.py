@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import Table, insert
+from sqlalchemy import Connection, Table, bindparam, insert, select
 
 from bridge import db, idempotency, ledger, models, players
 from bridge.errors import Declined, Invalid, insufficient_funds
@@ -13,6 +13,13 @@ from bridge.money import MAX_WALLET, AmountRefused, UnknownCurrency
 from bridge.runtime import Runtime
 
 _movement: Table = models.metadata.tables["cash_movement"]
+
+_posting: Table = models.metadata.tables["posting"]
+_MADE = (
+    select(_movement, _posting.c.credit_version, _posting.c.debit_version)
+    .join(_posting, _posting.c.cash_movement_id == _movement.c.id)
+    .where(_movement.c.id == bindparam("movement"))
+)
 
 DEPOSIT = "deposit"
 WITHDRAWAL = "withdrawal"
@@ -95,6 +102,15 @@ def _book(runtime: Runtime, key: Key, kind: str, wish: CashWish) -> Cash | Store
         if kind == DEPOSIT and balance > MAX_WALLET:
             raise CeilingReached
         return Cash(movement_id, kind, wish.player_id, amount, wish.currency, balance, now)
+
+
+def made(connection: Connection, movement_id: str) -> Cash:
+    """A movement that was booked before, with what the wallet held behind it."""
+    row = connection.execute(_MADE, {"movement": movement_id}).mappings().one()
+    account, version = ledger.wallet(row["player_id"]), row["credit_version"] or row["debit_version"]
+    balance = ledger.balance_behind(connection, row["operator_id"], account, row["currency"], version)
+    names = ("id", "kind", "player_id", "amount", "currency", "created_at")
+    return Cash(balance=balance, **{name: row[name] for name in names})
 
 
 def _amount(runtime: Runtime, wish: CashWish) -> int:

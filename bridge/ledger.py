@@ -170,6 +170,19 @@ def balance(connection: Connection, operator_id: int, account: str, currency: st
     return total
 
 
+def balance_behind(connection: Connection, operator_id: int, account: str, currency: str, version: int) -> int:
+    """What a player's account held, in minor units, when its `version` postings had been made: by their own order,
+    which no clock can tell otherwise."""
+    total = 0
+    sides = ((_posting.c.credit, _posting.c.credit_version, 1), (_posting.c.debit, _posting.c.debit_version, -1))
+    for side, numbered, sign in sides:
+        query = select(func.coalesce(func.sum(_posting.c.amount), 0)).where(
+            _posting.c.operator_id == operator_id, side == account, _posting.c.currency == currency
+        )
+        total += sign * int(connection.execute(query.where(numbered <= version)).scalar_one())
+    return total
+
+
 def cached_balance(connection: Connection, operator_id: int, account: str, currency: str) -> int:
     """The balance of a player's account as kept beside the postings, in minor units; 0 if there is none."""
     query = select(_account.c.balance).where(

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from flask import Response
 
-from bridge import cashier, db, models, players
+from bridge import cashier, db
 from bridge.api.answers import replies, views
 from bridge.cashier import Cash, CashWish
 from bridge.runtime import Runtime
 
 CREATED = 201
-
-_MOVEMENT = models.metadata.tables["cash_movement"]
 
 
 def move(runtime: Runtime, operator_id: int, kind: str, key_text: str, wish: CashWish) -> Response:
@@ -34,10 +32,6 @@ def move(runtime: Runtime, operator_id: int, kind: str, key_text: str, wish: Cas
 
 
 def _read_back(runtime: Runtime, movement_id: str) -> Cash:
-    """A movement as it was made, with the wallet's balance as of its instant."""
+    """A movement as it was made, with the wallet's balance behind it."""
     with db.reading(runtime.engine) as connection:
-        row = connection.execute(_MOVEMENT.select().where(_MOVEMENT.c.id == movement_id)).mappings().one()
-    funds = players.funds(runtime, row["operator_id"], row["player_id"], row["created_at"])
-    wallet = next(one.wallet for one in funds if one.currency == row["currency"])
-    names = ("id", "kind", "player_id", "amount", "currency", "created_at")
-    return Cash(balance=wallet, **{name: row[name] for name in names})
+        return cashier.made(connection, movement_id)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from bridge import cashier
 from bridge.cashier import CashWish
+from bridge.runtime import SystemClock
 from tests.harness import OPERATOR, PROVIDER, together
 
 
@@ -91,6 +93,25 @@ def test_a_crash_before_the_answer_is_read_back(house):
     assert (answer.json["balance"], answer.headers["Idempotent-Replayed"]) == ("1007.00", "true")
     assert house.cash("deposits", "7.00", "d-1").data == answer.data
     assert house.funds("wallet") == "1107.00"
+
+
+def test_the_balance_behind_a_movement_is_no_matter_of_clocks(house):
+    """C-48 I-34: the process that booked it was ahead by a second and a half: what came later counts later."""
+    ahead = replace(house.runtime, clock=Ahead())
+    operator = house.rows("SELECT id FROM operator WHERE name = :name", name=OPERATOR)[0]["id"]
+    cashier.move(ahead, operator, "deposit", "d-1", CashWish(house.player, "7.00", "EUR"))
+    assert house.cash("withdrawals", "500.00", "w-1").json["balance"] == "507.00"
+    assert house.cash("deposits", "7.00", "d-1").json["balance"] == "1007.00"
+    cashier.move(ahead, operator, "withdrawal", "w-2", CashWish(house.player, "7.00", "EUR"))
+    house.cash("deposits", "100.00", "d-2")
+    assert house.cash("withdrawals", "7.00", "w-2").json["balance"] == "500.00"
+
+
+class Ahead(SystemClock):
+    """The clock of another process, as far ahead as is allowed."""
+
+    def now(self) -> int:
+        return super().now() + 1_500_000
 
 
 def test_funds_are_everything_wherever_it_is(house):
