@@ -33,6 +33,8 @@ class Door:
         match = _BEARER.fullmatch(authorization)
         caller = keys.caller(runtime, match[1]) if match is not None else None
         if caller is None:
+            if match is not None:
+                self._before.pop(keys.digest(match[1]), None)
             raise Unauthorized
         if not caller.may(scope):
             raise Forbidden(f"This key lacks the scope {scope.value!r}.")
