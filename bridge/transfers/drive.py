@@ -5,6 +5,8 @@ No connection of the pool and no lock is held here while a request is on its way
 
 from __future__ import annotations
 
+from sqlalchemy.exc import DBAPIError
+
 from bridge import log
 from bridge.evidence import Source
 from bridge.runtime import Runtime
@@ -31,13 +33,23 @@ def drive(
     while outcome.order is not None:
         order = outcome.order
         fact = perform(runtime, order)
-        ended = end(runtime, outcome, fact, closing)
+        ended = _ended(runtime, outcome, fact, closing)
         if ended is not None:
             return ended
         in_time = ask_until is None or runtime.clock.monotonic() < ask_until
         asking = Asking.DUE if in_time else Asking.NO
         outcome = advance(runtime, order.claim.transfer_id, order.claim, fact, asking=asking)
     return outcome
+
+
+def _ended(runtime: Runtime, outcome: Outcome, fact: Fact, closing: Closing | None) -> Outcome | None:
+    """As `ending.end`. A connection that broke keeps no answer from being stored the long way, on another one; where
+    the end was committed all the same, that stores the answer a second time, and nothing else."""
+    try:
+        return end(runtime, outcome, fact, closing)
+    except DBAPIError as trouble:
+        _log.warning("end not written at a stroke", transfer=outcome.transfer.id, error=type(trouble.orig).__name__)
+        return None
 
 
 def perform(runtime: Runtime, order: Order) -> Fact:

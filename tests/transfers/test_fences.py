@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -57,25 +59,33 @@ def test_nothing_is_held_without_an_end(still: Bench, state: str) -> None:
     assert still.row(str(begun.transfer_id))["wake_at"] is not None
 
 
-@pytest.mark.parametrize("direction", ["in", "out"])
-@pytest.mark.parametrize("after", ["prepare", "complete"])
-def test_a_database_that_fails_after_the_call_does_not_call_again(
-    still: Bench, scripted: ScriptedProvider, direction: str, after: str
-) -> None:
-    """C-04: locked or serialization failure once the answer is there: the call is not made again by itself, and the
-    transfer ends by what the provider did, once."""
-    engine, failing = still.runtime.engine, {"left": 1}
+@contextmanager
+def answers_not_stored(bench: Bench, scripted: ScriptedProvider, after: str, times: int) -> Iterator[None]:
+    """A database that is locked, so many times, whenever the answer to this request is to be written."""
+    engine, failing = bench.runtime.engine, {"left": times}
 
     def fails(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         answered = bool(scripted.requests) and scripted.requests[-1][0] == after
         if failing["left"] and answered and "INSERT INTO evidence" in statement:
-            failing["left"] = 0
+            failing["left"] -= 1
             raise OperationalError(statement, {}, Exception("database is locked"))
 
     event.listen(engine, "before_cursor_execute", fails)
-    with strokes_seen(lambda text: fails(None, None, text)), pytest.raises(OperationalError):
-        still.run(direction)
+    with strokes_seen(lambda text: fails(None, None, text)):
+        yield
     event.remove(engine, "before_cursor_execute", fails)
+    assert failing["left"] == 0
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+@pytest.mark.parametrize(("after", "times"), [("prepare", 1), ("complete", 2)])
+def test_a_database_that_fails_after_the_call_does_not_call_again(
+    still: Bench, scripted: ScriptedProvider, direction: str, after: str, times: int
+) -> None:
+    """C-04: locked or serialization failure once the answer is there: the call is not made again by itself, and the
+    transfer ends by what the provider did, once. The end of a transfer is tried twice: at a stroke and the long way."""
+    with answers_not_stored(still, scripted, after, times), pytest.raises(OperationalError):
+        still.run(direction)
     sent = [operation for operation, _ in scripted.requests]
     assert sent == (["prepare"] if after == "prepare" else ["prepare", "complete"])
 
@@ -86,6 +96,20 @@ def test_a_database_that_fails_after_the_call_does_not_call_again(
     completes = [record.state for record in scripted.records.values()].count("COMPLETED")
     assert (row["state"], completes) == (("reversed", 0) if after == "prepare" else ("confirmed", 1))
     assert [operation for operation, _ in scripted.requests].count("complete") == completes
+    still.audit()
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_an_end_that_fails_once_is_stored_the_long_way(
+    still: Bench, scripted: ScriptedProvider, direction: str
+) -> None:
+    """C-04: the answer that ends a transfer is still in hand when the database fails; it is stored, and nobody asks."""
+    with answers_not_stored(still, scripted, "complete", 1):
+        still.run(direction)
+    (row,) = still.rows("SELECT state FROM transfer")
+    assert row["state"] == "confirmed"
+    assert [operation for operation, _ in scripted.requests] == ["prepare", "complete"]
+    assert [record.state for record in scripted.records.values()] == ["COMPLETED"]
     still.audit()
 
 
