@@ -37,17 +37,37 @@ def connect(settings: DatabaseSection) -> Engine:
         pool_size=settings.pool_size,
         max_overflow=0,
         isolation_level="READ COMMITTED",
-        # A stroke is written in UTF-8, whatever the environment or a role says.
-        connect_args={"client_encoding": "utf8"},
+        connect_args=_TO_POSTGRESQL,
     )
-    event.listen(engine, "connect", _read_committed)
+    event.listen(engine, "connect", _furnish)
     return engine
 
 
-def _read_committed(connection: Any, _record: ConnectionPoolEntry) -> None:
-    """To read again and fold again is to see what others committed, whatever a role's default says; also in a stroke,
-    which is its own transaction, and of which the driver says nothing."""
-    connection.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED")
+_TO_POSTGRESQL = {
+    # A stroke is written in UTF-8, whatever the environment or a role says.
+    "client_encoding": "utf8",
+    # A server that is not there any more, or whose answers do not come, is noticed; nothing waits for it for hours.
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
+_SESSION = (
+    # To read again and fold again is to see what others committed, whatever a role's default says; also in a stroke,
+    # which is its own transaction, and of which the driver says nothing.
+    "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    # A machine that dies, or a process that stands still, inside of a transaction must not hold its rows until the
+    # server notices by itself; and whoever waits for them anyway gives up, is set aside, and comes again.
+    "SET idle_in_transaction_session_timeout = '20s'",
+    "SET lock_timeout = '15s'",
+)
+
+
+def _furnish(connection: Any, _record: ConnectionPoolEntry) -> None:
+    for statement in _SESSION:
+        connection.execute(statement)
     connection.commit()
 
 
@@ -94,6 +114,10 @@ def migrate(url: str) -> None:
     engine = connect(DatabaseSection(url=url))
     try:
         with engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET lock_timeout = 0")  # a change of the schema waits for its turn
+                connection.exec_driver_sql("SET idle_in_transaction_session_timeout = 0")
+                connection.commit()
             alembic.attributes["connection"] = connection
             command.upgrade(alembic, "head")
     finally:

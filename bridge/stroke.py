@@ -30,7 +30,7 @@ from bridge import db
 from bridge.sqlite import note_failure
 
 Value = str | int | None
-"""What a stroke is given: text, or a whole number; a boolean is 1 or 0."""
+"""What a stroke is given: text, or a whole number; a boolean only for a column of that type."""
 
 _VALUE, _EARLIER, _TOLD = re.compile(r"(?<!:):(\w+)"), re.compile(r"\{(\w+)\}"), re.compile(r"@(\w+)")
 
@@ -43,9 +43,16 @@ LONGEST_WAIT from there on: a statement that waited goes on by what it saw of al
 
 LONGEST_WAIT = "50ms"
 
-_LOST = (psycopg.IntegrityError, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable)
+_LOST = (
+    psycopg.IntegrityError,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.InvalidSqlStatementName,
+    psycopg.errors.DuplicatePreparedStatement,
+)
 """What PostgreSQL says when somebody was faster, or is about to be: the whole statement is undone then, by the database
-itself."""
+itself. Or that what was prepared is not there, or is already: something between us and it hands statements to other
+sessions than they were prepared in. Nothing was executed then."""
 
 
 @dataclass(frozen=True)

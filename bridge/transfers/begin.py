@@ -175,6 +175,8 @@ def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool, sweep: TryAg
         lane = _keeps_lanes(runtime, wish.provider, direction)
         if lane:
             players.hold(connection, key.operator_id, wish.player_id)
+        if direction is Direction.IN:
+            ledger.lock_wallet(connection, key.operator_id, wish.provider, wish.player_id, wish.currency)
         moment = runtime.moment()  # the lease and the request's window begin after whatever was waited for
         now = moment.now
         transfer = _intended(runtime, key.operator_id, transfer_id, direction, amount, wish, now)

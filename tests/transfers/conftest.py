@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -81,8 +83,19 @@ def lone(migrated_url: str, hands: Hands, one: ScriptedOne) -> Iterator[Bench]:
         yield made
 
 
+@pytest.fixture
+def lanes(postgres: Any, migrated_postgres_template: str, hands: Hands, one: ScriptedOne) -> Iterator[Bench]:
+    """The same on PostgreSQL, where transactions run beside each other."""
+    name = f"bridge_strokes_{time.monotonic_ns()}"
+    url = postgres.create_database(name, migrated_postgres_template)
+    with bench(url, clock=hands, provider=one, **BLOCKED, currencies=("EUR", "USD")) as made:
+        yield made
+    postgres.drop_database(name)
+
+
 ONE_TIMES = {
     "protocol": "generic", "transfer_seconds": 4, "lookup_seconds": 5, "absent_after_seconds": 60,
     "patience_seconds": 900, "engine_lease_slack_seconds": 5,
     "engine_poll_seconds": (0, 2, 3, 5, 10, 20, 40, 80, 160, 300),
 }  # fmt: skip
+BLOCKED = {**ONE_TIMES, "lane_policy": "block"}

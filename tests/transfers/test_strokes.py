@@ -6,7 +6,6 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
@@ -15,8 +14,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, text
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.pool import QueuePool
 
 from bridge import cashier, db, gates, keys, ledger, players, stroke
 from bridge.errors import LaneUnresolved, Unavailable
@@ -34,10 +31,8 @@ from bridge.transfers.drive import drive, perform
 from bridge.transfers.ending import Closing, end
 from bridge.transfers.rows import load
 from tests.harness import OPERATOR, PLAYER, PROVIDER, Bench, Hands, bench, together
-from tests.transfers.conftest import ONE_TIMES
+from tests.transfers.conftest import BLOCKED, ONE_TIMES
 from tests.transfers.scripted_one import HALF, LOST, PENDING, REFUSED_DOOR, REFUSES, ScriptedOne
-
-BLOCKED = {**ONE_TIMES, "lane_policy": "block"}
 
 
 @pytest.fixture
@@ -45,16 +40,6 @@ def lane(migrated_url: str, hands: Hands, one: ScriptedOne) -> Iterator[Bench]:
     """A bridge that lets nothing in beside what is not proved."""
     with bench(migrated_url, clock=hands, provider=one, **BLOCKED) as made:
         yield made
-
-
-@pytest.fixture
-def lanes(postgres: Any, migrated_postgres_template: str, hands: Hands, one: ScriptedOne) -> Iterator[Bench]:
-    """The same on PostgreSQL, where transactions run beside each other."""
-    name = f"bridge_strokes_{time.monotonic_ns()}"
-    url = postgres.create_database(name, migrated_postgres_template)
-    with bench(url, clock=hands, provider=one, **BLOCKED, currencies=("EUR", "USD")) as made:
-        yield made
-    postgres.drop_database(name)
 
 
 @pytest.fixture
@@ -402,9 +387,11 @@ def test_a_begin_that_waited_for_its_line_has_all_its_time(lane: Bench, hands: H
     lane.audit()
 
 
-def test_a_begin_that_waited_for_its_key_holds_its_lease_as_long(lanes: Bench, hands: Hands) -> None:
-    """I-30 On the long way the window and the lease begin at one instant: else the request outlived the lease."""
-    with under_way(lanes, OTHERS["the same key"]) as transaction:
+@pytest.mark.parametrize("other", ["the same key", "another posting"])
+def test_a_begin_that_waited_holds_its_lease_as_long(lanes: Bench, hands: Hands, other: str) -> None:
+    """I-30 On the long way the window and the lease begin at one instant, after every wait: else the request outlived
+    the lease, or could not leave any more, and the provider was called unreachable for it."""
+    with under_way(lanes, OTHERS[other]) as transaction:
         thread, results = waits(lambda: lanes.begin(key="one", plainly=False))
         hands.turn(60)
         transaction.rollback()
@@ -657,42 +644,3 @@ def test_an_end_in_one_stroke_is_what_its_rows_say(lone: Bench, one: ScriptedOne
     (kept,) = lone.rows("SELECT status, response, answered FROM idempotency_key WHERE key = :key", key=key)
     assert (kept["status"], kept["response"], bool(kept["answered"])) == (201, ended.answer, True)
     lone.audit()
-
-
-# --- the wire to the database -------------------------------------------------------------------------------
-
-
-def test_a_connection_that_broke_is_not_used_again(lanes: Bench) -> None:
-    """C-43 One error of the database for what was under way; the next stroke has a connection that lives."""
-    assert plainly(lanes, "one", "out") is not None
-    with lanes.another().runtime.engine.connect() as other:
-        killed = text("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-                      "WHERE datname = current_database() AND pid <> pg_backend_pid()")  # fmt: skip
-        other.execute(killed)
-    with pytest.raises(OperationalError):
-        plainly(lanes, "two", "out")
-    assert plainly(lanes, "two", "out") is not None
-    lanes.audit()
-
-
-def test_statements_that_the_server_forgot_are_told_it_again(lanes: Bench) -> None:
-    """After a rollback psycopg has the server forget what is prepared: a stroke notices, and is executed once."""
-    assert plainly(lanes, "one", "out") is not None
-    with lanes.runtime.engine.connect() as same:
-        same.exec_driver_sql("DEALLOCATE ALL")
-        same.rollback()
-    assert plainly(lanes, "two", "out") is not None
-    assert len(lanes.rows("SELECT id FROM transfer")) == 2
-
-
-def test_no_connection_is_left_behind(lanes: Bench) -> None:
-    """I-33 Whatever becomes of a stroke, its connection is back in the pool, out of any transaction."""
-    for key in ("one", "one", "two"):
-        plainly(lanes, key)
-    outcome = lanes.begin("out", "1.00").outcome
-    assert outcome is not None
-    drive(lanes.runtime, outcome)
-    assert isinstance(lanes.runtime.engine.pool, QueuePool)
-    assert lanes.runtime.engine.pool.checkedout() == 0
-    idle = "SELECT state FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    assert {row["state"] for row in lanes.rows(idle)} <= {"idle"}
