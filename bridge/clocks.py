@@ -1,7 +1,7 @@
 """How far the clock of a process may be from the database's.
 
 Leases of several machines are compared by their clocks, and what is concluded from silence rests on time that has
-passed. A process that is further off takes no lease.
+passed. A process that is further off neither moves nor asks: jobs rest, and the web answers 503.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ _log = log.get("clocks")
 
 
 def apart(runtime: Runtime, connection: Connection) -> int:
-    """How far this process's clock is from the database's, in microseconds."""
+    """How far this process's clock is from the database's, in microseconds; the time that the question takes counts for
+    nothing."""
+    before = runtime.clock.now()
     theirs = int(connection.exec_driver_sql(DATABASE_CLOCK[connection.dialect.name]).scalar_one())
-    return abs(runtime.clock.now() - theirs)
+    return max(before - theirs, theirs - runtime.clock.now(), 0)
 
 
 def is_off(runtime: Runtime) -> bool:
@@ -36,5 +38,22 @@ def is_off(runtime: Runtime) -> bool:
         microseconds = apart(runtime, connection)
     if microseconds < APART_AT_MOST:
         return False
-    _log.error("no lease is taken: the clock is off", seconds=microseconds // SECOND)
+    _log.error("nothing is moved: the clock is off", seconds=microseconds // SECOND)
     return True
+
+
+class Watch:
+    """Asks for a process that serves requests, so often that a clock that was set is noticed soon, and so seldom that
+    nobody pays for it."""
+
+    EVERY_SECONDS = 5
+
+    def __init__(self) -> None:
+        self._next, self._off = float("-inf"), False
+
+    def says_off(self, runtime: Runtime) -> bool:
+        """Whether the clock was off when it was last asked."""
+        if runtime.clock.monotonic() >= self._next:
+            self._off = is_off(runtime)
+            self._next = runtime.clock.monotonic() + self.EVERY_SECONDS
+        return self._off

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, Executable, Table, create_engine, eve
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bridge import sqlite
@@ -60,8 +61,13 @@ _SESSION = (
     "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED",
     # A machine that dies, or a process that stands still, inside of a transaction must not hold its rows until the
     # server notices by itself; and whoever waits for them anyway gives up, is set aside, and comes again.
-    "SET idle_in_transaction_session_timeout = '20s'",
-    "SET lock_timeout = '15s'",
+    "SET idle_in_transaction_session_timeout = '10s'",
+    # Longer than that: whoever waits with a provider's answer in hand gets the rows before it gives up.
+    "SET lock_timeout = '20s'",
+    # The server notices a machine that is gone too, and does not keep its idle sessions for hours.
+    "SET tcp_keepalives_idle = 10",
+    "SET tcp_keepalives_interval = 5",
+    "SET tcp_keepalives_count = 3",
 )
 
 
@@ -74,8 +80,24 @@ def _furnish(connection: Any, _record: ConnectionPoolEntry) -> None:
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction that writes: committed when the block ends, rolled back when it raises."""
-    with engine.begin() as connection:
-        yield connection
+    ended = False
+    try:
+        with engine.begin() as connection:
+            yield connection
+            ended = True
+    except DBAPIError as trouble:
+        if ended:
+            trouble.add_detail(AT_COMMIT)
+        raise
+
+
+AT_COMMIT = "at the commit, which may be durable"
+
+
+def is_away(trouble: DBAPIError) -> bool:
+    """Whether a block of `writing` failed because the database could not be reached, or not any more, and has certainly
+    written nothing: a commit that failed may be durable."""
+    return AT_COMMIT not in trouble.detail and (trouble.connection_invalidated or trouble.statement is None)
 
 
 @contextmanager
@@ -114,10 +136,6 @@ def migrate(url: str) -> None:
     engine = connect(DatabaseSection(url=url))
     try:
         with engine.connect() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.exec_driver_sql("SET lock_timeout = 0")  # a change of the schema waits for its turn
-                connection.exec_driver_sql("SET idle_in_transaction_session_timeout = 0")
-                connection.commit()
             alembic.attributes["connection"] = connection
             command.upgrade(alembic, "head")
     finally:

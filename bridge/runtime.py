@@ -142,7 +142,8 @@ class Ids:
 
 
 def worker_name() -> str:
-    """This process, in lease columns and logs; the random part tells a restarted process from its dead twin."""
+    """This process, in lease columns and logs; the random part tells a restarted process from its dead twin. Workers
+    that a server forks after it has loaded the application share one name."""
     return f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
 

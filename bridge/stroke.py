@@ -15,7 +15,7 @@ import hashlib
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -48,11 +48,10 @@ _LOST = (
     psycopg.errors.SerializationFailure,
     psycopg.errors.LockNotAvailable,
     psycopg.errors.InvalidSqlStatementName,
-    psycopg.errors.DuplicatePreparedStatement,
 )
 """What PostgreSQL says when somebody was faster, or is about to be: the whole statement is undone then, by the database
-itself. Or that what was prepared is not there, or is already: something between us and it hands statements to other
-sessions than they were prepared in. Nothing was executed then."""
+itself. Or that what was just prepared is not there: something between us and it hands statements to other sessions than
+they were prepared in. Nothing was executed then."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,8 @@ def _executed(
             return _done(wire, wire.exec_prepared(name, sent))
         except psycopg.errors.InvalidSqlStatementName:
             prepared.discard(name)  # after a rollback psycopg has the server forget all; nothing was executed
-    _done(wire, wire.prepare(name, query))
+    with suppress(psycopg.errors.DuplicatePreparedStatement):  # its name is the digest of its text: it is this one
+        _done(wire, wire.prepare(name, query))
     prepared.add(name)
     return _done(wire, wire.exec_prepared(name, sent))
 

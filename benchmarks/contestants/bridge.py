@@ -82,7 +82,8 @@ class Bridge(Contestant):
         return [
             *(python(peers=True), "-m", "gunicorn", "--worker-class", "gthread", "--no-control-socket"),
             *("--workers", str(self.ground.workers), "--threads", str(self.ground.threads)),
-            *("--bind", f"{HOST}:{self.port}", "wsgi:app"),
+            # As behind a proxy: by its default it closes a connection that was idle for two seconds, under a request.
+            *("--keep-alive", "75", "--bind", f"{HOST}:{self.port}", "wsgi:app"),
         ]
 
     def _tables(self) -> dict[str, dict[str, Any]]:

@@ -105,5 +105,5 @@ def _verified(runtime: Runtime) -> str:
     latest = _JOB_RUN.select().where(*ended).order_by(_JOB_RUN.c.slot.desc()).limit(1)
     with db.reading(runtime.engine) as connection:
         run = connection.execute(latest).mappings().first()
-    bad = run is not None and str(run["outcome"] or "").startswith(FAILED)
-    return "the last verification found a broken invariant" if bad else ""
+    outcome = "" if run is None else str(run["outcome"] or "")
+    return f"the last verification {outcome}" if outcome.startswith(FAILED) else ""

@@ -42,7 +42,7 @@ def show_funds(call: Call, path: PlayerPath, query: FundsQuery) -> Response:
 
 
 @room.post("/<player_id>/deposits", responses=_CASH)
-@admits(Scope.TRANSFERS)
+@admits(Scope.TRANSFERS, timely=True)
 def deposit(call: Call, path: PlayerPath, header: KeyHeader, body: CashBody) -> Response:
     """Money enters the casino: into the player's wallet, once per key."""
     wish = CashWish(path.player_id, body.amount, body.currency)
@@ -50,7 +50,7 @@ def deposit(call: Call, path: PlayerPath, header: KeyHeader, body: CashBody) -> 
 
 
 @room.post("/<player_id>/withdrawals", responses=_CASH)
-@admits(Scope.TRANSFERS)
+@admits(Scope.TRANSFERS, timely=True)
 def withdraw(call: Call, path: PlayerPath, header: KeyHeader, body: CashBody) -> Response:
     """Money leaves the casino: out of the player's wallet, once per key; a wallet without it is a lasting refusal."""
     wish = CashWish(path.player_id, body.amount, body.currency)
@@ -67,7 +67,7 @@ def withdraw(call: Call, path: PlayerPath, header: KeyHeader, body: CashBody) ->
         "Preference-Applied",
     ),
 )
-@admits(Scope.TRANSFERS)
+@admits(Scope.TRANSFERS, timely=True)
 def recall_player(call: Call, path: PlayerPath, header: TransferHeader, body: EmptyBody) -> Response:
     """Everything home: one sweep out of each provider and currency; 200 when all have ended, 202 before that."""
     preference = waiting.preferred(header.prefer, call.runtime.config.web.wait_seconds)

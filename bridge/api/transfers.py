@@ -8,7 +8,7 @@ from flask_openapi.blueprint import APIBlueprint
 from bridge import idempotency
 from bridge.api import cancelling, placing, waiting
 from bridge.api.answers import document, history, replies, views
-from bridge.api.intake.admission import Call, admits
+from bridge.api.intake.admission import Call, admits, require_right_clock
 from bridge.api.intake.wishes import (
     EmptyBody,
     KeyHeader,
@@ -31,7 +31,7 @@ _SAID = ("Location", "Idempotent-Replayed", "Preference-Applied")
 
 
 @room.post("", responses=document.answers({201: views.TransferView, 202: views.TransferView}, document.MONEY, *_SAID))
-@admits(Scope.TRANSFERS, confirms=True)
+@admits(Scope.TRANSFERS, confirms=True, timely=True)
 def begin_transfer(call: Call, header: TransferHeader, body: TransferBody) -> Response:
     """Begin a transfer, or find the one that this key began: 201 when it has ended, 202 while it is pending."""
     preference = waiting.preferred(header.prefer, call.runtime.config.web.wait_seconds)
@@ -57,6 +57,7 @@ def show_transfer(call: Call, path: TransferPath, query: TransferQuery) -> Respo
     """One transfer as it stands; `refresh=true` asks the provider first, unless a worker is at it already."""
     story = stories.one(call.runtime, call.operator_id, path.transfer_id)
     if query.refresh == "true":
+        require_right_clock(call.runtime)
         until = call.runtime.clock.monotonic() + call.runtime.config.web.wait_seconds
         resolve.refresh(call.runtime, path.transfer_id, until)
         story = stories.one(call.runtime, call.operator_id, path.transfer_id)
@@ -79,7 +80,7 @@ def show_history(call: Call, path: TransferPath) -> Response:
         {200: views.TransferView, 202: views.TransferView}, (*document.MONEY, 404), "Idempotent-Replayed"
     ),
 )
-@admits(Scope.TRANSFERS)
+@admits(Scope.TRANSFERS, timely=True)
 def cancel_transfer(call: Call, path: TransferPath, header: KeyHeader, body: EmptyBody) -> Response:
     """Wish a transfer cancelled: 200 when it is reversed now, 202 when the wish is stored, 409 when it has ended."""
     key = Key(call.operator_id, idempotency.CANCEL, header.idempotency_key)

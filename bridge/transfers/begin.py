@@ -186,7 +186,7 @@ def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool, sweep: TryAg
         wake_at = now + SPOKEN_OF_SECONDS * SECOND if spoken_of else now if queued or open_until else None
         outcome = _commit(connection, runtime, transfer, key.text, moment, wake_at)
         if lane:
-            # Behind the player's row, and the wallet's, which its posting has locked: of two at the same instant the
+            # Behind the player's row, and the wallet's, which was locked above: of two at the same instant the
             # second looks when the first has committed, be it by a stroke, be it in another currency.
             _check_lane(connection, runtime, transfer)
     if spoken_of:

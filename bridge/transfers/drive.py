@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy.exc import DBAPIError
 
-from bridge import log
+from bridge import db, log
 from bridge.evidence import Source
 from bridge.runtime import Runtime
 from bridge.transfers.advance import Asking, Fact, Order, Outcome, Question, advance
@@ -15,6 +15,9 @@ from bridge.transfers.ending import Closing, end
 from bridge.transfers.measure import measure
 
 _log = log.get("transfers")
+
+AWAY_SECONDS = (0.0, 1.0, 4.0)
+"""How long a database that cannot be reached is waited for between two tries to store an answer."""
 
 
 def drive(
@@ -38,18 +41,33 @@ def drive(
             return ended
         in_time = ask_until is None or runtime.clock.monotonic() < ask_until
         asking = Asking.DUE if in_time else Asking.NO
-        outcome = advance(runtime, order.claim.transfer_id, order.claim, fact, asking=asking)
+        outcome = _stored(runtime, order, fact, asking)
     return outcome
 
 
 def _ended(runtime: Runtime, outcome: Outcome, fact: Fact, closing: Closing | None) -> Outcome | None:
-    """As `ending.end`. A connection that broke keeps no answer from being stored the long way, on another one; where
-    the end was committed all the same, that stores the answer a second time, and nothing else."""
+    """As `ending.end`. Whatever keeps the end from being written keeps no answer from being stored the long way; where
+    it was committed all the same, the answer is evidence a second time, and proves what it has proved."""
     try:
         return end(runtime, outcome, fact, closing)
     except DBAPIError as trouble:
         _log.warning("end not written at a stroke", transfer=outcome.transfer.id, error=type(trouble.orig).__name__)
         return None
+
+
+def _stored(runtime: Runtime, order: Order, fact: Fact, asking: Asking) -> Outcome:
+    """As `advance`, by a worker with an answer in its hand that nobody else has: a database that is away for a moment,
+    as while it is started again, is waited for. A commit that failed is not tried again: it may have committed the next
+    request, which is then for whoever finds it in the rows."""
+    for seconds in AWAY_SECONDS:
+        try:
+            return advance(runtime, order.claim.transfer_id, order.claim, fact, asking=asking)
+        except DBAPIError as trouble:
+            if not db.is_away(trouble):
+                raise
+            _log.warning("answer not stored yet", transfer=order.claim.transfer_id, error=type(trouble.orig).__name__)
+        runtime.clock.sleep(seconds)
+    return advance(runtime, order.claim.transfer_id, order.claim, fact, asking=asking)
 
 
 def perform(runtime: Runtime, order: Order) -> Fact:

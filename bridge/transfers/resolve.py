@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from bridge import cases, clocks, db, log
+from bridge import cases, db, log
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.transfers import rows
@@ -77,10 +77,7 @@ def resolve_or_set_aside(
 
 
 def refresh(runtime: Runtime, transfer_id: str, ask_until: float) -> None:
-    """Run the resolver on one transfer now and ask the provider, unless a worker is already at it, or this process has
-    a clock by which it must not take a lease: then the jobs, which rest under such a clock too, come to it."""
-    if clocks.is_off(runtime):
-        return
+    """Run the resolver on one transfer now and ask the provider, unless a worker is already at it."""
     for claim in claim_due(runtime, 1, transfer_id):
         resolve_or_set_aside(runtime, claim, ask_until=ask_until, asking=Asking.NOW)
 

@@ -168,10 +168,10 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
         yield started
 
 
-def build(url: str, provider: Simulator, *, wait_seconds: float = 6, **settings: Any) -> House:
+def build(url: str, provider: Simulator, *, wait_seconds: float = 6, clock: Any = None, **settings: Any) -> House:
     """A house on the migrated database at `url`, its player with 1000.00 in the wallet."""
     config = configured(url, provider.address, **{**TIMES, **settings})
-    runtime = compose(config.model_copy(update={"web": WebSection(wait_seconds=wait_seconds)}))
+    runtime = compose(config.model_copy(update={"web": WebSection(wait_seconds=wait_seconds)}), clock)
     house = House(runtime, provider, player=f"p-{uuid.uuid4().hex[:12]}")
     app = create_app(runtime)
     grants = {"ann": (OPERATOR, "transfers", "read"), "rita": (OPERATOR, "read"), "charlie": ("charlie", "admin")}

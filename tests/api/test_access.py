@@ -6,10 +6,16 @@ import re
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from bridge import keys
+from bridge.api.intake.admission import DOOR
 from bridge.app import create_app
+from bridge.clocks import Watch
+from bridge.keys import Scope
+from tests.api.conftest import build
 from tests.harness import OPERATOR
+from tests.transfers.test_clock import SetClock
 
 NEEDED = {
     ("PUT", "/v1/players/<player_id>"): "transfers",
@@ -164,3 +170,56 @@ def test_head_and_options_move_nothing(house):
     refused = house.ann.ask("DELETE", "/v1/transfers")
     assert (refused.status_code, set(refused.headers["Allow"].split(", "))) == (405, {"GET", "HEAD", "OPTIONS", "POST"})
     assert house.contents() == before
+
+
+def test_a_key_that_was_found_revoked_is_remembered_no_more(house):
+    """A revoked key costs a look-up once: what was remembered of it is gone, and so is its way past the first door."""
+    key_id, secret = keys.create(house.runtime, OPERATOR, ["transfers"], "mine")
+    caller = house.call_as(secret)
+    assert caller.post("/v1/transfers", house.wish(), key="before").status_code == 201
+    door = caller.client.application.extensions[DOOR]
+    assert door.remembers(f"Bearer {secret}", Scope.TRANSFERS) is not None
+    keys.revoke(house.runtime, key_id)
+    assert caller.post("/v1/transfers", house.wish(), key="after").status_code == 401
+    assert door.remembers(f"Bearer {secret}", Scope.TRANSFERS) is None
+
+
+@pytest.mark.parametrize("seconds", [140, -140, 2.5])
+def test_a_process_whose_clock_is_off_moves_nothing(migrated_url, provider, seconds):
+    """I-34 I-30 Nothing is begun, cancelled, asked or paid under leases that others think over; reading goes on."""
+    clock = SetClock(0)
+    house = build(migrated_url, provider, clock=clock)
+    waiting = house.transfer("q-1", Prefer="respond-async").json["id"]
+    clock.seconds = seconds
+    house.callers["ann"] = house.call_as(house.ann.secret)  # a process that has not asked yet
+    before = house.contents()
+    refused = [
+        house.transfer("k-1"),
+        house.transfer("k-2", "out"),
+        house.cash("deposits", "1.00", "d-1"),
+        house.cash("withdrawals", "1.00", "w-1"),
+        house.ann.post(f"/v1/transfers/{waiting}/cancel", key="c-1"),
+        house.ann.post(f"/v1/players/{house.player}/recall", key="r-1"),
+        house.ann.get(f"/v1/transfers/{waiting}?refresh=true"),
+    ]
+    told = {(answer.status_code, answer.json["code"], answer.json["retry"]) for answer in refused}
+    assert told == {(503, "clock_off", "after")}
+    assert house.contents() == before
+    assert house.ann.get(f"/v1/transfers/{waiting}").status_code == 200
+    clock.seconds = 0
+    house.callers["ann"] = house.call_as(house.ann.secret)
+    assert house.transfer("k-1").status_code == 201
+    house.runtime.engine.dispose()
+
+
+def test_a_clock_is_asked_for_seldom(house):
+    """I-34 A clock that was set is noticed within seconds, and costs no request anything."""
+    watch = Watch()
+    assert watch.says_off(house.runtime) is False
+    asked = []
+    event.listen(house.runtime.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    assert watch.says_off(house.runtime) is False
+    assert asked == []
+    watch._next -= Watch.EVERY_SECONDS
+    assert watch.says_off(house.runtime) is False
+    assert len(asked) == 1

@@ -49,13 +49,19 @@ patience_seconds = {patience_seconds}
 FORKS = """
 import os, wsgi
 assert wsgi.runtime.engine.pool.checkedin() == 0, "a connection was left open"
-wsgi.runtime.engine.connect().close()
+def session():
+    with wsgi.runtime.engine.connect() as connection:
+        return connection.exec_driver_sql(wsgi_session).scalar(), connection.connection.driver_connection
+wsgi_session = {
+    "postgresql": "SELECT pg_backend_pid()", "sqlite": "SELECT 1",
+}[wsgi.runtime.engine.dialect.name]
+number, line = session()
 assert wsgi.runtime.engine.pool.checkedin() == 1
 child = os.fork()
 if child == 0:
-    os._exit(wsgi.runtime.engine.pool.checkedin())
+    os._exit(wsgi.runtime.engine.pool.checkedin() or session()[1] is line)
 assert os.waitpid(child, 0)[1] == 0, "the child has its parent's connection"
-wsgi.runtime.engine.connect().close()
+assert session() == (number, line), "the child has closed its parent's connection"
 """
 
 

@@ -85,7 +85,7 @@ def lone(migrated_url: str, hands: Hands, one: ScriptedOne) -> Iterator[Bench]:
 
 @pytest.fixture
 def lanes(postgres: Any, migrated_postgres_template: str, hands: Hands, one: ScriptedOne) -> Iterator[Bench]:
-    """The same on PostgreSQL, where transactions run beside each other."""
+    """A bridge that keeps lanes before the one-phase provider, on PostgreSQL: transactions run beside each other."""
     name = f"bridge_strokes_{time.monotonic_ns()}"
     url = postgres.create_database(name, migrated_postgres_template)
     with bench(url, clock=hands, provider=one, **BLOCKED, currencies=("EUR", "USD")) as made:

@@ -10,7 +10,6 @@ import pytest
 from bridge import clocks, db
 from bridge.ports import SECOND
 from bridge.runtime import SystemClock
-from bridge.transfers import resolve
 from jobs.__main__ import run
 from jobs.schedule import SCHEDULE
 from tests.harness import bench
@@ -45,15 +44,18 @@ def test_jobs_rest_while_the_clock_is_off(migrated_url: str, seconds: float, run
         desk.audit()
 
 
-@pytest.mark.parametrize(("seconds", "asks"), [(0, True), (140, False), (-140, False)])
-def test_nobody_refreshes_by_a_clock_that_is_off(migrated_url: str, seconds: float, asks: bool) -> None:
-    """I-34 I-30 A web process neither takes a lease nor concludes anything from silence while its clock is off."""
-    clock = SetClock(0)
-    with bench(migrated_url, clock=clock) as desk:
-        transfer_id = str(desk.begin("out", queued=True).transfer_id)
-        clock.seconds = seconds
-        resolve.refresh(desk.runtime, transfer_id, clock.monotonic() + 1)
-        assert (desk.row(transfer_id)["lease_epoch"] > 1) is asks
+def test_a_slow_question_is_no_wrong_clock(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I-34 What the database takes to answer, or this process to go on, counts for nothing."""
+    with bench(migrated_url, clock=SetClock(0)) as desk, db.reading(desk.runtime.engine) as connection:
+        asked = connection.exec_driver_sql
+
+        def slowly(statement: str) -> Any:
+            answer = asked(statement)
+            monkeypatch.setattr(desk.runtime.clock, "seconds", 3)
+            return answer
+
+        monkeypatch.setattr(connection, "exec_driver_sql", slowly)
+        assert clocks.apart(desk.runtime, connection) < SECOND
 
 
 def test_a_job_that_raises_runs_again(migrated_url: str, monkeypatch: Any) -> None:

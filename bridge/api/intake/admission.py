@@ -17,7 +17,17 @@ from pydantic import BaseModel, ValidationError
 
 from bridge.api.intake import auth, strict_json
 from bridge.api.intake.wishes import Body, NoQuery
-from bridge.errors import BadRequest, Invalid, KeyMissing, Refusal, TooLarge, Unauthorized, UnsupportedMedia
+from bridge.clocks import Watch
+from bridge.errors import (
+    BadRequest,
+    Invalid,
+    KeyMissing,
+    Refusal,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMedia,
+)
 from bridge.keys import Caller, Scope
 from bridge.runtime import Runtime
 
@@ -29,8 +39,11 @@ READ_AT_MOST = LARGEST_BODY + 1
 """Werkzeug cuts a chunked body off at its limit and says nothing: one byte more shows that there was more."""
 
 
-DOOR = "bridge.door"
-"""Where the application keeps its door, among Flask's extensions."""
+DOOR, WATCH = "bridge.door", "bridge.watch"
+"""Where the application keeps its door, and its watch over the clock, among Flask's extensions."""
+
+CLOCK_WAIT_SECONDS = 10
+"""When a client may ask again that met a process whose clock is off: by then it is not sent here any more."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +79,15 @@ def runtime_of_app() -> Runtime:
     return found
 
 
-def admits(scope: Scope, *, confirms: bool = False) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
+def admits(
+    scope: Scope, *, confirms: bool = False, timely: bool = False
+) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
     """A view that only keys with `scope` may call, and that is given its parts read and checked.
 
     `confirms`: the view has a remembered key confirmed itself (`Call.confirm`). A stranger's body is not read even so,
-    and what is wrong with the rest of a request is only told to a key that stands.
+    and what is wrong with the rest of a request is only told to a key that stands. `timely`: the view moves money, or
+    has a provider asked about it, and is not called while this process's clock is off: what is due, what is over, and
+    what was silent for long enough is judged by it.
     """
 
     def around(view: Callable[..., Response]) -> Callable[..., Response]:
@@ -87,6 +104,8 @@ def admits(scope: Scope, *, confirms: bool = False) -> Callable[[Callable[..., R
             call = Call(runtime, admit()) if remembered is None else Call(runtime, remembered, admit)
             try:
                 parts = {part: read(model, segments) for part, model, read in readers}
+                if timely:
+                    require_right_clock(runtime)
             except Refusal:
                 call.confirm()
                 raise
@@ -101,6 +120,13 @@ def admits(scope: Scope, *, confirms: bool = False) -> Callable[[Callable[..., R
 def _door_of_app() -> auth.Door:
     found: auth.Door = current_app.extensions[DOOR]
     return found
+
+
+def require_right_clock(runtime: Runtime) -> None:
+    """Raise Unavailable while this process's clock is off from the database's."""
+    watch: Watch = current_app.extensions[WATCH]
+    if watch.says_off(runtime):
+        raise Unavailable("The clock of this process is off.", code="clock_off", after_seconds=CLOCK_WAIT_SECONDS)
 
 
 def takes(view: Callable[..., Response]) -> Callable[..., Response]:

@@ -102,7 +102,7 @@ class FundsQuery(Strict):
     as_of: str = Field(
         "",
         description="an instant of the past with its offset, RFC 3339, such as 2026-01-31T12:00:00Z; default: now; "
-        "by the clocks of the processes that posted, which are at most two seconds apart",
+        "by the clocks of the processes that posted, each within two seconds of the database's",
         json_schema_extra={"format": "date-time"},
     )
 
