@@ -4,8 +4,6 @@ failure. A dialect of SQLAlchemy rather than listeners, which would be asked at 
 
 from __future__ import annotations
 
-import sqlite3
-from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -21,62 +19,19 @@ _READ_ONLY = "bridge_read_only"
 _FAILED = "bridge_failed"
 
 
-class Turns:
-    """The line in which the threads of one process wait before they ask SQLite for its write lock. There they would
-    sleep, longer each time, while whoever comes later takes it from under them: for seconds, where many write.
-    """
-
-    def __init__(self, busy_seconds: float) -> None:
-        self._busy_seconds, self._lock = busy_seconds, Lock()
-        self._holder: DBAPIConnection | None = None
-
-    def take(self, connection: DBAPIConnection | None) -> None:
-        """Until it is given back nobody else writes. Raises, as SQLite does, once that has taken too long."""
-        if not self._lock.acquire(timeout=self._busy_seconds):
-            raise sqlite3.OperationalError("database is locked")
-        self._holder = connection
-
-    def give_back(self, connection: DBAPIConnection | None) -> None:
-        """At the end of a transaction; nothing where it is another's turn."""
-        if connection is not None and self._holder is connection:
-            self._holder = None
-            self._lock.release()
-
-
 class Dialect(SQLiteDialect_pysqlite):
     """What differs from SQLAlchemy's own."""
 
     supports_statement_cache = True
-    turns = Turns(0)
 
     def do_begin(self, dbapi_connection: PoolProxiedConnection) -> None:
-        """Take the write lock at once: a deferred BEGIN that turns into a write fails without waiting. SQLAlchemy rolls
-        back what could not begin."""
+        """Take the write lock at once: a deferred BEGIN that turns into a write fails without waiting."""
         read_only = dbapi_connection.info.pop(_READ_ONLY, False)
-        if not read_only:
-            self.turns.take(dbapi_connection.dbapi_connection)
         cursor = dbapi_connection.cursor()
         try:
             cursor.execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
         finally:
             cursor.close()
-
-    def do_commit(self, dbapi_connection: PoolProxiedConnection) -> None:
-        """Where it fails, a rollback follows."""
-        super().do_commit(dbapi_connection)  # type: ignore[no-untyped-call]
-        self.turns.give_back(dbapi_connection.dbapi_connection)
-
-    def do_rollback(self, dbapi_connection: PoolProxiedConnection) -> None:
-        """Whatever it says, the connection has no part in what comes now."""
-        try:
-            super().do_rollback(dbapi_connection)  # type: ignore[no-untyped-call]
-        finally:
-            self.turns.give_back(dbapi_connection.dbapi_connection)
-
-    def do_close(self, dbapi_connection: DBAPIConnection) -> None:
-        """A connection that is thrown away in the middle."""
-        super().do_close(dbapi_connection)  # type: ignore[no-untyped-call]
-        self.turns.give_back(dbapi_connection)
 
     def is_disconnect(
         self,
@@ -100,8 +55,6 @@ def connect(settings: DatabaseSection) -> Engine:
         connect_args={"timeout": settings.busy_seconds, "isolation_level": None},
         max_overflow=64,
     )
-    assert isinstance(engine.dialect, Dialect)
-    engine.dialect.turns = Turns(settings.busy_seconds)
     event.listen(engine, "connect", _furnish)
     event.listen(engine, "checkin", _part_with_a_failed_one)
     return engine

@@ -6,15 +6,14 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.pool import QueuePool
 
@@ -80,78 +79,6 @@ def test_a_connection_at_which_a_stroke_failed_is_not_used_again(tmp_path: Path)
         assert connection.connection.driver_connection is not before
         assert connection.execute(text("SELECT COUNT(*) FROM t")).scalar_one() == 0
     engine.dispose()
-
-
-@pytest.mark.parametrize("ends", ["commits", "raises", "is thrown away", "cannot begin", "cannot commit"])
-def test_a_writers_turn_ends_with_its_transaction(tmp_path: Path, ends: str) -> None:
-    """C-35 Who waits for SQLite's write lock waits for a transaction, and never for one that has ended otherwise."""
-    engine = db.connect(DatabaseSection(url=f"sqlite:///{tmp_path / 'one.db'}", busy_seconds=0.2))
-    with db.writing(engine) as connection:
-        connection.execute(text("CREATE TABLE t (n INTEGER PRIMARY KEY)"))
-        connection.execute(text("CREATE TABLE u (m INTEGER REFERENCES t (n) DEFERRABLE INITIALLY DEFERRED)"))
-
-    other = db.connect(DatabaseSection(url=str(engine.url)))
-    with ThreadPoolExecutor(1) as next_one, engine.connect() as kept:
-        with ExitStack() as around:
-            if ends != "commits":
-                around.enter_context(pytest.raises((Ended, SQLAlchemyError)))
-            if ends == "cannot begin":
-                around.enter_context(db.writing(other))
-            with kept.begin():
-                kept.execute(text("INSERT INTO t VALUES (1)"))
-                _END[ends](kept)
-        if ends == "cannot commit":
-            kept.close()  # as `writing` does: SQLite itself keeps the lock until then
-        next_one.submit(_insert, engine).result()
-    other.dispose()
-    engine.dispose()
-
-
-def test_writers_of_one_process_wait_in_line(tmp_path: Path) -> None:
-    """C-35 As long as one writes, the next has not asked SQLite; a reader passes; who waits too long is told so."""
-    engine = db.connect(DatabaseSection(url=f"sqlite:///{tmp_path / 'one.db'}", busy_seconds=0.3))
-    asked: list[str] = []
-    with db.writing(engine) as connection:
-        connection.execute(text("CREATE TABLE t (n INTEGER)"))
-
-    def follow(connection: Any, _record: Any) -> None:
-        connection.set_trace_callback(asked.append)
-
-    event.listen(engine, "connect", follow)
-    with ThreadPoolExecutor(1) as next_one, db.writing(engine):
-        with pytest.raises(OperationalError, match="locked"):
-            next_one.submit(_insert, engine).result()
-        assert not [statement for statement in asked if "IMMEDIATE" in statement]
-        with db.reading(engine) as connection:
-            assert connection.execute(text("SELECT COUNT(*) FROM t")).scalar_one() == 0
-    _insert(engine)
-    engine.dispose()
-
-
-class Ended(Exception):
-    """A block that fails by itself."""
-
-
-def _raise(_connection: Connection) -> None:
-    raise Ended
-
-
-def _violate_at_commit(connection: Connection) -> None:
-    connection.execute(text("INSERT INTO u VALUES (7)"))
-
-
-_END: dict[str, Callable[[Connection], None]] = {
-    "commits": lambda _: None,
-    "raises": _raise,
-    "is thrown away": lambda connection: connection.invalidate(),
-    "cannot begin": lambda _: None,
-    "cannot commit": _violate_at_commit,
-}
-
-
-def _insert(engine: Engine) -> None:
-    with db.writing(engine) as connection:
-        connection.execute(text("INSERT INTO t VALUES (2)"))
 
 
 def test_every_statement_is_read_committed(url: str) -> None:

@@ -18,7 +18,6 @@ from sqlalchemy import Engine, event
 
 from bridge import db
 from bridge.config import DatabaseSection
-from bridge.sqlite import Dialect, Turns
 from tests.simulation.world import TIMED_OUT, Killed, Node, Strand, World
 
 BUSY_SECONDS = 30
@@ -159,16 +158,6 @@ class Cursor(sqlite3.Cursor):
             raise sqlite3.OperationalError("interrupted")
 
 
-class InVirtualTime(Turns):
-    """All strands are one thread, which must not stand still: a process's own line is that of the `Store`."""
-
-    def take(self, connection: Any) -> None:
-        """At once."""
-
-    def give_back(self, connection: Any) -> None:
-        """Nothing was taken."""
-
-
 class Slot:
     """The engine of one process. It outlives seeds, so that statements are compiled once; its connections do not."""
 
@@ -178,8 +167,6 @@ class Slot:
         self._open: list[Connection] = []
         self.engine: Engine = db.connect(DatabaseSection(url=f"sqlite:///{path}"))
         self._path = path
-        assert isinstance(self.engine.dialect, Dialect)
-        self.engine.dialect.turns = InVirtualTime(0)
         event.listen(self.engine, "do_connect", self._connect)
 
     def _connect(self, *_ignored: Any) -> Connection:
