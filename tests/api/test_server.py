@@ -49,12 +49,10 @@ patience_seconds = {patience_seconds}
 FORKS = """
 import os, wsgi
 assert wsgi.runtime.engine.pool.checkedin() == 0, "a connection was left open"
+WHO = {"postgresql": "SELECT pg_backend_pid()", "sqlite": "SELECT 1"}[wsgi.runtime.engine.dialect.name]
 def session():
     with wsgi.runtime.engine.connect() as connection:
-        return connection.exec_driver_sql(wsgi_session).scalar(), connection.connection.driver_connection
-wsgi_session = {
-    "postgresql": "SELECT pg_backend_pid()", "sqlite": "SELECT 1",
-}[wsgi.runtime.engine.dialect.name]
+        return connection.exec_driver_sql(WHO).scalar(), connection.connection.driver_connection
 number, line = session()
 assert wsgi.runtime.engine.pool.checkedin() == 1
 child = os.fork()

@@ -28,6 +28,12 @@ def end_all_sessions(lanes: Bench) -> None:
         other.execute(text(ended + "WHERE datname = current_database() AND pid <> pg_backend_pid()"))
 
 
+def unreachable(why: str) -> OperationalError:
+    """As SQLAlchemy raises it where no statement was sent: without one, and without values."""
+    nothing: Any = None
+    return OperationalError(nothing, nothing, Exception(why))
+
+
 def test_a_connection_that_broke_is_not_used_again(lanes: Bench) -> None:
     """C-43 One error of the database for what was under way; the next stroke has a connection that lives."""
     assert plainly(lanes, "one", "out") is not None
@@ -191,7 +197,7 @@ def test_an_answer_is_kept_in_hand_while_the_database_is_away(
     def away(*arguments: Any, **options: Any) -> Any:
         if left[0]:
             left[0] -= 1
-            raise OperationalError(None, None, Exception("connection refused"))  # type: ignore[arg-type]
+            raise unreachable("connection refused")
         return advance(*arguments, **options)
 
     monkeypatch.setattr("bridge.transfers.drive.advance", away)
@@ -229,7 +235,7 @@ def test_what_a_lost_commit_may_have_committed_is_not_done_again(
 
     def breaks(_connection: Any) -> None:
         if [operation for operation, _ in scripted.requests] == ["prepare"]:
-            raise OperationalError(None, None, Exception("connection lost"))  # type: ignore[arg-type]
+            raise unreachable("connection lost")
 
     event.listen(still.runtime.engine, "commit", breaks)
     before = hands.monotonic()
