@@ -7,8 +7,7 @@ from flask_openapi.openapi import OpenAPI
 
 from bridge.api import callbacks, docs, health, players, transfers
 from bridge.api.answers import document, trouble
-from bridge.api.intake import admission, auth
-from bridge.clocks import Watch
+from bridge.api.intake import admission
 from bridge.runtime import Runtime
 
 _NOTHING = "default-src 'none'; frame-ancestors 'none'"
@@ -30,7 +29,7 @@ def build(runtime: Runtime) -> OpenAPI:
     app.openapi_version = document.VERSION
     app.config["MAX_CONTENT_LENGTH"] = admission.READ_AT_MOST
     app.url_map.merge_slashes = False
-    app.extensions |= {admission.RUNTIME: runtime, admission.DOOR: auth.Door(), admission.WATCH: Watch()}
+    admission.furnish(app, runtime)
     app.register_error_handler(Exception, trouble.answer)
     app.after_request(_sealed)
     app.register_api(players.room)

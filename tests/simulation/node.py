@@ -13,8 +13,7 @@ from threading import Event
 from typing import Any, Self
 
 from bridge import lineage, readiness
-from bridge.api.intake.admission import DOOR, RUNTIME
-from bridge.api.intake.auth import Door
+from bridge.api.intake import admission
 from bridge.app import create_app
 from bridge.config import Config
 from bridge.money import Currencies
@@ -172,7 +171,7 @@ class Bridge(Node):
             crew=lambda _hands: Hands(self, f"{self.name} crew {self.starts}.{next(crews)}"),
         )
         if self._app is not None:
-            self._app.extensions |= {RUNTIME: self.runtime, DOOR: Door()}
+            admission.furnish(self._app, self.runtime)
         lineage._memories.pop(self.runtime.engine, None)
         self.world.spawn(self, f"{self.name} comes up {self.starts}", self._come_up)
 

@@ -236,7 +236,12 @@ class Post(Outbox):
             times = dice.choice(REPEATED)
             world.struck("callback_repeated", f"{letter.id}, {times} times")
             letter = replace(letter, rounds=times)
-        world.after(delay, self._post_in_time, letter, 1)
+        world.after(min(delay, self._at_latest()), self._post_in_time, letter, 1)
+
+    def _at_latest(self) -> float:
+        """In so many seconds a letter is on its way at the latest: what a story is judged by is told before its end."""
+        world = self._provider.world
+        return max(0, world.faults_until - world.now) / MICROS + LATE_CALLBACK_SECONDS[0]
 
     def _post_in_time(self, letter: Letter, attempt: int) -> None:
         provider = self._provider

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
 from http import HTTPStatus
@@ -26,7 +26,7 @@ from tests.simulation.database import Slot, Store
 from tests.simulation.ending import check_ending, check_healed
 from tests.simulation.ledgers import ProviderLedgers
 from tests.simulation.lies import lies_of, undecided
-from tests.simulation.node import Bridge, application
+from tests.simulation.node import Bridge, Clock, Ids, application
 from tests.simulation.oracle import Oracle, Violation
 from tests.simulation.people import People
 from tests.simulation.platform import Platform
@@ -110,7 +110,12 @@ class Stage:
         """A migrated database with an operator, players and their money, made once."""
         url = f"sqlite:///{self._template}"
         db.migrate(url)
-        runtime = compose(configuration(0, self._template))
+        at_first: Any = SimpleNamespace(now=lambda: BEGINS, world=SimpleNamespace(now=BEGINS))
+        runtime = replace(
+            compose(configuration(0, self._template)),
+            clock=Clock(at_first),
+            ids=Ids(at_first, Chance(0).stream("template")),  # type: ignore[arg-type] # as of a Bridge
+        )
         operator = keys.add_operator(runtime, OPERATOR)
         _, secret = keys.create(runtime, OPERATOR, ["transfers", "read"], "simulation")
         for player in PLAYERS:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, get_type_hints
 
-from flask import Response, current_app, request
+from flask import Flask, Response, current_app, request
 from pydantic import BaseModel, ValidationError
 
 from bridge.api.intake import auth, strict_json
@@ -120,6 +120,11 @@ def admits(
 def _door_of_app() -> auth.Door:
     found: auth.Door = current_app.extensions[DOOR]
     return found
+
+
+def furnish(app: Flask, runtime: Runtime) -> None:
+    """Give an application what one process has, and nothing that it remembers from another."""
+    app.extensions |= {RUNTIME: runtime, DOOR: auth.Door(), WATCH: Watch()}
 
 
 def require_right_clock(runtime: Runtime) -> None:
