@@ -121,10 +121,7 @@ def refusal(
 def _is_under_way(transfer: Transfer, leg: Leg, descriptor: Descriptor, now: int) -> bool:
     """Whether something may still come of a take-back by itself. What the provider contradicts itself about, or did
     otherwise than ordered, is at its end for us; so is what it has not proved in all its time."""
-    if (
-        leg.state in (LegState.APPLIED, LegState.REFUSED)
-        or judge(transfer, leg, descriptor).verdict is not Verdict.OPEN
-    ):
+    if leg.state in (LegState.APPLIED, LegState.REFUSED) or not judge(transfer, leg, descriptor).is_open:
         return False
     if not leg.attempts:
         return transfer.rewound_at is None  # else it was perhaps sent, in what a restored backup has forgotten

@@ -233,7 +233,7 @@ def _move_outside_leg(draft: Draft) -> None:
     leg = draft.transfer.outside
     if proof is not None and any(proof.ordinal == back.ordinal for back in draft.transfer.take_backs):
         return  # what came of a take-back says nothing of the leg that it undoes
-    if draft.finding.verdict in (Verdict.OPEN, Verdict.MISMATCHED) or proof is None:
+    if draft.finding.is_open or draft.finding.verdict is Verdict.MISMATCHED or proof is None:
         last = leg.evidence[-1] if leg.evidence else None
         if last is not None and last.reply.answer is Answer.UNKNOWN and leg.unknown_since is None:
             draft.put(replace(leg, unknown_since=last.at))

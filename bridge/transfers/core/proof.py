@@ -41,6 +41,13 @@ class Finding:
     written_off: int | None = None
     taken_back: bool = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing says what became of it: nothing is proved, or the provider both works on it and does not
+        find it."""
+        at_work = self.proof is not None and self.proof.reply.answer is Answer.IN_PROGRESS
+        return self.verdict is Verdict.OPEN or at_work
+
 
 def judge(transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Evidence, ...] | None = None) -> Finding:
     """What is proved about a leg by the set of its evidence (or of `pieces` of it), in whatever order it came."""
@@ -59,6 +66,9 @@ def judge(transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Ev
     if applied:
         proof = _newest(applied)
         return Finding(Verdict.APPLIED, proof, arrived=None if proof.reply.amount == leg.amount else proof.reply.amount)
+    at_work = told.words_of_work()
+    if refused and at_work and all(piece.reply.answer is Answer.NOT_FOUND for piece in refused):
+        return Finding(Verdict.CONTRADICTED, _newest(at_work))
     if refused:
         return Finding(Verdict.REFUSED, _newest(refused))
     return Finding(Verdict.OPEN)
@@ -150,20 +160,25 @@ class _Told:
         return proofs
 
     def later_cancels(self, applied: list[Evidence]) -> list[Evidence]:
-        """Look-ups that tell a cancel which the provider counts after every execution that it told. Each alone says
-        enough: what is doubted in a first refusal, that the execution is still to come, has been there before."""
-        counts = [piece.reply.sequence for piece in applied]
-        if not counts or None in counts:
+        """Look-ups that tell a cancel which the provider counts after an execution that it told. Each alone says
+        enough: what is doubted in a first refusal, that the execution is still to come, has been there before. Where
+        another execution was told without a count, or with a later one, the two contradict each other."""
+        counts = [piece.reply.sequence for piece in applied if piece.reply.sequence is not None]
+        if not counts:
             return []
-        last = max(count for count in counts if count is not None)
         return [
             piece
             for piece in self._lookups(0)
             if piece.reply.answer is Answer.CANCELLED
-            and (piece.reply.sequence or 0) > last
+            and (piece.reply.sequence or 0) > min(counts)
             and self.is_about(piece.reply)
             and _equals_intent(self.transfer, self.leg, piece.reply)
         ]
+
+    def words_of_work(self) -> list[Evidence]:
+        """Where the provider said that it is working on our reference. Then it knows it, and an absence by the rule
+        excludes that: the two are put before people, whichever was heard first, for a reversal may rest on the one."""
+        return [e for e in self.pieces if e.reply.answer is Answer.IN_PROGRESS and self.is_about(e.reply)]
 
     def is_executed_twice(self, applied: list[Evidence]) -> bool:
         """Whether one reference was told as executed under two ids of the provider's own."""
@@ -246,11 +261,9 @@ class _Told:
 
     def _proved_absence(self) -> list[Evidence]:
         """The answer "not found" proves absence only by the rule, and only while the provider still remembers;
-        of a database that was rewound, nobody knows what was sent before that. Who has said that it is working on
-        our reference knows it: that it does not find it afterwards proves nothing."""
+        of a database that was rewound, nobody knows what was sent before that."""
         rule = self.descriptor.absence
-        known = any(e.reply.answer is Answer.IN_PROGRESS and self.is_about(e.reply) for e in self.pieces)
-        if rule is None or not self.leg.attempts or known:
+        if rule is None or not self.leg.attempts:
             return []
         quiet = max(self.leg.quiet_since(attempt) for attempt in self.leg.attempts)
         begins = max(quiet, self.transfer.rewound_at or 0) + int(rule.after * SECOND)
