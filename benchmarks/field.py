@@ -20,7 +20,7 @@ from benchmarks.children import Child, DidNotStart, python
 from benchmarks.contestants import BRIDGE, ENTRIES, GUNICORN, POSTGRESQL, Contestant, Ground
 from benchmarks.contestants.base import PLAYERS, SECRET
 from benchmarks.wire.order import Order
-from bridge.config import WebSection
+from bridge.sections import WebSection
 from tests.postgres import PostgresServer
 
 POSTGRES_SETTINGS = {

@@ -23,8 +23,12 @@ PLAYER, KEY = "pattern-player", "pattern-key"
 BATCH = 100_000
 SPAN_SECONDS = 30 * 86_400  # the copies are spread over the month before the pattern
 AN_INSTANT = 10**15  # microseconds since 1970 are larger, and nothing else is
-NOT_OF_A_TRANSFER = ("account", "player", "job_run", "lineage", "cash_movement", "denomination", "operator", "api_key")
-"""Tables in which a transfer leaves no row of its own: balances, masters, upkeep."""
+NOT_OF_A_TRANSFER = (
+    "account", "player", "job_run", "lineage", "cash_movement", "denomination", "operator", "api_key",
+    "outbox", "event", "event_head", "event_origin", "webhook_endpoint", "delivery", "delivery_try",
+)  # fmt: skip
+"""Tables in which a transfer leaves no row of its own: balances, masters, upkeep; and its events, whose numbers are the
+operator's: those of the copies begin behind them."""
 
 Progress = Callable[[int], None]
 
@@ -94,6 +98,7 @@ def fill(connection: psycopg.Connection[Any], pattern: Pattern, players: int, tr
     connection.execute("DROP TABLE IF EXISTS bench_number")
     for statement in (*_balances(pattern, players, transfers), *_sequences(bases)):
         connection.execute(statement.encode())
+    connection.execute("UPDATE event_origin SET history_id = (SELECT MAX(id) FROM history)")
     connection.execute("SET session_replication_role = DEFAULT")
     for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
         connection.execute(statement.encode())

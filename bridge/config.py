@@ -7,12 +7,11 @@ Environment: `BRIDGE_DATABASE__URL=…`, `BRIDGE_PROVIDERS__ACME__PASSWORD=…` 
 from __future__ import annotations
 
 import os
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,94 +22,24 @@ from pydantic_settings import (
 from bridge import webhooks
 from bridge.money import ISO_4217_EXPONENTS
 from bridge.ports import WALLET, LanePolicy
+from bridge.sections import (
+    CurrencyCode,
+    DatabaseSection,
+    EngineSection,
+    EventsSection,
+    Network,
+    Seconds,
+    Section,
+    Wait,
+    WebSection,
+)
 
 CONFIG_VARIABLE = "BRIDGE_CONFIG"
 """Names the TOML file; default `bridge.toml` in the working folder, which may be absent."""
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Wait = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9]{2,9}$")]
+ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 EXECUTED_WITHIN_SECONDS = 60
 """What a provider of our own contract has received it executes within this time, or never (contract §2, promise 4)."""
-
-
-def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
-    """An IPv4 caller is compared as one: a network of mapped addresses is kept as what it means."""
-    if isinstance(network, IPv6Network) and (mapped := network.network_address.ipv4_mapped) is not None:
-        return IPv4Network((mapped, network.prefixlen - MAPPED_BITS))
-    return network
-
-
-MAPPED_BITS = 96
-Network = Annotated[IPv4Network | IPv6Network, AfterValidator(_unmapped)]
-ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
-
-
-class Section(BaseModel):
-    """A table of the file; a misspelt key is an error, not silence."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DatabaseSection(Section):
-    """Where the rows live."""
-
-    url: str = Field(
-        "sqlite:///bridge.db", description="SQLite file or PostgreSQL address; always the primary, never a replica."
-    )
-    pool_size: int = Field(16, ge=1, description="Connections per process (PostgreSQL).")
-    busy_seconds: Seconds = Field(30, description="How long a SQLite writer waits for another one.")
-    mark_file: Path | None = Field(
-        None,
-        description="A file on another disk than the database's, by which one that was set back is noticed; "
-        "SQLite without it: beside the database, `.mark` behind its name.",
-    )
-
-
-class WebSection(Section):
-    """The HTTP door of the bridge."""
-
-    host: str = Field("127.0.0.1", description="Address that `up` and `doctor` use.")
-    port: int = Field(8080, ge=0, le=65535, description="Port of the API; 0 lets the system choose one.")
-    proxy_hops: int = Field(
-        0,
-        ge=0,
-        le=5,
-        description="Proxies before the bridge: the caller is so many `X-Forwarded-For` from the right. "
-        "They must drop header names with an underscore.",
-    )
-    threads: int = Field(32, ge=1, description="Threads per web process: two to four times the slow calls allowed.")
-    wait_seconds: float = Field(
-        15, ge=0, le=60, description="How long a transfer request waits for the end unless `Prefer: wait=N` says less."
-    )
-
-
-class EngineSection(Section):
-    """Driving and resolving."""
-
-    lease_slack_seconds: Seconds = Field(
-        5,
-        description="Added to the longest call of a step: the life of a lease. A paused worker has this long to send.",
-    )
-    resolve_every_seconds: Seconds = Field(1, description="How often the resolver looks for due transfers.")
-    resolve_threads: int = Field(8, ge=1, description="Transfers that one resolver drives side by side.")
-    verify_every_seconds: Seconds = Field(300, description="How often every invariant is asked of the database.")
-    poll_seconds: tuple[Wait, ...] = Field(
-        (0, 2, 3, 5, 10, 20, 40, 80, 160, 300, 300, 900, 3600),
-        min_length=1,
-        description="Waits between look-ups of an unproved transfer; the last one repeats for ever.",
-    )
-    aftercare_seconds: tuple[Wait, ...] = Field(
-        (60, 600, 3600, 86400),
-        description="When a transfer reversed without the provider's refusal is looked up again.",
-    )
-
-    @model_validator(mode="after")
-    def _polls_end_slowly(self) -> Self:
-        """The last wait repeats for ever: a short one would be a storm of questions."""
-        if self.poll_seconds[-1] <= 0:
-            raise ValueError("the last of poll_seconds must be greater than zero: it repeats for ever")
-        return self
 
 
 class ProviderSection(Section):
@@ -300,6 +229,7 @@ class Config(BaseSettings):
     database: DatabaseSection = DatabaseSection()
     web: WebSection = WebSection()
     engine: EngineSection = EngineSection()
+    events: EventsSection = EventsSection()
     currencies: dict[CurrencyCode, Annotated[int, Field(ge=0, le=9)]] = Field(
         default_factory=dict, description="Decimals of currencies beside ISO 4217, for instance BTC = 8."
     )

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bridge import sqlite
-from bridge.config import DatabaseSection
+from bridge.sections import DatabaseSection
 
 
 class NotMigrated(RuntimeError):
@@ -124,6 +124,13 @@ def insert_if_absent(connection: Connection, table: Table, row: Mapping[str, Any
 def _insert_if_absent(dialect: str, table: Table) -> Executable:
     insert = postgresql.insert if dialect == "postgresql" else insert_on_sqlite
     return insert(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
+
+
+def inserting(connection: Connection, table: Table) -> postgresql.Insert:
+    """An INSERT that can say what to do about a row that is there; both databases say it alike."""
+    insert: Any = postgresql.insert if connection.dialect.name == "postgresql" else insert_on_sqlite
+    made: postgresql.Insert = insert(table)
+    return made
 
 
 def migrate(url: str) -> None:

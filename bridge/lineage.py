@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, Row, Table, func, or_, select, update
 from sqlalchemy.exc import NotSupportedError, ProgrammingError
 
-from bridge import db, gates, log, models
+from bridge import db, events, gates, log, models
 from bridge.runtime import Runtime
 from statemachines import TransferState
 
@@ -256,6 +256,7 @@ def _close_and_mark(connection: Connection, runtime: Runtime, why: str, actor: s
     unfinished = _transfer.c.state.in_((TransferState.PENDING.value, TransferState.ORPHANED.value))
     watched = _transfer.c.wake_at.is_not(None)
     marked = connection.execute(update(_transfer).where(or_(unfinished, watched)).values(rewound_at=now)).rowcount
+    events.tell_of_a_restore(connection, runtime, why)
     sight = _look(connection)
     row = {"id": ONLY_ROW, "fingerprint": _told(sight.fingerprint), "seen_at": max(now, sight.mark.remembered_at + 1)}
     if not db.insert_if_absent(connection, _lineage, row):

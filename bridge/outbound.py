@@ -34,7 +34,7 @@ from bridge.bounds import BoundedAnswer as _BoundedAnswer
 from bridge.bounds import Broken as _Broken
 from bridge.bounds import Call as _Call
 from bridge.ports import Window
-from bridge.runtime import Clock, Dial, dial
+from bridge.runtime import Clock, Dial, NotToBeCalled, dial
 
 PIECE = 16 * 1024
 KEPT_HEADERS = ("content-type", "content-encoding", "retry-after", "date")
@@ -50,8 +50,8 @@ _log = log.get("outbound")
 class Exchange:
     """One request and what came of it; `sent` is False only if provably no byte of it left.
 
-    `failure` is empty if a whole answer came, else one of: `not_after`, `deadline`, `dns`, `connect`,
-    `tls`, `unsendable` (the request itself is malformed), `reset` (the connection ended too early),
+    `failure` is empty if a whole answer came, else one of: `not_after`, `deadline`, `dns`, `not_allowed` (its address),
+    `connect`, `tls`, `unsendable` (the request itself is malformed), `reset` (the connection ended too early),
     `garbled` (not HTTP), `too_large`. `digest` is the SHA-256, in hex, of `HTTP/1.1 200 OK` + LF + body as
     received, or of the exception's class name where there is no whole answer.
     """
@@ -80,6 +80,8 @@ class _Gate(HTTPConnection):
             return call.dial(self._dns_host, self.port or 0, call.remaining)
         except (socket.gaierror, UnicodeError) as trouble:
             raise _Broken("dns", trouble) from trouble
+        except NotToBeCalled as refused:
+            raise _Broken("not_allowed", refused) from refused
         except OSError as trouble:
             raise _Broken("connect", trouble) from trouble
 

@@ -60,13 +60,25 @@ Dial = Callable[[str, int, Callable[[], float]], socket.socket]
 """Opens a connection: (host, port, what is left of the time in seconds, which raises when nothing is)."""
 
 
-def dial(host: str, port: int, remaining: Callable[[], float]) -> socket.socket:
+class NotToBeCalled(OSError):
+    """A host has an address to which this connection may not lead."""
+
+
+def dial(
+    host: str, port: int, remaining: Callable[[], float], judge: Callable[[str, str], None] | None = None
+) -> socket.socket:
     """A connection to the first address of a host that answers; raises OSError, of a name nobody knows gaierror.
 
-    Only the name's look-up itself, which the system bounds, can outlast the time; nothing is sent after it.
+    `judge` is told the host and each of its addresses before any is tried, and raises NotToBeCalled for one to which
+    this may not lead. Only the name's look-up itself, which the system bounds, can outlast the time; nothing is sent
+    after it.
     """
     refusal: OSError | None = None
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    if judge is not None:
+        for *_, address in found:
+            judge(host, str(address[0]))
+    for family, kind, protocol, _, address in found:
         wire = socket.socket(family, kind, protocol)
         try:
             wire.settimeout(remaining())

@@ -8,7 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from bridge.config import CONFIG_VARIABLE, Config, Section
+from bridge.config import CONFIG_VARIABLE, Config
+from bridge.sections import Section
 
 HEAD = f"""\
 # Configuration

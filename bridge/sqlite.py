@@ -13,7 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor, DBAPIModule
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-from bridge.config import DatabaseSection
+from bridge.sections import DatabaseSection
 
 _READ_ONLY = "bridge_read_only"
 _FAILED = "bridge_failed"

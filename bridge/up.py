@@ -194,11 +194,22 @@ class Stack:
         ours: dict[str, Mapping[str, Any]] = {
             "database": {"url": self.url},
             "web": {"host": HOST, "port": self.port, "threads": 32},
+            "events": {"secret_file": str(self._lasting_secret()), "allowed_networks": (f"{HOST}/32",)},
         }
         for each, more in providers.items():
             account = {"operator": OPERATOR, "protocol": each.protocol, "base_url": self.told[each.name]["address"]}
             ours[f"providers.{each.name}"] = {**account, **more, "currencies": ("EUR",)}
         return {name: {**ours.get(name, {}), **self.tables.get(name, {})} for name in {**ours, **self.tables}}
+
+    def _lasting_secret(self) -> Path:
+        """The file of the secret from which those of endpoints are derived: the same as long as the folder is there."""
+        path = self.folder / "events.secret"
+        if not path.exists():
+            part = path.with_suffix(".part")
+            part.touch(mode=0o600)
+            part.write_text(_secret(), encoding="utf-8")
+            part.replace(path)
+        return path
 
     def _spawn(self, name: str, *command: str, ready: bool = False, more: Mapping[str, str] | None = None) -> Child:
         """Start a child in a session of its own, so that a Ctrl-C reaches it only through us; `more` is added to

@@ -62,6 +62,18 @@ WHOLE = (
     Check("I-31", "What a provider has told is acted on, or looked at again, when it is due.", """
         SELECT inbox_id, provider, state, reason, failures, wake_at FROM inbox_task WHERE wake_at < :overdue
         ORDER BY wake_at LIMIT 1000"""),
+    Check("I-43", "An operator's events are numbered from 1 without a gap.", """
+        SELECT h.operator_id, h.sequence AS head, COUNT(e.sequence) AS events, MIN(e.sequence) AS first,
+            MAX(e.sequence) AS last
+        FROM event_head h LEFT JOIN event e ON e.operator_id = h.operator_id GROUP BY h.operator_id, h.sequence
+        HAVING COUNT(e.sequence) <> h.sequence OR COALESCE(MIN(e.sequence), 1) <> 1
+            OR COALESCE(MAX(e.sequence), 0) <> h.sequence
+        UNION ALL SELECT operator_id, NULL, COUNT(*), MIN(sequence), MAX(sequence) FROM event
+        WHERE operator_id NOT IN (SELECT operator_id FROM event_head) GROUP BY operator_id"""),
+    Check("I-43", "Nothing waits for an endpoint to which nothing is sent.", """
+        SELECT d.id, d.endpoint_id, d.sequence, e.state
+        FROM webhook_endpoint e JOIN delivery d ON d.endpoint_id = e.id
+        WHERE e.state <> 'enabled' AND d.wake_at IS NOT NULL LIMIT 1000"""),
 )  # fmt: skip
 """Asked once; few rows are grouped."""
 
@@ -230,6 +242,20 @@ PER_TRANSFER = (
         WHERE e.transfer_id > :after AND e.transfer_id <= :upto AND (e.source = 'callback' OR e.inbox_id IS NOT NULL)
             AND NOT COALESCE(e.source = 'callback' AND i.provider = e.provider AND i.reference = e.reference
                 AND i.digest = e.digest AND k.state = 'done' AND k.transfer_id = e.transfer_id, FALSE)"""),
+    Check("I-43", "Each move of a transfer is an event, or in the outbox to become one.", """
+        SELECT h.transfer_id, h.version, h.source, h.target FROM history h
+        WHERE h.transfer_id > :after AND h.transfer_id <= :upto AND h.subject = 'transfer' AND h.source <> h.target
+            AND h.id > COALESCE((SELECT history_id FROM event_origin), 0)
+            AND NOT EXISTS (SELECT 1 FROM event e WHERE e.transfer_id = h.transfer_id AND e.version = h.version)
+            AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.transfer_id = h.transfer_id AND o.version = h.version)"""),
+    Check("I-43", "Each event of a transfer is what a move left, in the moves' order, to the transfer's operator.", """
+        SELECT e.operator_id, e.sequence, e.transfer_id, e.version, e.kind
+        FROM event e JOIN transfer t ON t.id = e.transfer_id
+        WHERE e.transfer_id > :after AND e.transfer_id <= :upto AND (e.operator_id <> t.operator_id
+            OR e.kind <> COALESCE((SELECT 'transfer.' || h.target FROM history h WHERE h.transfer_id = e.transfer_id
+                AND h.version = e.version AND h.subject = 'transfer' ORDER BY h.id DESC LIMIT 1), '')
+            OR EXISTS (SELECT 1 FROM event o WHERE o.transfer_id = e.transfer_id AND o.version > e.version
+                AND o.sequence < e.sequence))"""),
     Check("I-17", "Every open transfer has a time at which somebody looks at it.", """
         SELECT id AS transfer_id, state FROM transfer WHERE id > :after AND id <= :upto
             AND wake_at IS NULL AND state IN ('pending', 'orphaned')"""),

@@ -40,7 +40,7 @@ def build(runtime: Runtime, stop: Event) -> BackgroundScheduler:
     )
     at_once = datetime.fromtimestamp(runtime.clock.now() / SECOND, UTC)
     for job in SCHEDULE:
-        seconds = job.every(runtime.config.engine)
+        seconds = job.every(runtime.config)
         scheduler.add_job(
             run, "interval", seconds=seconds, args=(runtime, job, stop), id=job.name, next_run_time=at_once
         )

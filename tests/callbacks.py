@@ -19,10 +19,11 @@ from typing import Any
 from sqlalchemy import text
 
 from bridge import db, inbox, keys, players
-from bridge.config import Config, DatabaseSection, EngineSection, GenericSection, QTechSection, WebSection
+from bridge.config import Config, GenericSection, QTechSection
 from bridge.inbox import Message
 from bridge.models import metadata
 from bridge.ports import SECOND
+from bridge.sections import DatabaseSection, EngineSection, WebSection
 from jobs import inbox as job
 from tests.harness import ENGINE_TIMES, EUR, OPERATOR, PLAYER, PROVIDER, Bench, Hands, composed
 

@@ -24,9 +24,10 @@ from sqlalchemy import event, text
 
 from bridge import cashier, clocks, db, keys, ledger, players, stroke
 from bridge.app import compose
-from bridge.config import Config, DatabaseSection, EngineSection, GenericSection, QTechSection
+from bridge.config import Config, GenericSection, QTechSection
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
+from bridge.sections import DatabaseSection, EngineSection, EventsSection
 from bridge.transfers import resolve
 from bridge.transfers.begin import Begun, Wish, begin
 from bridge.transfers.core.facts import Transfer
@@ -54,6 +55,9 @@ UNHURRIED: dict[str, Any] = {"lane_policy": "allow", "breaker_least": 10_000}
 
 SECRET = "whsec_cmVxdWVzdHM6IGJyaWRnZSB0byBwcm92aWRlciAwMDE="
 """Of the requests to a provider of the generic contract, as in docs/provider-contract.md §6."""
+
+EVENTS: dict[str, Any] = {"secret": "for tests alone, and long enough", "allowed_networks": ("127.0.0.0/8",)}
+"""Events may be sent to servers of the test."""
 
 ENGINE_TIMES: dict[str, Any] = {"lease_slack_seconds": 0.5, "poll_seconds": (0, 0.2, 0.3, 0.5, 1)}
 
@@ -185,8 +189,10 @@ class Bench:
 
 
 def configured(url: str, base_url: str = "http://127.0.0.1:9", *, protocol: str = "qtech", **settings: Any) -> Config:
-    """A configuration with one provider; `engine_…` settings go to the engine, the rest to the provider."""
-    engine = {**ENGINE_TIMES, **{name[7:]: settings.pop(name) for name in list(settings) if name.startswith("engine_")}}
+    """A configuration with one provider; `engine_…` settings go to the engine, `events_…` to events, the rest to the
+    provider."""
+    engine = {**ENGINE_TIMES, **_taken(settings, "engine_")}
+    told = {**EVENTS, **_taken(settings, "events_")}
     whose: dict[str, Any] = {"operator": OPERATOR, "base_url": base_url, "currencies": (EUR,)}
     section: QTechSection | GenericSection
     if protocol == "generic":
@@ -197,8 +203,14 @@ def configured(url: str, base_url: str = "http://127.0.0.1:9", *, protocol: str 
     return Config(
         database=DatabaseSection(url=url, busy_seconds=30),
         engine=EngineSection(**engine),
+        events=EventsSection(**told),
         providers={PROVIDER: section},
     )
+
+
+def _taken(settings: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The settings with this prefix, without it; they are taken out."""
+    return {name.removeprefix(prefix): settings.pop(name) for name in list(settings) if name.startswith(prefix)}
 
 
 @contextmanager

@@ -38,7 +38,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.decisions_page", "bridge.diagrams", "bridge.settings_page"),
     # services, top
     ("bridge.verify",),
-    ("bridge.cashier", "bridge.readiness"),
+    ("bridge.cashier", "bridge.readiness", "bridge.replays"),
+    ("bridge.deliveries",),
     # transfers; its pure core is held tighter by MAY_SEE and VALUES_ONLY
     ("bridge.transfers", "bridge.transfers.recall"),
     ("bridge.transfers.begin", "bridge.transfers.cancel", "bridge.transfers.decide", "bridge.transfers.stories"),
@@ -62,13 +63,14 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.transfers.core.proof",),
     ("bridge.transfers.core", "bridge.transfers.core.facts"),
     # services, bottom
-    ("bridge.breaks", "bridge.clocks", "bridge.players", "bridge.lineage"),
+    ("bridge.breaks", "bridge.clocks", "bridge.endpoints", "bridge.players", "bridge.lineage"),
+    ("bridge.events",),
     ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.idempotency", "bridge.inbox", "bridge.keys",
-     "bridge.ledger"),
+     "bridge.ledger", "bridge.outbox"),
     # adapters
     ("bridge.providers.*",),
     ("bridge.outbound",),
-    ("bridge.bounds",),
+    ("bridge.addresses", "bridge.bounds"),
     ("bridge.runtime",),
     # storage; a migration is history and does not know today's models, only alembic's env.py does
     ("bridge.migrations.env",),
@@ -78,6 +80,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.sqlite",),
     # vocabulary
     ("bridge.config",),
+    ("bridge.sections",),
     ("bridge.ports", "bridge.problems"),
     ("bridge.evidence", "bridge.money", "bridge.errors", "bridge.positions", "bridge.log", "bridge.webhooks",
      "bridge"),
@@ -108,7 +111,8 @@ WEB = ("wsgi", "bridge.app", "bridge.api.*")
 ROWS = ("bridge.db", "bridge.sqlite", "bridge.stroke", "bridge.migrations.*", "bridge.models.*", "bridge.runtime",
         "bridge.ledger", "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
-        "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks")  # fmt: skip
+        "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",
+        "bridge.endpoints", "bridge.deliveries", "bridge.replays")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": PEERS,
@@ -118,11 +122,12 @@ PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "flask": WEB,
     "flask_openapi": WEB,
     "granian": ("bridge.up",),
-    "orjson": ("bridge.log", "bridge.problems", "bridge.app", "bridge.api.*", "bridge.idempotency", *PEERS),
+    "orjson": ("bridge.log", "bridge.problems", "bridge.app", "bridge.api.*", "bridge.idempotency",
+               "bridge.events", *PEERS),
     "procrastinate": PEERS,
     "psycopg": ("bridge.db", "bridge.stroke", "benchmarks.*"),
     "psycopg_pool": PEERS,
-    "pydantic": ("bridge.config", "bridge.api.*"),
+    "pydantic": ("bridge.config", "bridge.sections", "bridge.api.*"),
     "pydantic_settings": ("bridge.config",),
     "requests": ("bridge.outbound",),
     "restate": PEERS,
@@ -140,6 +145,9 @@ PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
 
 # A parameter that nobody reads needs one of these reasons; `module:function` or `module:Class` and all in it.
 UNREAD_ON_PURPOSE: dict[str, str] = {
+    "bridge.api.events:enable_endpoint": "the signature says that a body may only be empty",
+    "bridge.api.events:replay_event": "as above",
+    "bridge.api.events:rotate_secret": "as above",
     "bridge.config:Config.settings_customise_sources": "pydantic-settings calls it and fixes the parameters",
     "bridge.ports:Provider": "a port is its signatures",
     "bridge.providers.qtech:QTech.heard": "the port's signature; QTech calls nobody back",

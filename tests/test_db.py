@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.pool import QueuePool
 
 from bridge import db, stroke
-from bridge.config import DatabaseSection
+from bridge.sections import DatabaseSection
 from tests.postgres import PostgresServer
 
 

@@ -17,8 +17,8 @@ from sqlalchemy.engine import make_url
 
 from bridge import db, gates, lineage, readiness
 from bridge.app import compose
-from bridge.config import DatabaseSection
 from bridge.errors import Unavailable
+from bridge.sections import DatabaseSection
 from tests.harness import PLAYER, PROVIDER, Bench, Hands, bench, simulator, together
 from tests.postgres import PostgresServer
 from tests.restoring import WAYS, Copies, promoted_standby, set_disk_back, take_disk

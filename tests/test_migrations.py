@@ -14,14 +14,15 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.exc import DatabaseError
 
 from bridge import db, models, players, readiness
-from bridge.config import DatabaseSection
 from bridge.money import Currencies
+from bridge.sections import DatabaseSection
 from tests.harness import bench
 
 TABLES = {
-    "account", "api_key", "attempt", "balance_break", "breaker", "cash_movement", "decision", "denomination",
-    "evidence", "exposure", "history", "idempotency_key", "inbox", "inbox_task", "job_run", "leg", "lineage",
-    "operator", "orphan_case", "player", "posting", "security_event", "switch", "transfer",
+    "account", "api_key", "attempt", "balance_break", "breaker", "cash_movement", "decision", "delivery",
+    "delivery_try", "denomination", "event", "event_head", "event_origin", "evidence", "exposure", "history",
+    "idempotency_key", "inbox", "inbox_task", "job_run", "leg", "lineage", "operator", "orphan_case", "outbox",
+    "player", "posting", "security_event", "switch", "transfer", "webhook_endpoint",
 }  # fmt: skip
 """Typed out: a table that comes or goes has to be meant."""
 
@@ -163,7 +164,7 @@ def test_triggers_guard_what_is_append_only(migrated_url: str) -> None:
         # SQLite knows no TRUNCATE, and its INSERT OR REPLACE asks no trigger for DELETE.
         events = {"UPDATE", "DELETE", "TRUNCATE" if engine.dialect.name == "postgresql" else "INSERT"}
         guarded = {table: found for table, found in triggers(engine).items() if found}
-    kept = "attempt cash_movement decision evidence history inbox posting security_event".split()
+    kept = "attempt cash_movement decision delivery_try event evidence history inbox posting security_event".split()
     assert guarded == dict.fromkeys(kept, events)
     assert set(models.APPEND_ONLY) == set(guarded)
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bridge.config import Config, EngineSection, QTechSection
+from bridge.config import Config, QTechSection
 from bridge.money import ISO_4217_EXPONENTS, MAX_MINOR_UNITS, AmountRefused, Currencies, UnknownCurrency
+from bridge.sections import EngineSection
 
 MONEY = Currencies({"BTC": 8, "USDT": 6, "ETH": 9})
 

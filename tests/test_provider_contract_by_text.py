@@ -21,9 +21,10 @@ import pytest
 
 from bridge import keys
 from bridge.app import compose
-from bridge.config import Config, DatabaseSection, EngineSection, GenericSection
+from bridge.config import Config, GenericSection
 from bridge.evidence import Answer, Step
 from bridge.ports import Effect, Side, Window
+from bridge.sections import DatabaseSection, EngineSection
 from bridge.transfers.cancel import cancel
 from tests.harness import ENGINE_TIMES, EUR, OPERATOR, PLAYER, PROVIDER, Bench, together
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response, request
 from flask_openapi.openapi import OpenAPI
 
-from bridge.api import callbacks, docs, health, players, transfers
+from bridge.api import callbacks, docs, events, health, players, transfers
 from bridge.api.answers import document, trouble
 from bridge.api.intake import admission
 from bridge.runtime import Runtime
@@ -35,6 +35,7 @@ def build(runtime: Runtime) -> OpenAPI:
     app.register_api(players.room)
     app.register_api(transfers.room)
     app.register_api(callbacks.room)
+    app.register_api(events.room)
     app.register_api(health.room)
     app.register_blueprint(docs.room)
     app.components_schemas.update(document.components())

@@ -104,6 +104,11 @@ _ANSWERED = """UPDATE idempotency_key SET status = :status, response = :response
 WHERE operator_id = :operator_id AND operation = :operation AND key = :key AND status IS NULL"""
 
 
+_OUTBOXED = """INSERT INTO outbox (operator_id, transfer_id, version, state, amount, arrived, reason_code,
+    reason_detail, at)
+SELECT :operator_id, :transfer, :version, :state, :amount, :arrived, :reason_code, :reason_detail, :now FROM {moved}"""
+
+
 # --- rows of both -------------------------------------------------------------------------------------
 
 
@@ -205,7 +210,7 @@ def _end(shape: _Shape) -> Stroke:
         source = f"{side}ed"
     if shape.posts:
         parts += [Part("posted", _posted("moved", {side: f"{side}ed" for side in shape.players}))]
-    parts += [Part("told", _told(shape.proofs, "moved"))]
+    parts += [Part("told", _told(shape.proofs, "moved")), Part("outboxed", _OUTBOXED)]
     if shape.answers:
         parts += [Part("answered", _ANSWERED, "status")]
     return Stroke(parts, _NUMBERS)

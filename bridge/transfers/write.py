@@ -1,13 +1,14 @@
-"""Writes a draft: evidence, legs, attempt, postings, case and history, in the caller's one transaction,
+"""Writes a draft: evidence, legs, attempt, postings, case, history and outbox, in the caller's one transaction,
 behind its conditional update. State, money and proof are committed together or not at all (I-14)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import Connection
 
-from bridge import cases, ledger
+from bridge import cases, ledger, outbox
 from bridge.evidence import Evidence, Source
 from bridge.runtime import Runtime
 from bridge.transfers import rows
@@ -36,7 +37,25 @@ def write(connection: Connection, runtime: Runtime, draft: Draft, before: Transf
         _post(connection, transfer, now)
     moves = [*draft.moves, *_move_case(connection, runtime, draft, before, now)]
     record(connection, runtime, transfer, moves, now, ids)
+    if any(move.subject == "transfer" and move.source not in (None, move.target) for move in draft.moves):
+        outbox.put(connection, moved(draft, now))
     return rows.with_ids(transfer, ids)
+
+
+def moved(draft: Draft, now: int) -> dict[str, Any]:
+    """A move as its operator is told of it."""
+    transfer, (code, detail) = draft.transfer, draft.reason or ("", "")
+    return {
+        "operator_id": transfer.operator_id,
+        "transfer_id": transfer.id,
+        "version": transfer.version,
+        "state": transfer.state.value,
+        "amount": transfer.amount,
+        "arrived": transfer.arrived,
+        "reason_code": code or None,
+        "reason_detail": detail or None,
+        "at": now,
+    }
 
 
 def _store_found(connection: Connection, runtime: Runtime, draft: Draft, piece: Evidence) -> int:

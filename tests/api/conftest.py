@@ -16,10 +16,10 @@ from werkzeug.test import TestResponse
 
 from bridge import db, keys
 from bridge.app import compose, create_app
-from bridge.config import WebSection
 from bridge.models import metadata
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
+from bridge.sections import WebSection
 from bridge.transfers import resolve
 from tests.harness import OPERATOR, PROVIDER, Simulator, audit, configured, simulator
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from bridge import keys
+from bridge import db, endpoints, events, keys
 from bridge.api.intake.admission import DOOR
 from bridge.app import create_app
 from bridge.clocks import Watch
@@ -28,6 +28,15 @@ NEEDED = {
     ("GET", "/v1/transfers/<transfer_id>/history"): "read",
     ("POST", "/v1/transfers/<transfer_id>/cancel"): "transfers",
     ("POST", "/v1/players/<player_id>/recall"): "transfers",
+    ("POST", "/v1/webhook-endpoints"): "admin",
+    ("GET", "/v1/webhook-endpoints"): "read",
+    ("DELETE", "/v1/webhook-endpoints/<endpoint_id>"): "admin",
+    ("POST", "/v1/webhook-endpoints/<endpoint_id>/rotate-secret"): "admin",
+    ("POST", "/v1/webhook-endpoints/<endpoint_id>/enable"): "admin",
+    ("POST", "/v1/webhook-endpoints/<endpoint_id>/replay"): "admin",
+    ("GET", "/v1/webhook-endpoints/<endpoint_id>/deliveries"): "read",
+    ("GET", "/v1/events"): "read",
+    ("POST", "/v1/events/<event_id>/replay"): "admin",
 }
 """Every route under /v1 and the scope that opens it, typed out; a new route fails the test until it stands here."""
 
@@ -47,13 +56,32 @@ def body_for(house: Any, rule: str) -> Any:
         return house.wish()
     if rule.endswith(("deposits", "withdrawals")):
         return {"amount": "1.00", "currency": "EUR"}
-    return None if rule.endswith(("cancel", "recall")) else {"currencies": ["EUR"]}
+    if rule == "/v1/webhook-endpoints":
+        return {"url": "https://casino.example/events"}
+    if rule == "/v1/webhook-endpoints/<endpoint_id>/replay":
+        return {"first": 1, "last": 1}
+    return {"currencies": ["EUR"]} if rule == "/v1/players/<player_id>" else None
 
 
-def call(house: Any, caller: Any, method: str, rule: str, transfer_id: str, key: str) -> Any:
+def call(house: Any, caller: Any, method: str, rule: str, key: str, **ids: str) -> Any:
     """A right request to a route."""
-    path = rule.replace("<player_id>", house.player).replace("<transfer_id>", transfer_id)
-    return caller.ask(method, path, None if method == "GET" else body_for(house, rule), key=key)
+    path = rule
+    for name, value in {"player_id": house.player, **ids}.items():
+        path = path.replace(f"<{name}>", value)
+    return caller.ask(method, path, None if method in ("GET", "DELETE") else body_for(house, rule), key=key)
+
+
+def made(house: Any, key: str) -> dict[str, str]:
+    """A transfer that waits, an endpoint and an event of Ann's operator: their ids."""
+    operator = house.rows("SELECT id FROM operator WHERE name = :name", name=OPERATOR)[0]["id"]
+    endpoint, _ = endpoints.register(house.runtime, operator, "https://casino.example/events", key)
+    with db.writing(house.runtime.engine) as connection:
+        events.emit(connection, house.runtime, operator, events.Draft("test", {}, 0))
+    return {
+        "transfer_id": house.transfer(key, amount="1.00", Prefer="respond-async").json["id"],
+        "endpoint_id": endpoint["id"],
+        "event_id": events.page(house.runtime, operator, 0, 1)[0]["id"],
+    }
 
 
 def test_every_route_has_its_scope(house, subtests):
@@ -64,9 +92,10 @@ def test_every_route_has_its_scope(house, subtests):
         caller = house.call_as(secret)
         for method, rule in sorted(NEEDED):
             with subtests.test(scope=scope, route=f"{method} {rule}"):
-                queued = house.transfer(f"q-{scope}-{method}-{rule}", Prefer="respond-async").json["id"]
+                house.write("UPDATE webhook_endpoint SET state = 'deleted'")  # there is an end to their number
+                ids = made(house, f"q-{scope}-{method}-{rule}")
                 before = house.contents()
-                answer = call(house, caller, method, rule, queued, f"{scope}-{method}-{rule}")
+                answer = call(house, caller, method, rule, f"{scope}-{method}-{rule}", **ids)
                 if scope in (NEEDED[method, rule], "admin"):
                     assert answer.status_code < 300, answer.data
                 else:
@@ -120,22 +149,23 @@ def test_there_is_one_answer_to_every_bad_key(house):
 
 def test_charlie_sees_nothing(house, subtests):
     """I-55: on every route another operator's transfer or player is answered exactly as one that is not there."""
-    mine = house.transfer("k-1", Prefer="respond-async").json["id"]
-    nobody = f"tr_{'0' * 32}"
+    mine = made(house, "k-1")
+    nobody = {"transfer_id": f"tr_{'0' * 32}", "endpoint_id": f"we_{'0' * 32}", "event_id": f"evt_{'0' * 32}"}
     before = house.contents()
     for method, rule in sorted(NEEDED):
         if "<" not in rule or method == "PUT":
             continue
         with subtests.test(route=f"{method} {rule}"):
-            theirs = call(house, house.charlie, method, rule, mine, "c")
-            unknown_rule = rule.replace("<player_id>", "nobody")
-            unknown = call(house, house.charlie, method, unknown_rule, nobody, "c")
+            theirs = call(house, house.charlie, method, rule, "c", **mine)
+            unknown = call(house, house.charlie, method, rule.replace("<player_id>", "nobody"), "c", **nobody)
             assert theirs.status_code in (404, 422)
             assert (theirs.status_code, theirs.data) == (unknown.status_code, unknown.data)
             assert not re.search(OPERATOR.encode() + rb"\b|1000\.00|25\.00", theirs.data)
     assert house.charlie.get("/v1/transfers").json == {"transfers": [], "cursor": None}
-    assert house.charlie.get(f"/v1/transfers?cursor={mine}").json == {"transfers": [], "cursor": None}
-    assert house.charlie.get(f"/v1/transfers/{mine}?refresh=true").status_code == 404
+    assert house.charlie.get(f"/v1/transfers?cursor={mine['transfer_id']}").json == {"transfers": [], "cursor": None}
+    assert house.charlie.get(f"/v1/transfers/{mine['transfer_id']}?refresh=true").status_code == 404
+    assert house.charlie.get("/v1/events").json == {"events": [], "after": None}
+    assert house.charlie.get("/v1/webhook-endpoints").json == {"endpoints": []}
     assert house.contents() == before
 
 

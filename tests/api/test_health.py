@@ -13,9 +13,10 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from bridge.app import compose, create_app
-from bridge.config import Config, DatabaseSection
+from bridge.config import Config
 from bridge.ports import SECOND
 from bridge.runtime import SystemClock
+from bridge.sections import DatabaseSection
 
 
 class Skewed(SystemClock):

@@ -19,7 +19,8 @@ from schemathesis.specs.openapi import checks as openapi_checks
 from bridge import errors
 from bridge.api.answers import trouble
 from bridge.app import compose, create_app
-from bridge.config import Config, DatabaseSection
+from bridge.config import Config
+from bridge.sections import DatabaseSection
 from tests.harness import PROVIDER, ROOT
 
 OPERATIONS = [

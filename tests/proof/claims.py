@@ -35,6 +35,7 @@ CLAIMS = {
     "I-40": "A callback that was answered 2xx survives a SIGKILL at that instant, and is acted on.",
     "I-41": "Any number of deliveries of one callback, at once or months later, are one message and one evidence.",
     "I-42": "What is not signed, or comes from elsewhere, changes nothing and learns nothing about references.",
+    "I-43": "Each move is one event: numbered from 1 without a gap per operator, in the moves' order.",
     "I-57": "With a cap, the unresolved value of transfers in stays within it at every commit; no other is stopped.",
     "C-01": "The answer is lost after the provider committed: confirmed once, later.",
     "C-02": "SIGKILL at any commit or call: one effect, or none.",
@@ -84,6 +85,7 @@ CLAIMS = {
     "C-56": "A cancel or a read right after the answer never meets a 404.",
     "C-57": "What was answered exists after the server was killed; a database that may forget is refused by name.",
     "C-58": "A restored backup, as far as balances can show it, stays closed for transfers in until all agrees.",
+    "C-59": "An event is written in the commit of its move: none is lost, and none is of what was rolled back.",
     "C-61": "A callback before our answer, our commit or our transfer is kept, and acted on once there is one.",
     "C-62": "Callbacks told in the wrong order lead to the same end, by the provider's own count.",
     "C-63": "What is not final, told after what is, changes nothing.",
@@ -92,6 +94,7 @@ CLAIMS = {
     "C-66": "A message that fails is tried again for ever, later each time, and delays no other.",
     "C-67": "A message that was dealt with is answered 200 again; receiving waits for nothing else.",
     "C-68": "A callback about another's transfer, or a guessed reference, has no effect and no telling answer.",
+    "C-69": "Deliveries: no redirect followed, 410 and Retry-After heeded, silence cut, no way to inner addresses.",
 }
 
 LATER: dict[str, str] = {}

@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 from bridge import db
-from bridge.config import DatabaseSection
+from bridge.sections import DatabaseSection
 from tests.simulation.world import TIMED_OUT, Killed, Node, Strand, World
 
 BUSY_SECONDS = 30

@@ -6,7 +6,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from bridge.config import Config, DatabaseSection, EngineSection, GenericSection, QTechSection, WebSection
+from bridge.config import Config, GenericSection, QTechSection
+from bridge.sections import DatabaseSection, EngineSection, WebSection
 
 OPERATOR = "op"
 QTECH, GENERIC = "alpha", "beta"

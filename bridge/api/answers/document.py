@@ -12,7 +12,7 @@ from flask_openapi.models.tag import Tag
 from pydantic import TypeAdapter
 
 from bridge import __version__
-from bridge.api.answers import history, views
+from bridge.api.answers import history, told, views
 from bridge.api.answers.replies import JSON, PROBLEM_JSON
 
 VERSION = "3.1.0"
@@ -35,7 +35,7 @@ SCHEMES: dict[str, SecurityScheme | dict[str, Any]] = {
 }
 
 PLAYERS, TRANSFERS, HEALTH = Tag(name="players"), Tag(name="transfers"), Tag(name="health")
-CALLBACKS = Tag(name="callbacks")
+CALLBACKS, EVENTS = Tag(name="callbacks"), Tag(name="events")
 
 _WHY = {
     400: "The request cannot be read, or money was to move without an Idempotency-Key.",
@@ -60,6 +60,12 @@ _SHOWN = (
     history.Story,
     views.Health,
     views.Readiness,
+    told.EndpointSecret,
+    told.EndpointList,
+    told.EventPage,
+    told.DeliveryPage,
+    told.Resent,
+    told.Deleted,
 )
 
 OPTIONAL_OBJECT = RequestBody.model_validate(

@@ -15,6 +15,7 @@ from bridge import log, problems
 from bridge.api.answers import replies
 from bridge.errors import (
     BadRequest,
+    Conflict,
     Declined,
     NotFound,
     Refusal,
@@ -76,6 +77,9 @@ _NARROWER = (
     (Declined, "insufficient_funds", "The wallet does not hold the amount; this answer stays with its key."),
     (Declined, "nothing_to_move", "A sweep found nothing that can be moved; this answer stays with its key."),
     (Declined, "wallet_spent", "The wallet does not hold what a decision would take from it."),
+    (Conflict, "sequence_set_back", "There is no event of that number: a backup was restored."),
+    (Conflict, "secret_exchanged_lately", "The endpoint's secret is still being exchanged."),
+    (Unavailable, "events_not_configured", "This bridge has no `events.secret`: it sends no events."),
     (Unavailable, "balance_unknown", "The provider does not say what the player has there: a sweep did not begin."),
     (Unavailable, "provider_paused", "People have closed this provider for transfers in."),
     (Unavailable, "provider_restored", "A restored database: closed for transfers in until balances are compared."),

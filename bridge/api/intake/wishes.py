@@ -17,6 +17,8 @@ from bridge.transfers.stories import PAGE_AT_MOST
 
 PLAYER_ID = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,33}$"
 TRANSFER_ID = r"^tr_[0-9a-f]{32}$"
+ENDPOINT_ID = r"^we_[0-9a-f]{32}$"
+EVENT_ID = r"^evt_[0-9a-f]{32}$"
 AMOUNT = r"^(0|[1-9][0-9]{0,18})(\.[0-9]{1,18})?$"
 VISIBLE_ASCII = r"^[!-~]{1,255}$"
 
@@ -203,3 +205,71 @@ class EmptyBody(Body):
     """Nothing, or an empty object."""
 
     may_be_empty: ClassVar[bool] = True
+
+
+class EndpointPath(Strict):
+    """A webhook endpoint of the calling operator."""
+
+    endpoint_id: str = Field(description="the id of a webhook endpoint", json_schema_extra={"pattern": ENDPOINT_ID})
+
+    @field_validator("endpoint_id")
+    @classmethod
+    def _could_be_one(cls, text: str) -> str:
+        if re.fullmatch(ENDPOINT_ID, text, re.ASCII) is None:
+            raise NotFound("There is no such endpoint.")
+        return text
+
+
+class EventPath(Strict):
+    """An event of the calling operator."""
+
+    event_id: str = Field(description="the id of an event", json_schema_extra={"pattern": EVENT_ID})
+
+    @field_validator("event_id")
+    @classmethod
+    def _could_be_one(cls, text: str) -> str:
+        if re.fullmatch(EVENT_ID, text, re.ASCII) is None:
+            raise NotFound("There is no such event.")
+        return text
+
+
+class EventQuery(Strict):
+    """Which events, and how many at once."""
+
+    after: Annotated[int, BeforeValidator(_plain_number)] = Field(
+        0, ge=0, description="a whole number: events behind this one of the sequence"
+    )
+    limit: Annotated[int, BeforeValidator(_plain_number)] = Field(
+        50, ge=1, le=PAGE_AT_MOST, description=f"a whole number from 1 to {PAGE_AT_MOST}"
+    )
+
+
+class DeliveryQuery(Strict):
+    """Which deliveries, and how many at once."""
+
+    state: Literal["waiting", "delivered", "given_up", "dropped"] | SkipJsonSchema[None] = Field(
+        None, description="waiting, delivered, given_up or dropped"
+    )
+    before: Annotated[int, BeforeValidator(_plain_number)] | SkipJsonSchema[None] = Field(
+        None, ge=1, description="a whole number: deliveries of events before this one of the sequence"
+    )
+    limit: Annotated[int, BeforeValidator(_plain_number)] = Field(
+        50, ge=1, le=PAGE_AT_MOST, description=f"a whole number from 1 to {PAGE_AT_MOST}"
+    )
+
+
+class EndpointBody(Body):
+    """Where events are to be sent."""
+
+    url: str = Field(
+        min_length=1, max_length=2048, description="an address that begins with https://, without credentials",
+        examples=["https://casino.example/bridge-events"],
+    )  # fmt: skip
+    label: str = Field("", max_length=100, description="a text of at most 100 characters")
+
+
+class ReplayBody(Body):
+    """Which events are to be sent again."""
+
+    first: int = Field(ge=1, le=2**53, description="a whole number: the first event of the sequence")
+    last: int = Field(ge=1, le=2**53, description="a whole number: the last event of the sequence, itself included")

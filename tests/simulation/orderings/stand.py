@@ -21,11 +21,12 @@ from sqlalchemy.pool import StaticPool
 
 from bridge import cashier, keys, players
 from bridge.app import compose
-from bridge.config import Config, DatabaseSection, EngineSection, GenericSection, QTechSection
+from bridge.config import Config, GenericSection, QTechSection
 from bridge.db import migrate
 from bridge.evidence import Reply, Step
 from bridge.ports import SECOND, Descriptor, Effect, Window
 from bridge.runtime import Runtime
+from bridge.sections import DatabaseSection, EngineSection
 from bridge.transfers.begin import Wish
 from tests.harness import in_its_time
 

@@ -1,0 +1,209 @@
+"""Events to an operator: one sequence from 1, without a gap, of everything that its transfers came to.
+
+A move leaves a row in the outbox, in its own commit. Here the rows are given numbers, by one at a time for each
+operator, and become what is sent: a text that never changes. Of one transfer the events stand in the order of its
+moves; transfers beside each other are in no order but that of their numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, select, update
+
+from bridge import db, log, models
+from bridge.errors import Conflict, NotFound
+from bridge.money import Currencies
+from bridge.ports import SECOND
+from bridge.runtime import Runtime
+from statemachines import TransferState
+
+_outbox: Table = models.metadata.tables["outbox"]
+_head: Table = models.metadata.tables["event_head"]
+_event: Table = models.metadata.tables["event"]
+_transfer: Table = models.metadata.tables["transfer"]
+_endpoint: Table = models.metadata.tables["webhook_endpoint"]
+_delivery: Table = models.metadata.tables["delivery"]
+_operator: Table = models.metadata.tables["operator"]
+
+ENDPOINT_DISABLED, SET_BACK = "endpoint.disabled", "sequence.set_back"
+
+LATE_SECONDS = 60
+"""A move that has waited longer than this for its number says that nobody is numbering."""
+
+_WAITING = (
+    select(_outbox, _transfer.c.player_id, _transfer.c.provider, _transfer.c.direction, _transfer.c.currency)
+    .join(_transfer, _transfer.c.id == _outbox.c.transfer_id)
+    .order_by(_outbox.c.id)
+)
+_HAS_SOME = select(_outbox.c.id).where(_outbox.c.operator_id == _operator.c.id).limit(1).exists()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_log = log.get("events")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An event that has no number yet. `about`: (transfer, version), where it is about one; instants in
+    microseconds."""
+
+    kind: str
+    data: Mapping[str, Any]
+    occurred_at: int
+    about: tuple[str | None, int | None] = (None, None)
+
+
+def number(runtime: Runtime, limit: int) -> int:
+    """Make events of up to `limit` rows of the outbox of each operator; how many it made.
+
+    Any number of processes may do so at once: for each operator one does, and the others wait for it.
+    """
+    with db.reading(runtime.engine) as connection:
+        operators = connection.execute(select(_operator.c.id).where(_HAS_SOME).order_by(_operator.c.id)).scalars().all()
+    made = 0
+    for operator_id in operators:
+        try:
+            made += _number(runtime, operator_id, limit)
+        except Exception:  # noqa: BLE001 - what is wrong with one operator's moves delays no other's
+            _log.exception("moves left without a number", operator=operator_id)
+    return made
+
+
+def _number(runtime: Runtime, operator_id: int, limit: int) -> int:
+    with db.writing(runtime.engine) as connection:
+        last = hold(connection, operator_id)  # whoever held it before has committed what it numbered
+        mine = _WAITING.where(_outbox.c.operator_id == operator_id).limit(limit)
+        waiting = connection.execute(mine).mappings().all()
+        drafts = [_of_move(row, runtime.currencies) for row in waiting]
+        _write(connection, runtime, operator_id, last, drafts)
+        connection.execute(delete(_outbox).where(_outbox.c.id.in_([row["id"] for row in waiting])))
+    return len(waiting)
+
+
+def emit(connection: Connection, runtime: Runtime, operator_id: int, draft: Draft) -> None:
+    """Number one event at once, in the caller's transaction, which holds the operator's sequence until it ends."""
+    _write(connection, runtime, operator_id, hold(connection, operator_id), [draft])
+
+
+def tell_of_a_restore(connection: Connection, runtime: Runtime, reason: str) -> None:
+    """Tell every operator that has events that a backup was restored: numbers it knows may be given again."""
+    heads = select(_head.c.operator_id).order_by(_head.c.operator_id)
+    for operator_id in connection.execute(heads).scalars().all():
+        data = {"known_until": hold(connection, operator_id), "reason": reason}
+        emit(connection, runtime, operator_id, Draft(SET_BACK, data, runtime.clock.now()))
+
+
+def hold(connection: Connection, operator_id: int) -> int:
+    """The number of the operator's last event; until this transaction ends nobody else numbers another one, or changes
+    who gets them."""
+    db.insert_if_absent(connection, _head, {"operator_id": operator_id, "sequence": 0})
+    held = select(_head.c.sequence).where(_head.c.operator_id == operator_id).with_for_update()
+    return int(connection.execute(held).scalar_one())
+
+
+def _write(connection: Connection, runtime: Runtime, operator_id: int, last: int, drafts: Sequence[Draft]) -> None:
+    if not drafts:
+        return
+    now = runtime.clock.now()
+    rows = [
+        _row(runtime.ids.new("evt"), operator_id, sequence, draft, now)
+        for sequence, draft in enumerate(drafts, last + 1)
+    ]
+    connection.execute(insert(_event), rows)
+    connection.execute(update(_head).where(_head.c.operator_id == operator_id).values(sequence=last + len(drafts)))
+    to = select(_endpoint.c.id).where(_endpoint.c.operator_id == operator_id, _endpoint.c.state == "enabled")
+    deliveries = [
+        {"endpoint_id": endpoint, "operator_id": operator_id, "sequence": row["sequence"], "state": "waiting",
+         "tries": 0, "epoch": 0, "wake_at": now, "created_at": now}
+        for endpoint in connection.execute(to).scalars()
+        for row in rows
+    ]  # fmt: skip
+    if deliveries:
+        connection.execute(insert(_delivery), deliveries)
+
+
+def _row(event_id: str, operator_id: int, sequence: int, draft: Draft, now: int) -> dict[str, Any]:
+    body = {
+        "id": event_id,
+        "sequence": sequence,
+        "type": draft.kind,
+        "timestamp": _instant(draft.occurred_at),
+        "data": draft.data,
+    }
+    transfer_id, version = draft.about
+    return {
+        "operator_id": operator_id,
+        "sequence": sequence,
+        "id": event_id,
+        "kind": draft.kind,
+        "transfer_id": transfer_id,
+        "version": version,
+        "body": orjson.dumps(body).decode(),
+        "occurred_at": draft.occurred_at,
+        "numbered_at": now,
+    }
+
+
+def _of_move(row: RowMapping, currencies: Currencies) -> Draft:
+    """What a move is told as: the transfer as that move left it."""
+    currency = row["currency"]
+    arrived = None
+    if row["state"] == TransferState.CONFIRMED:
+        arrived = row["amount"] if row["arrived"] is None else row["arrived"]
+    code, detail = row["reason_code"], row["reason_detail"]
+    data = {
+        "transfer_id": row["transfer_id"],
+        "version": row["version"],
+        "state": row["state"],
+        "direction": row["direction"],
+        "player_id": row["player_id"],
+        "provider": row["provider"],
+        "amount": currencies.format(row["amount"], currency),
+        "arrived": None if arrived is None else currencies.format(arrived, currency),
+        "currency": currency,
+        "reason": None if code is None else {"code": code, "detail": detail or ""},
+    }
+    return Draft(f"transfer.{row['state']}", data, row["at"], (row["transfer_id"], row["version"]))
+
+
+def _instant(microseconds: int) -> str:
+    at = _EPOCH + timedelta(microseconds=microseconds)
+    return at.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+# --- what can be asked of them ------------------------------------------------------------------------
+
+
+def page(runtime: Runtime, operator_id: int, after: int, limit: int) -> Sequence[RowMapping]:
+    """The operator's events behind number `after`, in their order; raises Conflict where no event has that number."""
+    mine = (_event.c.operator_id == operator_id, _event.c.sequence > after)
+    query = select(_event).where(*mine).order_by(_event.c.sequence).limit(limit)
+    head = select(_head.c.sequence).where(_head.c.operator_id == operator_id)
+    with db.reading(runtime.engine) as connection:
+        last = connection.execute(head).scalar() or 0
+        if after > last:
+            raise Conflict(
+                f"The last event is number {last}: a backup was restored, and what came after it may have got other "
+                "numbers.",
+                code="sequence_set_back",
+            )
+        return connection.execute(query).mappings().all()
+
+
+def one(connection: Connection, operator_id: int, event_id: str) -> RowMapping:
+    """One event of an operator; raises NotFound."""
+    query = select(_event).where(_event.c.operator_id == operator_id, _event.c.id == event_id)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        raise NotFound("There is no such event.")
+    return row
+
+
+def late(connection: Connection, now: int) -> int:
+    """For how many seconds the oldest move has waited for its number, if for longer than LATE_SECONDS; else 0."""
+    oldest = connection.execute(select(func.min(_outbox.c.at))).scalar()
+    waited = 0 if oldest is None else (now - int(oldest)) // SECOND
+    return waited if waited > LATE_SECONDS else 0

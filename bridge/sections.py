@@ -1,0 +1,147 @@
+"""The sections of the configuration that are not about a game provider, and what all sections share."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Wait = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9]{2,9}$")]
+
+
+def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """An IPv4 caller is compared as one: a network of mapped addresses is kept as what it means."""
+    if isinstance(network, IPv6Network) and (mapped := network.network_address.ipv4_mapped) is not None:
+        return IPv4Network((mapped, network.prefixlen - MAPPED_BITS))
+    return network
+
+
+MAPPED_BITS = 96
+LEAST_SECRET = 32
+"""Characters of a secret from which others are derived."""
+
+Network = Annotated[IPv4Network | IPv6Network, AfterValidator(_unmapped)]
+
+
+class Section(BaseModel):
+    """A table of the file; a misspelt key is an error, not silence."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatabaseSection(Section):
+    """Where the rows live."""
+
+    url: str = Field(
+        "sqlite:///bridge.db", description="SQLite file or PostgreSQL address; always the primary, never a replica."
+    )
+    pool_size: int = Field(16, ge=1, description="Connections per process (PostgreSQL).")
+    busy_seconds: Seconds = Field(30, description="How long a SQLite writer waits for another one.")
+    mark_file: Path | None = Field(
+        None,
+        description="A file on another disk than the database's, by which one that was set back is noticed; "
+        "SQLite without it: beside the database, `.mark` behind its name.",
+    )
+
+
+class WebSection(Section):
+    """The HTTP door of the bridge."""
+
+    host: str = Field("127.0.0.1", description="Address that `up` and `doctor` use.")
+    port: int = Field(8080, ge=0, le=65535, description="Port of the API; 0 lets the system choose one.")
+    proxy_hops: int = Field(
+        0,
+        ge=0,
+        le=5,
+        description="Proxies before the bridge: the caller is so many `X-Forwarded-For` from the right. "
+        "They must drop header names with an underscore.",
+    )
+    threads: int = Field(32, ge=1, description="Threads per web process: two to four times the slow calls allowed.")
+    wait_seconds: float = Field(
+        15, ge=0, le=60, description="How long a transfer request waits for the end unless `Prefer: wait=N` says less."
+    )
+
+
+class EngineSection(Section):
+    """Driving and resolving."""
+
+    lease_slack_seconds: Seconds = Field(
+        5,
+        description="Added to the longest call of a step: the life of a lease. A paused worker has this long to send.",
+    )
+    resolve_every_seconds: Seconds = Field(1, description="How often the resolver looks for due transfers.")
+    resolve_threads: int = Field(8, ge=1, description="Transfers that one resolver drives side by side.")
+    verify_every_seconds: Seconds = Field(300, description="How often every invariant is asked of the database.")
+    poll_seconds: tuple[Wait, ...] = Field(
+        (0, 2, 3, 5, 10, 20, 40, 80, 160, 300, 300, 900, 3600),
+        min_length=1,
+        description="Waits between look-ups of an unproved transfer; the last one repeats for ever.",
+    )
+    aftercare_seconds: tuple[Wait, ...] = Field(
+        (60, 600, 3600, 86400),
+        description="When a transfer reversed without the provider's refusal is looked up again.",
+    )
+
+    @model_validator(mode="after")
+    def _polls_end_slowly(self) -> Self:
+        """The last wait repeats for ever: a short one would be a storm of questions."""
+        if self.poll_seconds[-1] <= 0:
+            raise ValueError("the last of poll_seconds must be greater than zero: it repeats for ever")
+        return self
+
+
+def _require_one(secret: SecretStr | None, file: Path | None) -> None:
+    if secret is not None and file is not None:
+        raise ValueError("give either secret or secret_file")
+    if secret is not None and len(secret.get_secret_value()) < LEAST_SECRET:
+        raise ValueError(f"secret must have at least {LEAST_SECRET} characters")
+
+
+def _read_secret(section: str, secret: SecretStr | None, file: Path | None) -> str | None:
+    if file is None:
+        return None if secret is None else secret.get_secret_value()
+    found = file.read_text(encoding="utf-8").strip()
+    if len(found) < LEAST_SECRET:
+        raise ValueError(f"{section}.secret_file holds fewer than {LEAST_SECRET} characters")
+    return found
+
+
+class EventsSection(Section):
+    """Events to operators, by signed webhooks."""
+
+    secret: SecretStr | None = Field(
+        None, description="At least 32 characters by chance; the secrets of all endpoints are derived from it."
+    )
+    secret_file: Path | None = Field(None, description="A file that holds it, instead of it.")
+    allowed_networks: tuple[Network, ...] = Field(
+        (),
+        description="Addresses that every operator may have events sent to although they are not public, on every "
+        "port, such as `10.1.0.0/16`; only there `http://` is taken too.",
+    )
+    deliver_every_seconds: Seconds = Field(1, description="How often events are numbered, and what is due is sent.")
+    deliver_threads: int = Field(
+        32, ge=1, description="Deliveries that one process sends side by side; of one operator at most a quarter."
+    )
+    answer_seconds: Seconds = Field(15, description="Total deadline of one delivery.")
+    retry_seconds: tuple[Wait, ...] = Field(
+        (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400),
+        min_length=1,
+        description="Waits between the tries of a delivery, each a fifth more or less; after the last it is given up.",
+    )
+    overlap_seconds: Wait = Field(86_400, description="After a secret was exchanged, the one before it signs so long.")
+    disable_after_seconds: Seconds = Field(
+        432_000, description="An endpoint at which nothing has arrived for so long is disabled."
+    )
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        _require_one(self.secret, self.secret_file)
+        return self
+
+    def master(self) -> str | None:
+        """What endpoints' secrets are derived from, None where there is nothing; raises OSError, ValueError."""
+        return _read_secret("events", self.secret, self.secret_file)
