@@ -14,6 +14,7 @@ _DUE = {
         UNION ALL SELECT probe_at FROM breaker WHERE open)""",
     "aftercare": "SELECT MIN(wake_at) FROM transfer WHERE state IN ('confirmed', 'reversed')",
     "inbox": "SELECT MIN(wake_at) FROM inbox_task",
+    "outbox": "SELECT MIN(at) FROM outbox",
 }
 LONGEST_REST_SECONDS = 300
 """Ticks at which nothing moves, for every clock is off or every process stands still, become as rare as this."""
@@ -35,7 +36,7 @@ class Pulse:
         self._connection = sqlite3.connect(database, isolation_level=None)
         self._next = dict.fromkeys(_DUE, 0)
         self._rests = dict.fromkeys(_DUE, 1.0)
-        self._every = dict.fromkeys(_DUE, 1.0) | {"aftercare": 10.0}
+        self._every = dict.fromkeys(_DUE, 1.0) | {"aftercare": 10.0, "outbox": 60.0}
 
     def close(self) -> None:
         """Let go of the file."""
