@@ -27,6 +27,7 @@ from bridge.sections import (
     DatabaseSection,
     EngineSection,
     EventsSection,
+    MetricsSection,
     Network,
     Seconds,
     Section,
@@ -230,6 +231,7 @@ class Config(BaseSettings):
     web: WebSection = WebSection()
     engine: EngineSection = EngineSection()
     events: EventsSection = EventsSection()
+    metrics: MetricsSection = MetricsSection()
     currencies: dict[CurrencyCode, Annotated[int, Field(ge=0, le=9)]] = Field(
         default_factory=dict, description="Decimals of currencies beside ISO 4217, for instance BTC = 8."
     )

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, select, update
 
-from bridge import db, log, models
+from bridge import db, log, models, tallies
 from bridge.errors import Conflict, NotFound
 from bridge.money import Currencies
 from bridge.ports import SECOND
@@ -36,7 +36,8 @@ LATE_SECONDS = 60
 """A move that has waited longer than this for its number says that nobody is numbering."""
 
 _WAITING = (
-    select(_outbox, _transfer.c.player_id, _transfer.c.provider, _transfer.c.direction, _transfer.c.currency)
+    select(_outbox, _transfer.c.player_id, _transfer.c.provider, _transfer.c.direction, _transfer.c.currency,
+           _transfer.c.created_at)
     .join(_transfer, _transfer.c.id == _outbox.c.transfer_id)
     .order_by(_outbox.c.id)
 )
@@ -79,6 +80,7 @@ def _number(runtime: Runtime, operator_id: int, limit: int) -> int:
         waiting = connection.execute(mine).mappings().all()
         drafts = [_of_move(row, runtime.currencies) for row in waiting]
         _write(connection, runtime, operator_id, last, drafts)
+        tallies.add(connection, waiting, runtime.clock.now())
         connection.execute(delete(_outbox).where(_outbox.c.id.in_([row["id"] for row in waiting])))
     return len(waiting)
 

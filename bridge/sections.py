@@ -94,20 +94,38 @@ class EngineSection(Section):
         return self
 
 
-def _require_one(secret: SecretStr | None, file: Path | None) -> None:
+def _require_one(secret: SecretStr | None, file: Path | None, name: str = "secret") -> None:
     if secret is not None and file is not None:
-        raise ValueError("give either secret or secret_file")
+        raise ValueError(f"give either {name} or {name}_file")
     if secret is not None and len(secret.get_secret_value()) < LEAST_SECRET:
-        raise ValueError(f"secret must have at least {LEAST_SECRET} characters")
+        raise ValueError(f"{name} must have at least {LEAST_SECRET} characters")
 
 
-def _read_secret(section: str, secret: SecretStr | None, file: Path | None) -> str | None:
+def _read_secret(name: str, secret: SecretStr | None, file: Path | None) -> str | None:
     if file is None:
         return None if secret is None else secret.get_secret_value()
     found = file.read_text(encoding="utf-8").strip()
     if len(found) < LEAST_SECRET:
-        raise ValueError(f"{section}.secret_file holds fewer than {LEAST_SECRET} characters")
+        raise ValueError(f"{name}_file holds fewer than {LEAST_SECRET} characters")
     return found
+
+
+class MetricsSection(Section):
+    """Figures for Prometheus, at `/metrics`."""
+
+    token: SecretStr | None = Field(
+        None, description="At least 32 characters by chance: whoever sends it as bearer token is shown the figures."
+    )
+    token_file: Path | None = Field(None, description="A file that holds it, instead of it.")
+
+    @model_validator(mode="after")
+    def _one_token(self) -> Self:
+        _require_one(self.token, self.token_file, "token")
+        return self
+
+    def expected(self) -> str | None:
+        """The token, None where there is none: the figures are shown to nobody then. Raises OSError, ValueError."""
+        return _read_secret("metrics.token", self.token, self.token_file)
 
 
 class EventsSection(Section):
@@ -144,4 +162,4 @@ class EventsSection(Section):
 
     def master(self) -> str | None:
         """What endpoints' secrets are derived from, None where there is nothing; raises OSError, ValueError."""
-        return _read_secret("events", self.secret, self.secret_file)
+        return _read_secret("events.secret", self.secret, self.secret_file)

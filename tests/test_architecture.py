@@ -38,8 +38,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.decisions_page", "bridge.diagrams", "bridge.settings_page"),
     # services, top
     ("bridge.verify",),
-    ("bridge.cashier", "bridge.readiness", "bridge.replays"),
-    ("bridge.deliveries",),
+    ("bridge.cashier", "bridge.metrics", "bridge.readiness", "bridge.replays"),
+    ("bridge.deliveries", "bridge.gauges"),
     # transfers; its pure core is held tighter by MAY_SEE and VALUES_ONLY
     ("bridge.transfers", "bridge.transfers.recall"),
     ("bridge.transfers.begin", "bridge.transfers.cancel", "bridge.transfers.decide", "bridge.transfers.stories"),
@@ -66,7 +66,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.breaks", "bridge.clocks", "bridge.endpoints", "bridge.players", "bridge.lineage"),
     ("bridge.events",),
     ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.idempotency", "bridge.inbox", "bridge.keys",
-     "bridge.ledger", "bridge.outbox"),
+     "bridge.ledger", "bridge.outbox", "bridge.tallies"),
     # adapters
     ("bridge.providers.*",),
     ("bridge.outbound",),
@@ -112,7 +112,8 @@ ROWS = ("bridge.db", "bridge.sqlite", "bridge.stroke", "bridge.migrations.*", "b
         "bridge.ledger", "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",
-        "bridge.endpoints", "bridge.deliveries", "bridge.replays")  # fmt: skip
+        "bridge.endpoints", "bridge.deliveries", "bridge.replays", "bridge.tallies", "bridge.gauges",
+        "bridge.metrics")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": PEERS,
@@ -125,6 +126,7 @@ PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "orjson": ("bridge.log", "bridge.problems", "bridge.app", "bridge.api.*", "bridge.idempotency",
                "bridge.events", *PEERS),
     "procrastinate": PEERS,
+    "prometheus_client": ("bridge.metrics",),
     "psycopg": ("bridge.db", "bridge.stroke", "benchmarks.*"),
     "psycopg_pool": PEERS,
     "pydantic": ("bridge.config", "bridge.sections", "bridge.api.*"),

@@ -22,7 +22,7 @@ TABLES = {
     "account", "api_key", "attempt", "balance_break", "breaker", "cash_movement", "decision", "delivery",
     "delivery_try", "denomination", "event", "event_head", "event_origin", "evidence", "exposure", "history",
     "idempotency_key", "inbox", "inbox_task", "job_run", "leg", "lineage", "operator", "orphan_case", "outbox",
-    "player", "posting", "security_event", "switch", "transfer", "webhook_endpoint",
+    "player", "posting", "security_event", "switch", "tally", "transfer", "webhook_endpoint",
 }  # fmt: skip
 """Typed out: a table that comes or goes has to be meant."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response, request
 from flask_openapi.openapi import OpenAPI
 
-from bridge.api import callbacks, docs, events, health, players, transfers
+from bridge.api import callbacks, docs, events, figures, health, players, transfers
 from bridge.api.answers import document, trouble
 from bridge.api.intake import admission
 from bridge.runtime import Runtime
@@ -31,12 +31,15 @@ def build(runtime: Runtime) -> OpenAPI:
     app.url_map.merge_slashes = False
     admission.furnish(app, runtime)
     app.register_error_handler(Exception, trouble.answer)
+    app.before_request(figures.begun)
+    app.after_request(figures.ended)
     app.after_request(_sealed)
     app.register_api(players.room)
     app.register_api(transfers.room)
     app.register_api(callbacks.room)
     app.register_api(events.room)
     app.register_api(health.room)
+    app.register_api(figures.room)
     app.register_blueprint(docs.room)
     app.components_schemas.update(document.components())
     return app

@@ -56,7 +56,7 @@ def delete_endpoint(call: Call, path: EndpointPath) -> Response:
     responses=document.answers({200: told.EndpointSecret}, _CONFLICTING),
 )
 @admits(Scope.ADMIN)
-def rotate_secret(call: Call, path: EndpointPath, body: EmptyBody) -> Response:
+def rotate_secret(call: Call, path: EndpointPath, body: EmptyBody) -> Response:  # noqa: ARG001 - says that it is empty
     """Exchange an endpoint's secret: for a day both sign, then the new one alone."""
     row, secret = endpoints.rotate(call.runtime, call.operator_id, path.endpoint_id)
     return replies.show(told.EndpointSecret(told.endpoint(row), secret))
@@ -68,7 +68,7 @@ def rotate_secret(call: Call, path: EndpointPath, body: EmptyBody) -> Response:
     responses=document.answers({200: told.EndpointView}, _CHANGING),
 )
 @admits(Scope.ADMIN)
-def enable_endpoint(call: Call, path: EndpointPath, body: EmptyBody) -> Response:
+def enable_endpoint(call: Call, path: EndpointPath, body: EmptyBody) -> Response:  # noqa: ARG001 - says that it is empty
     """Send events there again, from the next one on; a replay brings those between."""
     return replies.show(told.endpoint(endpoints.enable(call.runtime, call.operator_id, path.endpoint_id)))
 
@@ -112,6 +112,6 @@ def page_events(call: Call, query: EventQuery) -> Response:
     responses=document.answers({200: told.Resent}, _CHANGING),
 )
 @admits(Scope.ADMIN)
-def replay_event(call: Call, path: EventPath, body: EmptyBody) -> Response:
+def replay_event(call: Call, path: EventPath, body: EmptyBody) -> Response:  # noqa: ARG001 - says that it is empty
     """Send one event to every enabled endpoint again."""
     return replies.show(told.Resent(replays.resend(call.runtime, call.operator_id, path.event_id)))

@@ -30,6 +30,22 @@ class Outbox(SQLModel, table=True):
     at: int = Field(sa_type=BigInteger)
 
 
+class Tally(SQLModel, table=True):
+    """How many moves came after so long, and how much value they were: since there are events (`slot` 0), and in the
+    hour that begins at `slot`. `bucket`: the place among the bounds of `bridge/tallies.py`."""
+
+    slot: int = Field(primary_key=True, sa_type=BigInteger)
+    operator_id: int = Field(foreign_key="operator.id", primary_key=True, sa_type=RowId)
+    provider: str = Field(primary_key=True)
+    currency: str = Field(primary_key=True)
+    direction: str = Field(primary_key=True)
+    state: str = Field(primary_key=True)
+    bucket: int = Field(primary_key=True)
+    moves: int = Field(sa_type=BigInteger)
+    units: int = Field(sa_type=BigInteger)
+    micros: int = Field(sa_type=BigInteger)
+
+
 class EventOrigin(SQLModel, table=True):
     """Where events begin: the last move in the history of which there is none (one row)."""
 

@@ -27,7 +27,7 @@ UNIQUE_KEYS = {
 
 def upgrade() -> None:
     """New tables, then their guards."""
-    for create in (_outbox, _event_origin, _event_head, _event, _webhook_endpoint, _delivery, _delivery_try):
+    for create in (_outbox, _tally, _event_origin, _event_head, _event, _webhook_endpoint, _delivery, _delivery_try):
         create()
     guard = import_module("bridge.migrations.versions.0002_append_only")
     for table, keys in UNIQUE_KEYS.items():
@@ -54,6 +54,20 @@ def _outbox() -> None:
         sa.UniqueConstraint("transfer_id", "version", name=op.f("uq_outbox_transfer_id_version")),
     )
     op.create_index(op.f("ix_outbox_operator_id_id"), "outbox", ["operator_id", "id"], unique=False)
+
+
+def _tally() -> None:
+    names = ("provider", "currency", "direction", "state")
+    op.create_table(
+        "tally",
+        sa.Column("slot", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("operator_id", ROW_ID, autoincrement=False, nullable=False),
+        *(sa.Column(name, sa.String(), nullable=False) for name in names),
+        sa.Column("bucket", sa.Integer(), autoincrement=False, nullable=False),
+        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in ("moves", "units", "micros")),
+        sa.ForeignKeyConstraint(["operator_id"], ["operator.id"], name=op.f("fk_tally_operator_id")),
+        sa.PrimaryKeyConstraint("slot", "operator_id", *names, "bucket", name=op.f("pk_tally")),
+    )
 
 
 def _event_origin() -> None:
