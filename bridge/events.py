@@ -80,7 +80,7 @@ def _number(runtime: Runtime, operator_id: int, limit: int) -> int:
         waiting = connection.execute(mine).mappings().all()
         drafts = [_of_move(row, runtime.currencies) for row in waiting]
         _write(connection, runtime, operator_id, last, drafts)
-        tallies.add(connection, waiting, runtime.clock.now())
+        tallies.add(connection, operator_id, waiting, runtime.clock.now())
         connection.execute(delete(_outbox).where(_outbox.c.id.in_([row["id"] for row in waiting])))
     return len(waiting)
 

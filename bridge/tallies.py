@@ -28,9 +28,9 @@ _KEY = ("slot", "operator_id", "provider", "currency", "direction", "state", "bu
 _ADDED = ("moves", "units", "micros")
 
 
-def add(connection: Connection, moved: Iterable[Mapping[Any, Any]], now: int) -> None:
-    """Count moves, each the outbox's row with its transfer's `provider`, `currency`, `direction` and `created_at`; and
-    forget hours that are long ago."""
+def add(connection: Connection, operator_id: int, moved: Iterable[Mapping[Any, Any]], now: int) -> None:
+    """Count moves of an operator, each the outbox's row with its transfer's `provider`, `currency`, `direction` and
+    `created_at`; and forget the hours of that operator that are long ago."""
     sums: dict[tuple[Any, ...], list[int]] = {}
     for row in moved:
         micros = max(0, row["at"] - row["created_at"])
@@ -48,7 +48,8 @@ def add(connection: Connection, moved: Iterable[Mapping[Any, Any]], now: int) ->
     more = {name: _tally.c[name] + insert.excluded[name] for name in _ADDED}
     connection.execute(insert.on_conflict_do_update(index_elements=_KEY, set_=more), rows)
     old = now - KEPT_HOURS * HOUR
-    connection.execute(delete(_tally).where(_tally.c.slot > ALL_TIME, _tally.c.slot < old))
+    mine = _tally.c.operator_id == operator_id
+    connection.execute(delete(_tally).where(_tally.c.slot > ALL_TIME, _tally.c.slot < old, mine))
 
 
 def of_all_time(connection: Connection) -> Sequence[RowMapping]:

@@ -15,8 +15,8 @@ from bridge.runtime import Runtime
 TICK_SECONDS = 30
 """A run that still finds something after this long ends, and leaves the rest to the next tick."""
 
-BATCH = 500
-"""Events numbered in one transaction, which holds the operator's sequence."""
+BATCH = 200
+"""Events numbered in one transaction, which holds the operator's sequence, and on SQLite the write lock."""
 
 
 def run_once(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, int]:
