@@ -39,11 +39,8 @@ QUIET_SECONDS, LONGEST_QUIET_SECONDS = 5, 300
 """An endpoint that fails is left alone for so long, twice as long each time, up to the longest."""
 
 LONGEST_RETRY_AFTER_SECONDS = 86_400
-LATE_SECONDS = 60
-"""A delivery that is due for longer, at an endpoint that answers, says that nobody delivers."""
-
-DOORS = 1024
-"""Servers to which connections are kept."""
+DOORS, KEPT = 64, 2
+"""Servers to which connections are kept, and how many to each: sockets that others need too."""
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _log = log.get("deliveries")
@@ -107,16 +104,6 @@ def take(runtime: Runtime, to: Ready, most: int) -> list[Lease]:
     return [Lease(row.id, row.epoch, to) for row in sorted(rows)]
 
 
-def late(connection: Connection, now: int) -> int:
-    """For how many seconds a delivery has been due at an endpoint that answers, if for longer than LATE_SECONDS;
-    else 0."""
-    first = _first_due()
-    well = select(func.min(first)).where(_endpoint.c.state == endpoints.ENABLED, _endpoint.c.failures == 0)
-    due = connection.execute(well).scalar()
-    waited = 0 if due is None else (now - int(due)) // SECOND
-    return waited if waited > LATE_SECONDS else 0
-
-
 def _first_due() -> Any:
     mine = (_delivery.c.endpoint_id == _endpoint.c.id, _delivery.c.wake_at.is_not(None))
     return select(func.min(_delivery.c.wake_at)).where(*mine).scalar_subquery()
@@ -175,14 +162,15 @@ def _sent(runtime: Runtime, found: RowMapping, sent_at: int, began: float) -> Ex
     door = _door(parts.scheme, parts.netloc, clock, runtime.config.events.allowed_networks)
     deadline = began + runtime.config.events.answer_seconds
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return door.send("POST", path, window=Window(deadline, deadline), headers=headers, json=found["body"])
+    window = Window(deadline, deadline)
+    return door.send("POST", path, window=window, headers=headers, json=found["body"], told=found["id"])
 
 
 @lru_cache(maxsize=DOORS)
 def _door(scheme: str, place: str, clock: Any, networks: tuple[Network, ...]) -> Outbound:
     """Without TLS only to what is named in the configuration."""
     dial = addresses.guarded(networks, public=scheme == "https")
-    return Outbound(f"{scheme}://{place}", clock=clock, dial=dial, pool=8)
+    return Outbound(f"{scheme}://{place}", clock=clock, dial=dial, pool=KEPT)
 
 
 def _is_taken(exchange: Exchange) -> bool:
@@ -201,7 +189,7 @@ def _noted(runtime: Runtime, lease: Lease, exchange: Exchange, sent_at: int, mil
         seen = connection.execute(mine).mappings().first()
         connection.execute(insert(_try).values(**row))
         if _is_taken(exchange):
-            if endpoint["failures"]:
+            if endpoint["failures"] or endpoint["quiet_until"] is not None:
                 _change(connection, endpoint, endpoints.WELL)
             if seen is not None:
                 _end(connection, lease, DELIVERED, runtime.clock.now())
@@ -218,9 +206,12 @@ def _failing(settings: EventsSection, endpoint: RowMapping, exchange: Exchange, 
     story: there was nothing to send meanwhile."""
     longest = int(max(settings.retry_seconds) * (1 + JITTER) + LONGEST_RETRY_AFTER_SECONDS) * SECOND
     goes_on = endpoint["failed_at"] is not None and now - endpoint["failed_at"] <= longest
-    quiet = min(QUIET_SECONDS * 2 ** min(endpoint["failures"], 10), LONGEST_QUIET_SECONDS)
+    # Those that were in flight when the first one failed are the same failure.
+    at_once = goes_on and endpoint["failures"] == 1 and now < (endpoint["quiet_until"] or 0)
+    failures = endpoint["failures"] + (not at_once)
+    quiet = min(QUIET_SECONDS * 2 ** min(failures - 1, 10), LONGEST_QUIET_SECONDS)
     return {
-        "failures": endpoint["failures"] + 1,
+        "failures": failures,
         "failing_since": endpoint["failing_since"] if goes_on else now,
         "failed_at": now,
         "quiet_until": now + max(quiet, _told_to_wait(exchange)) * SECOND,

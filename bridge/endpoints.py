@@ -1,7 +1,7 @@
 """Where an operator wants its events sent: addresses, and the secrets by which it knows that they come from here.
 
 No secret is stored. Each is derived from the configuration's by the endpoint's id and a number, so that a copy of the
-database signs nothing; exchanging one means counting that number up.
+database signs nothing; exchanging one means taking another number.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ def register(runtime: Runtime, operator_id: int, url: str, label: str) -> tuple[
     if wrong:
         raise Invalid(fields={"url": wrong})
     endpoint_id, now = runtime.ids.new("we"), runtime.clock.now()
-    secret = derived(runtime, endpoint_id, 1)
+    secret = derived(runtime, endpoint_id, now)
     row = {"id": endpoint_id, "operator_id": operator_id, "url": url, "label": label, "state": ENABLED, "reason": "",
-           "secret_number": 1, "failures": 0, "created_at": now, "changed_at": now}  # fmt: skip
+           "secret_number": now, "failures": 0, "created_at": now, "changed_at": now}  # fmt: skip
     with db.writing(runtime.engine) as connection:
         events.hold(connection, operator_id)  # two at once are counted one after the other
         if len(_all(connection, operator_id)) >= MOST:
@@ -85,7 +85,7 @@ def wrong_with(runtime: Runtime, url: str) -> str:
 
 
 def can_sign(runtime: Runtime) -> bool:
-    """Whether there is something to derive secrets from; what hinders it is logged."""
+    """Whether there is something to derive secrets from; a file that cannot be read is logged."""
     return _master(runtime) is not None
 
 
@@ -110,7 +110,7 @@ def signing(runtime: Runtime, row: RowMapping, now: int) -> list[str]:
     """The secrets under which something is sent to an endpoint now, the present one first."""
     numbers = [row["secret_number"]]
     if row["overlap_until"] is not None and now < row["overlap_until"]:
-        numbers.append(row["secret_number"] - 1)
+        numbers.append(row["previous_number"])
     return [derived(runtime, row["id"], number) for number in numbers]
 
 
@@ -125,10 +125,10 @@ def rotate(runtime: Runtime, operator_id: int, endpoint_id: str) -> tuple[RowMap
         if before["overlap_until"] is not None and now < before["overlap_until"]:
             left = (before["overlap_until"] - now) // SECOND + 1
             raise Conflict("Its secret is being exchanged.", code="secret_exchanged_lately", after_seconds=left)
-        number = before["secret_number"] + 1
-        secret = derived(runtime, endpoint_id, number)
+        secret = derived(runtime, endpoint_id, now)  # never one that was there before a backup was restored
         until = now + int(runtime.config.events.overlap_seconds * SECOND)
-        _change(connection, endpoint_id, now, secret_number=number, overlap_until=until)
+        exchanged = {"secret_number": now, "previous_number": before["secret_number"], "overlap_until": until}
+        _change(connection, endpoint_id, now, **exchanged)
         return one(connection, operator_id, endpoint_id), secret
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, select, update
+from sqlalchemy.exc import DBAPIError
 
 from bridge import db, log, models, tallies
 from bridge.errors import Conflict, NotFound
@@ -57,32 +58,39 @@ class Draft:
     about: tuple[str | None, int | None] = (None, None)
 
 
-def number(runtime: Runtime, limit: int) -> int:
-    """Make events of up to `limit` rows of the outbox of each operator; how many it made.
-
-    Any number of processes may do so at once: for each operator one does, and the others wait for it.
-    """
+def waiting(runtime: Runtime) -> Sequence[int]:
+    """Operators whose moves wait for their numbers."""
+    query = select(_operator.c.id).where(_HAS_SOME).order_by(_operator.c.id)
     with db.reading(runtime.engine) as connection:
-        operators = connection.execute(select(_operator.c.id).where(_HAS_SOME).order_by(_operator.c.id)).scalars().all()
-    made = 0
-    for operator_id in operators:
-        try:
-            made += _number(runtime, operator_id, limit)
-        except Exception:  # noqa: BLE001 - what is wrong with one operator's moves delays no other's
-            _log.exception("moves left without a number", operator=operator_id)
-    return made
+        return connection.execute(query).scalars().all()
 
 
-def _number(runtime: Runtime, operator_id: int, limit: int) -> int:
+def number(runtime: Runtime, operator_id: int, limit: int) -> int:
+    """Make events of up to `limit` rows of an operator's outbox; how many it made.
+
+    Any number of processes may do so at once: one does, and the others find nothing to do.
+    """
     with db.writing(runtime.engine) as connection:
-        last = hold(connection, operator_id)  # whoever held it before has committed what it numbered
-        mine = _WAITING.where(_outbox.c.operator_id == operator_id).limit(limit)
-        waiting = connection.execute(mine).mappings().all()
-        drafts = [_of_move(row, runtime.currencies) for row in waiting]
-        _write(connection, runtime, operator_id, last, drafts)
-        tallies.add(connection, operator_id, waiting, runtime.clock.now())
-        connection.execute(delete(_outbox).where(_outbox.c.id.in_([row["id"] for row in waiting])))
-    return len(waiting)
+        db.insert_if_absent(connection, _head, {"operator_id": operator_id, "sequence": 0})
+        head = select(_head.c.sequence).where(_head.c.operator_id == operator_id).with_for_update(skip_locked=True)
+        last = connection.execute(head).scalar()  # whoever held it before has committed what it numbered
+        if last is None:
+            return 0
+        rows = connection.execute(_WAITING.where(_outbox.c.operator_id == operator_id).limit(limit)).mappings().all()
+        drafts = [_of_move(row, runtime.currencies) for row in rows]
+        _write(connection, runtime, operator_id, int(last), drafts)
+        connection.execute(delete(_outbox).where(_outbox.c.id.in_([row["id"] for row in rows])))
+        _count(connection, operator_id, rows)
+    return len(rows)
+
+
+def _count(connection: Connection, operator_id: int, rows: Sequence[RowMapping]) -> None:
+    """Figures are no reason to tell an operator nothing."""
+    try:
+        with connection.begin_nested():
+            tallies.add(connection, operator_id, rows)
+    except DBAPIError:
+        _log.exception("moves not counted", operator=operator_id, moves=len(rows))
 
 
 def emit(connection: Connection, runtime: Runtime, operator_id: int, draft: Draft) -> None:
@@ -99,8 +107,8 @@ def tell_of_a_restore(connection: Connection, runtime: Runtime, reason: str) -> 
 
 
 def hold(connection: Connection, operator_id: int) -> int:
-    """The number of the operator's last event; until this transaction ends nobody else numbers another one, or changes
-    who gets them."""
+    """The number of the operator's last event; until this transaction ends nobody else numbers another one, or takes
+    from those who get them."""
     db.insert_if_absent(connection, _head, {"operator_id": operator_id, "sequence": 0})
     held = select(_head.c.sequence).where(_head.c.operator_id == operator_id).with_for_update()
     return int(connection.execute(held).scalar_one())
@@ -179,20 +187,33 @@ def _instant(microseconds: int) -> str:
 # --- what can be asked of them ------------------------------------------------------------------------
 
 
-def page(runtime: Runtime, operator_id: int, after: int, limit: int) -> Sequence[RowMapping]:
-    """The operator's events behind number `after`, in their order; raises Conflict where no event has that number."""
+def page(
+    runtime: Runtime, operator_id: int, after: int, limit: int, after_id: str | None = None
+) -> Sequence[RowMapping]:
+    """The operator's events behind number `after`, in their order.
+
+    Raises Conflict where no event has that number, or the one that has it is not `after_id`: a backup was restored.
+    """
     mine = (_event.c.operator_id == operator_id, _event.c.sequence > after)
     query = select(_event).where(*mine).order_by(_event.c.sequence).limit(limit)
-    head = select(_head.c.sequence).where(_head.c.operator_id == operator_id)
+    last = select(_event.c.id).where(_event.c.operator_id == operator_id, _event.c.sequence == after)
     with db.reading(runtime.engine) as connection:
-        last = connection.execute(head).scalar() or 0
-        if after > last:
-            raise Conflict(
-                f"The last event is number {last}: a backup was restored, and what came after it may have got other "
-                "numbers.",
-                code="sequence_set_back",
-            )
+        there = connection.execute(last).scalar()
+        if after and (there is None or after_id not in (None, there)):
+            _refuse_cursor(connection, operator_id)
         return connection.execute(query).mappings().all()
+
+
+def _refuse_cursor(connection: Connection, operator_id: int) -> NoReturn:
+    """Name the number from which a reader has to go on: where the backup ended that was restored last."""
+    told = select(_event.c.body).where(_event.c.operator_id == operator_id, _event.c.kind == SET_BACK)
+    body = connection.execute(told.order_by(_event.c.sequence.desc()).limit(1)).scalar()
+    known_until = 0 if body is None else int(orjson.loads(body)["data"]["known_until"])
+    raise Conflict(
+        f"There is no such event, or another has its number: a backup was restored. Read on behind {known_until}.",
+        code="sequence_set_back",
+        fields={"after": f"{known_until} is the last number that is as it was"},
+    )
 
 
 def one(connection: Connection, operator_id: int, event_id: str) -> RowMapping:
@@ -205,7 +226,14 @@ def one(connection: Connection, operator_id: int, event_id: str) -> RowMapping:
 
 
 def late(connection: Connection, now: int) -> int:
-    """For how many seconds the oldest move has waited for its number, if for longer than LATE_SECONDS; else 0."""
-    oldest = connection.execute(select(func.min(_outbox.c.at))).scalar()
-    waited = 0 if oldest is None else (now - int(oldest)) // SECOND
+    """For how many seconds a move has waited for its number while nobody has given any, if for longer than
+    LATE_SECONDS; else 0. Where one operator's moves wait and others' do not, it is not nobody."""
+    oldest = connection.execute(select(_outbox.c.at).order_by(_outbox.c.id).limit(1)).scalar()
+    if oldest is None or now - oldest <= LATE_SECONDS * SECOND:
+        return 0
+    newest = select(func.max(_event.c.numbered_at)).join(
+        _head, (_head.c.operator_id == _event.c.operator_id) & (_head.c.sequence == _event.c.sequence)
+    )
+    since = max(int(oldest), connection.execute(newest).scalar() or 0)
+    waited = (now - since) // SECOND
     return waited if waited > LATE_SECONDS else 0

@@ -52,8 +52,8 @@ class Unresolved:
 UNRESOLVED = tuple(each.name for each in fields(Unresolved))
 
 
-def unresolved(connection: Connection, operator_id: int | None = None) -> list[Unresolved]:
-    """All that has not ended, of one operator or of all."""
+def unresolved(connection: Connection) -> list[Unresolved]:
+    """All that has not ended."""
     lost = select(_leg.c.transfer_id).where(_leg.c.transfer_id == _transfer.c.id, _leg.c.unknown_since.is_not(None))
     stage = case((_transfer.c.state == ORPHANED, ORPHANED), (lost.exists(), UNKNOWN), else_=PENDING)
     kind = (_transfer.c.operator_id, _transfer.c.provider, _transfer.c.currency, _transfer.c.direction, stage)
@@ -61,8 +61,6 @@ def unresolved(connection: Connection, operator_id: int | None = None) -> list[U
     query = select(*kind, func.count(), func.sum(_transfer.c.amount), func.min(_transfer.c.created_at)).where(
         text("transfer.state IN ('pending', 'orphaned')")
     )
-    if operator_id is not None:
-        query = query.where(_transfer.c.operator_id == operator_id)
     rows = connection.execute(query.group_by(*kind).order_by(*kind))
     return [Unresolved(**{**dict(zip(UNRESOLVED, row, strict=True)), "units": int(row[6])}) for row in rows]
 

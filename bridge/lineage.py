@@ -20,7 +20,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, Row, Table, func, or_, select, update
-from sqlalchemy.exc import NotSupportedError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, NotSupportedError, ProgrammingError
 
 from bridge import db, events, gates, log, models
 from bridge.runtime import Runtime
@@ -256,12 +256,21 @@ def _close_and_mark(connection: Connection, runtime: Runtime, why: str, actor: s
     unfinished = _transfer.c.state.in_((TransferState.PENDING.value, TransferState.ORPHANED.value))
     watched = _transfer.c.wake_at.is_not(None)
     marked = connection.execute(update(_transfer).where(or_(unfinished, watched)).values(rewound_at=now)).rowcount
-    events.tell_of_a_restore(connection, runtime, why)
+    _tell(connection, runtime, why)
     sight = _look(connection)
     row = {"id": ONLY_ROW, "fingerprint": _told(sight.fingerprint), "seen_at": max(now, sight.mark.remembered_at + 1)}
     if not db.insert_if_absent(connection, _lineage, row):
         connection.execute(update(_lineage).values(**row))
     return marked
+
+
+def _tell(connection: Connection, runtime: Runtime, why: str) -> None:
+    """Tell operators; what is wrong with that leaves no provider open."""
+    try:
+        with connection.begin_nested():
+            events.tell_of_a_restore(connection, runtime, why)
+    except DBAPIError:
+        _log.exception("operators not told of a restore")
 
 
 def _told(fingerprint: Fingerprint) -> str:

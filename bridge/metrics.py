@@ -8,7 +8,7 @@ server has several, `PROMETHEUS_MULTIPROC_DIR` names the folder in which the cli
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -65,13 +65,13 @@ class _OfRows(Collector):
         runtime = self._runtime
         with db.reading(runtime.engine) as connection:
             names = {row.id: row.name for row in connection.execute(gauges.OPERATORS)}
-            yield from _moves(tallies.of_all_time(connection), names)
+            yield from _moves(tallies.read(connection), names)
             yield from _unresolved(connection, runtime, names)
             yield from _providers(connection, runtime)
             yield from _upkeep(connection, runtime)
 
 
-def _moves(rows: list[RowMapping] | Any, operators: Mapping[int, str]) -> Iterator[Metric]:
+def _moves(rows: Iterable[RowMapping], operators: Mapping[int, str]) -> Iterator[Metric]:
     words = ("operator", "provider", "currency", "direction", "state")
     value = CounterMetricFamily(
         "bridge_moved_units", "Value of the moves of transfers, in minor units of the currency.", labels=words
@@ -83,13 +83,13 @@ def _moves(rows: list[RowMapping] | Any, operators: Mapping[int, str]) -> Iterat
     kinds: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in rows:
         kind = (operators.get(row["operator_id"], ""), *(row[word] for word in words[1:]))
-        found = kinds.setdefault(kind, {"buckets": {}, "units": 0, "micros": 0})
+        found = kinds.setdefault(kind, {"buckets": {}, "units": 0, "millis": 0})
         found["buckets"][row["bucket"]] = row["moves"]
-        found["units"] += row["units"]
-        found["micros"] += row["micros"]
+        found["units"] += row["giga_units"] * tallies.GIGA + row["units"]
+        found["millis"] += row["millis"]
     for kind, found in sorted(kinds.items()):
         value.add_metric(kind, found["units"])
-        certainty.add_metric(kind, list(tallies.cumulative(found["buckets"])), found["micros"] / SECOND)
+        certainty.add_metric(kind, list(tallies.cumulative(found["buckets"])), found["millis"] / tallies.MILLI)
     yield value
     yield certainty
 

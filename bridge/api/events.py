@@ -35,9 +35,9 @@ def register_endpoint(call: Call, body: EndpointBody) -> Response:
 
 
 @room.get("/webhook-endpoints", responses=document.answers({200: told.EndpointList}, document.READING))
-@admits(Scope.READ)
+@admits(Scope.ADMIN)
 def list_endpoints(call: Call) -> Response:
-    """All endpoints of the operator."""
+    """All endpoints of the operator, with their addresses, which may hold secrets of its own."""
     rows = endpoints.listed(call.runtime, call.operator_id)
     return replies.show(told.EndpointList([told.endpoint(row) for row in rows]))
 
@@ -101,7 +101,7 @@ def page_deliveries(call: Call, path: EndpointPath, query: DeliveryQuery) -> Res
 @admits(Scope.READ)
 def page_events(call: Call, query: EventQuery) -> Response:
     """The operator's events in their order: whoever missed some reads them here."""
-    rows = events.page(call.runtime, call.operator_id, query.after, query.limit)
+    rows = events.page(call.runtime, call.operator_id, query.after, query.limit, query.after_id)
     more = rows[-1]["sequence"] if len(rows) == query.limit else None
     return replies.show(told.EventPage([told.event(row) for row in rows], more))
 

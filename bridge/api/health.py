@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flask import Response
 from flask_openapi.blueprint import APIBlueprint
 
-from bridge import clocks, db, deliveries, events, log, models, readiness
+from bridge import clocks, db, events, log, models, readiness
 from bridge.api.answers import document, replies
 from bridge.api.answers.views import Health, Readiness, Trouble
 from bridge.api.intake.admission import runtime_of_app
@@ -52,8 +52,7 @@ def found_wrong(runtime: Runtime) -> list[Trouble]:
     unreachable = _asked(runtime, "database", _database)
     if unreachable:
         return unreachable
-    checks = {"clock": _clock, "scheduler": _silent, "resolver": _overdue, "verify": _verified, "events": _unnumbered,
-              "deliveries": _undelivered}
+    checks = {"clock": _clock, "scheduler": _silent, "resolver": _overdue, "verify": _verified, "events": _unnumbered}
     return [trouble for name, check in checks.items() for trouble in _asked(runtime, name, check)]
 
 
@@ -104,13 +103,7 @@ def _silent(runtime: Runtime) -> str:
 def _unnumbered(runtime: Runtime) -> str:
     with db.reading(runtime.engine) as connection:
         late = events.late(connection, runtime.clock.now())
-    return f"the oldest move has waited for {late} s to become an event" if late else ""
-
-
-def _undelivered(runtime: Runtime) -> str:
-    with db.reading(runtime.engine) as connection:
-        late = deliveries.late(connection, runtime.clock.now())
-    return f"an event has been due for {late} s at an endpoint that answers" if late else ""
+    return f"no move has become an event for {late} s" if late else ""
 
 
 def _verified(runtime: Runtime) -> str:

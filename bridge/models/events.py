@@ -31,10 +31,9 @@ class Outbox(SQLModel, table=True):
 
 
 class Tally(SQLModel, table=True):
-    """How many moves came after so long, and how much value they were: since there are events (`slot` 0), and in the
-    hour that begins at `slot`. `bucket`: the place among the bounds of `bridge/tallies.py`."""
+    """How many moves came after so long, and how much value they were, since there are events. `bucket`: the place
+    among the bounds of `bridge/tallies.py`; the value is `giga_units` x 10^9 + `units`."""
 
-    slot: int = Field(primary_key=True, sa_type=BigInteger)
     operator_id: int = Field(foreign_key="operator.id", primary_key=True, sa_type=RowId)
     provider: str = Field(primary_key=True)
     currency: str = Field(primary_key=True)
@@ -42,8 +41,9 @@ class Tally(SQLModel, table=True):
     state: str = Field(primary_key=True)
     bucket: int = Field(primary_key=True)
     moves: int = Field(sa_type=BigInteger)
+    giga_units: int = Field(sa_type=BigInteger)
     units: int = Field(sa_type=BigInteger)
-    micros: int = Field(sa_type=BigInteger)
+    millis: int = Field(sa_type=BigInteger)
 
 
 class EventOrigin(SQLModel, table=True):
@@ -84,7 +84,7 @@ class Event(SQLModel, table=True):
 
 class WebhookEndpoint(SQLModel, table=True):
     """An address of an operator to which its events are sent. Its secret is in no row: `secret_number` says which of
-    those that are derived for it is the present one, and until `overlap_until` the one before it signs too."""
+    those that are derived for it is the present one, and until `overlap_until` that of `previous_number` signs too."""
 
     __tablename__ = "webhook_endpoint"
     __table_args__ = (
@@ -98,7 +98,8 @@ class WebhookEndpoint(SQLModel, table=True):
     label: str
     state: str
     reason: str = ""  # why it is not enabled
-    secret_number: int = 1
+    secret_number: int = Field(default=1, sa_type=BigInteger)  # the instant from which it signs
+    previous_number: int | None = Field(default=None, sa_type=BigInteger)
     overlap_until: int | None = Field(default=None, sa_type=BigInteger)
     failures: int = 0  # deliveries that failed one after the other
     failing_since: int | None = Field(default=None, sa_type=BigInteger)

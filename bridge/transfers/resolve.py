@@ -50,7 +50,7 @@ def _claim(states: tuple[TransferState, ...], *, named: bool) -> ReturningUpdate
         due = due.where(transfer.c.id == bindparam("named"), transfer.c.lease_owner.is_(None) | is_due)
     else:
         due = due.where(is_due)
-    due = due.order_by(transfer.c.wake_at).limit(bindparam("most")).with_for_update(skip_locked=True)
+    due = due.order_by(transfer.c.wake_at).limit(bindparam("most")).with_for_update(skip_locked=True, key_share=True)
     chosen = due.cte("due")  # a CTE is evaluated once; a bare sub-select under LIMIT may lock more rows
     statement = update(transfer).where(transfer.c.id.in_(select(chosen.c.id)))
     statement = statement.values(lease_epoch=transfer.c.lease_epoch + 1)

@@ -36,7 +36,7 @@ def _of_transfer(table: Table, *columns: str) -> Select[Any]:
 
 # Built once: on the hot path, building a statement costs more than running it.
 _TRANSFER = select(transfer_table).where(transfer_table.c.id == bindparam("transfer"))
-_TRANSFER_TO_MOVE = _TRANSFER.with_for_update()
+_TRANSFER_TO_MOVE = _TRANSFER.with_for_update(key_share=True)  # its id never changes: what refers to it may go on
 _LEGS = _of_transfer(leg_table, "ordinal")
 _ATTEMPTS = _of_transfer(attempt_table, "ordinal", "attempt")
 _EVIDENCE = _of_transfer(evidence_table, "id")

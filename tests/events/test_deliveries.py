@@ -327,7 +327,7 @@ def test_a_worker_that_died_leaves_its_delivery(casino: Bench, receiver: Scripte
     """C-45 After its lease another worker sends it, and what the dead one would have noted moves nothing."""
     registered(casino, receiver)
     casino.run("in")
-    events.number(casino.runtime, 10)
+    events.number(casino.runtime, casino.operator, 10)
     (first,) = due(casino)
     assert due(casino.another()) == []
     hands.turn(casino.runtime.config.events.answer_seconds + deliveries.LEASE_SLACK_SECONDS)
@@ -346,7 +346,7 @@ def test_what_outlasts_its_lease_counts_against_the_endpoint(
     """A request that is answered when another worker has the delivery moves nothing of it; who stalls is failing."""
     endpoint_id, _ = registered(casino, receiver)
     casino.run("in")
-    events.number(casino.runtime, 10)
+    events.number(casino.runtime, casino.operator, 10)
     (first,) = due(casino)
 
     def stalls(wire: socket.socket) -> bool:
@@ -367,7 +367,7 @@ def test_no_delivery_is_taken_twice(casino: Bench, receiver: ScriptedServer) -> 
     registered(casino, receiver)
     for _ in range(12):
         casino.run("in", "1.00")
-    events.number(casino.runtime, 100)
+    events.number(casino.runtime, casino.operator, 100)
     found = together(4, lambda _: due(casino.another(), 5))
     taken = [lease.delivery_id for leases in found for lease in leases]
     assert len(taken) == len(set(taken))
@@ -377,6 +377,8 @@ def test_no_delivery_is_taken_twice(casino: Bench, receiver: ScriptedServer) -> 
 def test_nobody_has_all_threads(casino: Bench, receiver: ScriptedServer) -> None:
     """An operator whose servers answer slowly delays himself: of all threads he has a quarter."""
     hands = casino.runtime.config.events.deliver_threads
+    if casino.runtime.engine.dialect.name == "sqlite":
+        hands = min(hands, deliver.ON_SQLITE)
     slow = [registered(casino, receiver, f"/slow/{number}")[0] for number in range(3)]
     other = keys.add_operator(casino.runtime, "rivals")
     endpoints.register(casino.runtime, other, f"{receiver.url}/theirs", "")
@@ -426,8 +428,8 @@ def test_an_error_of_ours_is_no_failure_of_the_endpoint(
     assert receiver.received == []
 
 
-def test_without_its_secret_nothing_is_taken(casino: Bench, receiver: ScriptedServer, hands: Hands) -> None:
-    """A secret's file that is away costs no delivery a try; `/readyz` says that something is late."""
+def test_without_its_secret_nothing_is_taken(casino: Bench, receiver: ScriptedServer) -> None:
+    """A secret's file that is away costs no delivery a try."""
     registered(casino, receiver)
     casino.run("in")
     receiver.answers = [OK]
@@ -435,9 +437,6 @@ def test_without_its_secret_nothing_is_taken(casino: Bench, receiver: ScriptedSe
     away = there.model_copy(update={"secret": None, "secret_file": Path("/nowhere/secret")})
     object.__setattr__(casino.runtime.config, "events", away)
     assert tick(casino) == {"numbered": 1, "taken": 0, "delivered": 0, "failed": 0}
-    with db.reading(casino.runtime.engine) as connection:
-        assert deliveries.late(connection, hands.now() + 59 * SECOND) == 0
-        assert deliveries.late(connection, hands.now() + 61 * SECOND) == 61
     object.__setattr__(casino.runtime.config, "events", there)
     assert tick(casino)["delivered"] == 1
 
@@ -468,10 +467,10 @@ def test_a_deleted_endpoint_gets_nothing_more(casino: Bench, receiver: ScriptedS
         if place < len(ids):
             endpoints.delete(casino.another().runtime, casino.operator, ids[place])
         else:
-            events.number(casino.another().runtime, 2)
+            events.number(casino.another().runtime, casino.operator, 2)
 
     together(8, number_or_delete)
-    while events.number(casino.runtime, 100):
+    while events.number(casino.runtime, casino.operator, 100):
         pass
     assert "waiting" not in states(casino)
 

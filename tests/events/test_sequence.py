@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 import pytest
 
-from bridge import db, endpoints, events, keys, lineage, models, outbox
+from bridge import db, endpoints, events, keys, lineage, models, outbox, tallies
 from bridge.errors import Conflict
 from bridge.verify import verify
+from jobs import outbox as job
 from tests.harness import EUR, PROVIDER, Bench, Hands, together
 from tests.test_verify import change, unguarded
 from tests.transfers.scripted_one import LOST, REFUSES, ScriptedOne
@@ -33,7 +35,7 @@ def moves(casino: Bench) -> Iterator[tuple[str, int, str]]:
 def test_a_transfer_that_ends_is_one_event(casino: Bench, direction: str) -> None:
     """I-43 The event tells the transfer as its move has left it."""
     transfer_id = casino.run(direction, "12.50")
-    assert events.number(casino.runtime, 100) == 1
+    assert events.number(casino.runtime, casino.operator, 100) == 1
     (event,) = told(casino)
     row = casino.row(transfer_id)
     assert event == {
@@ -73,8 +75,8 @@ def test_every_move_is_told_once_and_in_its_order(casino: Bench, one: ScriptedOn
     for _ in range(40):
         hands.turn(600)
         casino.resolve_due()
-        events.number(casino.runtime, 2)
-    while events.number(casino.runtime, 100):
+        events.number(casino.runtime, casino.operator, 2)
+    while events.number(casino.runtime, casino.operator, 100):
         pass
     sent = told(casino)
     assert [event["sequence"] for event in sent] == list(range(1, len(sent) + 1))
@@ -109,8 +111,8 @@ def test_numbers_are_given_once_by_eight_at_once(casino: Bench) -> None:
     """I-43 C-38 Any number of processes may number: no gap, no event twice."""
     for _ in range(40):
         casino.run("in", "1.00")
-    made = together(8, lambda _: events.number(casino.another().runtime, 5))
-    while events.number(casino.runtime, 100):
+    made = together(8, lambda _: events.number(casino.another().runtime, casino.operator, 5))
+    while events.number(casino.runtime, casino.operator, 100):
         pass
     assert all(isinstance(count, int) for count in made), made
     sent = told(casino)
@@ -125,7 +127,7 @@ def test_each_operator_has_a_sequence_of_its_own(casino: Bench) -> None:
     casino.run("out", "1.00")
     with db.writing(casino.runtime.engine) as connection:
         events.emit(connection, casino.runtime, other, events.Draft("test", {}, 0))
-    assert events.number(casino.runtime, 100) == 2
+    assert events.number(casino.runtime, casino.operator, 100) == 2
     assert [event["sequence"] for event in told(casino)] == [1, 2]
     assert [(event["sequence"], event["type"]) for event in told(casino, other)] == [(1, "test")]
 
@@ -146,12 +148,27 @@ def test_one_operators_trouble_delays_no_other(casino: Bench, monkeypatch: pytes
         return real(moved, currencies)
 
     monkeypatch.setattr(events, "_of_move", fails)
-    assert events.number(casino.runtime, 100) == 1
+    now = casino.runtime.clock.now()
+    assert job.run_once(casino.runtime, now, 100, Event()) == {"numbered": 1}
     assert told(casino) == []
     assert [event["sequence"] for event in told(casino, other)] == [1]
     monkeypatch.undo()
-    assert events.number(casino.runtime, 100) == 1
+    assert job.run_once(casino.runtime, now, 100, Event()) == {"numbered": 1}
     assert [event["sequence"] for event in told(casino)] == [1]
+
+
+def test_what_cannot_be_counted_is_told_all_the_same(casino: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures hold up no event."""
+    casino.run("in", "1.00")
+
+    def fails(connection: Any, *_: Any) -> None:
+        connection.exec_driver_sql("INSERT INTO nowhere VALUES (1)")
+
+    with monkeypatch.context() as uncounted:
+        uncounted.setattr(tallies, "add", fails)
+        assert events.number(casino.runtime, casino.operator, 100) == 1
+    assert len(told(casino)) == 1
+    assert casino.rows("SELECT * FROM tally") == []
 
 
 def test_a_restored_backup_is_told(casino: Bench) -> None:
@@ -159,14 +176,33 @@ def test_a_restored_backup_is_told(casino: Bench) -> None:
     says so."""
     for _ in range(3):
         casino.run("in", "1.00")
-    events.number(casino.runtime, 100)
-    with pytest.raises(Conflict) as set_back:
-        events.page(casino.runtime, casino.operator, 4, 10)
-    assert set_back.value.code == "sequence_set_back"
+    events.number(casino.runtime, casino.operator, 100)
+    known = [row["id"] for row in events.page(casino.runtime, casino.operator, 0, 10)]
+    with unguarded(casino, "event"):  # the last two are forgotten, as by a backup
+        change(casino, "DELETE FROM event WHERE sequence > 1")
+        change(casino, "UPDATE event_head SET sequence = 1")
     lineage.restored(casino.runtime, "the disk was lost", "op:test")
-    (event,) = events.page(casino.runtime, casino.operator, 3, 10)
+    with pytest.raises(Conflict) as beyond:
+        events.page(casino.runtime, casino.operator, 3, 10)
+    with pytest.raises(Conflict) as another:
+        events.page(casino.runtime, casino.operator, 2, 10, known[1])
+    for refused in (beyond.value, another.value):
+        assert refused.code == "sequence_set_back"
+        assert "1 is the last number that is as it was" in refused.fields["after"]
+    (event,) = events.page(casino.runtime, casino.operator, 1, 10, known[0])
     assert json.loads(event["body"])["type"] == "sequence.set_back"
-    assert json.loads(event["body"])["data"] == {"known_until": 3, "reason": "the disk was lost"}
+    assert json.loads(event["body"])["data"] == {"known_until": 1, "reason": "the disk was lost"}
+
+
+def test_no_number_is_given_before_a_restore_is_told(casino: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """C-58 The job looks at the database before it numbers: what is told of the backup's end is its end."""
+    casino.run("in", "1.00")
+    order: list[str] = []
+    monkeypatch.setattr(lineage, "check", lambda _: order.append("looked"))
+    real = events.number
+    monkeypatch.setattr(events, "number", lambda *given: order.append("numbered") or real(*given))
+    job.run_once(casino.runtime, casino.runtime.clock.now(), 10, Event())
+    assert order == ["looked", "numbered"]
 
 
 BROKEN = {
@@ -176,7 +212,7 @@ BROKEN = {
     "a move that is not told": "DELETE FROM outbox",
     "another end": "UPDATE event SET kind = 'transfer.reversed' WHERE sequence = 1",
     "another version": "UPDATE event SET version = 7 WHERE sequence = 1",
-    "another's": "UPDATE event SET operator_id = 2 WHERE sequence = 3",
+    "another's": "UPDATE transfer SET operator_id = 2 WHERE id = (SELECT transfer_id FROM event WHERE sequence = 3)",
     "waiting for nobody": "UPDATE webhook_endpoint SET state = 'disabled'",
 }
 
@@ -189,26 +225,55 @@ def test_verify_sees_what_is_wrong_with_events(casino: Bench, statement: str) ->
         endpoints.register(casino.runtime, casino.operator, "https://casino.example/", "")
     for _ in range(3):
         casino.run("in", "1.00")
-    events.number(casino.runtime, 100)
+    events.number(casino.runtime, casino.operator, 100)
     casino.run("out", "1.00")
     assert verify(casino.runtime) == []
     with unguarded(casino, "event"):
         assert change(casino, statement) == 1
+    assert "I-43" in {finding.invariant for finding in verify(casino.runtime)}
+
+
+def test_verify_sees_events_in_another_order(casino: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """I-43 Two events of one transfer, each of which is right, whose numbers were exchanged."""
+    one.broken = True
+    casino.run("in", "5.00")
+    for _ in range(40):
+        hands.turn(60)
+        casino.resolve_due()
+    one.broken = False
+    for _ in range(40):
+        hands.turn(600)
+        casino.resolve_due()
+    while events.number(casino.runtime, casino.operator, 1):
+        pass
+    assert [event["data"]["version"] for event in told(casino)] == sorted(e["data"]["version"] for e in told(casino))
+    assert len(told(casino)) == 2
+    assert verify(casino.runtime) == []
+    with unguarded(casino, "event"):
+        for before, after in ((1, 9), (2, 1), (9, 2)):
+            change(casino, f"UPDATE event SET sequence = {after} WHERE sequence = {before}")
     assert {finding.invariant for finding in verify(casino.runtime)} == {"I-43"}
 
 
 def test_an_event_never_changes(casino: Bench) -> None:
     """I-07 The database refuses it, for every role."""
     casino.run("in")
-    events.number(casino.runtime, 1)
+    events.number(casino.runtime, casino.operator, 1)
     for statement in ("UPDATE event SET body = '{}'", "DELETE FROM event"):
         with pytest.raises(Exception, match="append only"), db.writing(casino.runtime.engine) as connection:
             connection.exec_driver_sql(statement)
 
 
 def test_who_numbers_late_is_told(casino: Bench, hands: Hands) -> None:
-    """I-31 A move that has waited longer than a minute for its number is trouble."""
+    """I-31 Where nobody numbers for a minute, that is trouble; where one operator's moves wait alone, it is not."""
     casino.run("in")
+    other = keys.add_operator(casino.runtime, "rivals")
     with db.reading(casino.runtime.engine) as connection:
         assert events.late(connection, hands.now()) == 0
+        assert events.late(connection, hands.now() + 61_000_000) == 61
+    hands.turn(50)
+    with db.writing(casino.runtime.engine) as connection:
+        events.emit(connection, casino.runtime, other, events.Draft("test", {}, 0))
+    with db.reading(casino.runtime.engine) as connection:
+        assert events.late(connection, hands.now() + 60_000_000) == 0
         assert events.late(connection, hands.now() + 61_000_000) == 61

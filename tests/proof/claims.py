@@ -35,7 +35,7 @@ CLAIMS = {
     "I-40": "A callback that was answered 2xx survives a SIGKILL at that instant, and is acted on.",
     "I-41": "Any number of deliveries of one callback, at once or months later, are one message and one evidence.",
     "I-42": "What is not signed, or comes from elsewhere, changes nothing and learns nothing about references.",
-    "I-43": "Each move is one event: numbered from 1 without a gap per operator, in the moves' order.",
+    "I-43": "What a commit moved is one event: numbered from 1 without a gap per operator, in the moves' order.",
     "I-57": "With a cap, the unresolved value of transfers in stays within it at every commit; no other is stopped.",
     "C-01": "The answer is lost after the provider committed: confirmed once, later.",
     "C-02": "SIGKILL at any commit or call: one effect, or none.",

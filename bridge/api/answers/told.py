@@ -107,6 +107,10 @@ class Deleted:
     dropped: int
 
 
+_SHOWN = dict.fromkeys(("dns", "not_allowed", "connect"), "unreachable")
+"""One word for what would tell an operator which inner names and addresses there are."""
+
+
 def endpoint(row: Mapping[Any, Any]) -> EndpointView:
     """An endpoint by its row."""
     since = row["failing_since"]
@@ -128,7 +132,10 @@ def event(row: Mapping[Any, Any]) -> EventView:
 
 def delivery(row: Mapping[str, Any]) -> DeliveryView:
     """A delivery by its row, its event and its tries."""
-    tries = [TryView(instant(each["at"]), each["status"], each["failure"], each["milliseconds"]) for each in row["log"]]
+    tries = [
+        TryView(instant(each["at"]), each["status"], _SHOWN.get(each["failure"], each["failure"]), each["milliseconds"])
+        for each in row["log"]
+    ]
     return DeliveryView(
         sequence=row["sequence"],
         event_id=row["event_id"],

@@ -19,6 +19,7 @@ PLAYER_ID = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,33}$"
 TRANSFER_ID = r"^tr_[0-9a-f]{32}$"
 ENDPOINT_ID = r"^we_[0-9a-f]{32}$"
 EVENT_ID = r"^evt_[0-9a-f]{32}$"
+LABEL = r"^[^\x00-\x1f\x7f]{0,100}$"
 AMOUNT = r"^(0|[1-9][0-9]{0,18})(\.[0-9]{1,18})?$"
 VISIBLE_ASCII = r"^[!-~]{1,255}$"
 
@@ -57,7 +58,7 @@ def _plain_number(text: object) -> object:
     """Digits alone: what int() also takes (blanks, signs, underscores) is no number here."""
     if not isinstance(text, str):
         return text
-    if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) is None:
+    if re.fullmatch(r"[0-9]{1,16}", text, re.ASCII) is None:
         raise ValueError("not digits")
     return int(text)
 
@@ -239,6 +240,9 @@ class EventQuery(Strict):
     after: Annotated[int, BeforeValidator(_plain_number)] = Field(
         0, ge=0, description="a whole number: events behind this one of the sequence"
     )
+    after_id: str | SkipJsonSchema[None] = Field(
+        None, pattern=EVENT_ID, description="the id of that event, by which a restored backup is noticed"
+    )
     limit: Annotated[int, BeforeValidator(_plain_number)] = Field(
         50, ge=1, le=PAGE_AT_MOST, description=f"a whole number from 1 to {PAGE_AT_MOST}"
     )
@@ -265,7 +269,7 @@ class EndpointBody(Body):
         min_length=1, max_length=2048, description="an address that begins with https://, without credentials",
         examples=["https://casino.example/bridge-events"],
     )  # fmt: skip
-    label: str = Field("", max_length=100, description="a text of at most 100 characters")
+    label: str = Field("", pattern=LABEL, description="a text of at most 100 characters, none of them a control one")
 
 
 class ReplayBody(Body):

@@ -60,13 +60,12 @@ def _tally() -> None:
     names = ("provider", "currency", "direction", "state")
     op.create_table(
         "tally",
-        sa.Column("slot", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("operator_id", ROW_ID, autoincrement=False, nullable=False),
         *(sa.Column(name, sa.String(), nullable=False) for name in names),
         sa.Column("bucket", sa.Integer(), autoincrement=False, nullable=False),
-        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in ("moves", "units", "micros")),
+        *(sa.Column(name, sa.BigInteger(), nullable=False) for name in ("moves", "giga_units", "units", "millis")),
         sa.ForeignKeyConstraint(["operator_id"], ["operator.id"], name=op.f("fk_tally_operator_id")),
-        sa.PrimaryKeyConstraint("slot", "operator_id", *names, "bucket", name=op.f("pk_tally")),
+        sa.PrimaryKeyConstraint("operator_id", *names, "bucket", name=op.f("pk_tally")),
     )
 
 
@@ -118,7 +117,8 @@ def _webhook_endpoint() -> None:
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("operator_id", ROW_ID, nullable=False),
         *(sa.Column(name, sa.String(), nullable=False) for name in ("url", "label", "state", "reason")),
-        sa.Column("secret_number", sa.Integer(), nullable=False),
+        sa.Column("secret_number", sa.BigInteger(), nullable=False),
+        sa.Column("previous_number", sa.BigInteger(), nullable=True),
         sa.Column("overlap_until", sa.BigInteger(), nullable=True),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("failing_since", sa.BigInteger(), nullable=True),
