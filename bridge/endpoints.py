@@ -125,9 +125,10 @@ def rotate(runtime: Runtime, operator_id: int, endpoint_id: str) -> tuple[RowMap
         if before["overlap_until"] is not None and now < before["overlap_until"]:
             left = (before["overlap_until"] - now) // SECOND + 1
             raise Conflict("Its secret is being exchanged.", code="secret_exchanged_lately", after_seconds=left)
-        secret = derived(runtime, endpoint_id, now)  # never one that was there before a backup was restored
+        number = max(now, before["secret_number"] + 1)  # by time: never one from before a backup was restored
+        secret = derived(runtime, endpoint_id, number)
         until = now + int(runtime.config.events.overlap_seconds * SECOND)
-        exchanged = {"secret_number": now, "previous_number": before["secret_number"], "overlap_until": until}
+        exchanged = {"secret_number": number, "previous_number": before["secret_number"], "overlap_until": until}
         _change(connection, endpoint_id, now, **exchanged)
         return one(connection, operator_id, endpoint_id), secret
 

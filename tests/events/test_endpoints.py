@@ -67,7 +67,7 @@ def test_no_secret_is_stored(casino: Bench) -> None:
     row, secret = endpoints.register(casino.runtime, casino.operator, "https://casino.example/", "here")
     other, another = endpoints.register(casino.runtime, casino.operator, "https://casino.example/", "there")
     assert secret != another
-    assert secret == endpoints.derived(casino.runtime, row["id"], 1)
+    assert secret == endpoints.derived(casino.runtime, row["id"], row["secret_number"])
     kept = repr(casino.rows("SELECT * FROM webhook_endpoint"))
     assert secret not in kept
     assert secret.removeprefix("whsec_") not in kept

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bridge import db, endpoints, events, keys, lineage, models, outbox, tallies
+from bridge import db, endpoints, events, keys, lineage, models, outbox, players, tallies
 from bridge.errors import Conflict
 from bridge.verify import verify
 from jobs import outbox as job
-from tests.harness import EUR, PROVIDER, Bench, Hands, together
+from tests.harness import EUR, PLAYER, PROVIDER, Bench, Hands, together
 from tests.test_verify import change, unguarded
 from tests.transfers.scripted_one import LOST, REFUSES, ScriptedOne
 
@@ -220,7 +220,7 @@ BROKEN = {
 @pytest.mark.parametrize("statement", BROKEN.values(), ids=BROKEN)
 def test_verify_sees_what_is_wrong_with_events(casino: Bench, statement: str) -> None:
     """I-43 Events of which one was changed, taken out or never made are named."""
-    keys.add_operator(casino.runtime, "rivals")
+    players.register(casino.runtime, keys.add_operator(casino.runtime, "rivals"), PLAYER, [EUR])
     if "endpoint" in statement:  # a delivery would hold its event fast
         endpoints.register(casino.runtime, casino.operator, "https://casino.example/", "")
     for _ in range(3):
