@@ -99,9 +99,9 @@ def emit(connection: Connection, runtime: Runtime, operator_id: int, draft: Draf
 
 
 def tell_of_a_restore(connection: Connection, runtime: Runtime, reason: str) -> None:
-    """Tell every operator that has events that a backup was restored: numbers it knows may be given again."""
-    heads = select(_head.c.operator_id).order_by(_head.c.operator_id)
-    for operator_id in connection.execute(heads).scalars().all():
+    """Tell every operator that a backup was restored: numbers it knows may be given again, also where the backup holds
+    no event of its."""
+    for operator_id in connection.execute(select(_operator.c.id).order_by(_operator.c.id)).scalars().all():
         data = {"known_until": hold(connection, operator_id), "reason": reason}
         emit(connection, runtime, operator_id, Draft(SET_BACK, data, runtime.clock.now()))
 
@@ -205,10 +205,11 @@ def page(
 
 
 def _refuse_cursor(connection: Connection, operator_id: int) -> NoReturn:
-    """Name the number from which a reader has to go on: where the backup ended that was restored last."""
+    """Name the number from which a reader has to go on: where the shortest of the backups ended, for which of them the
+    reader knows the line of is not known. It may read again what it has read; nothing is missed."""
     told = select(_event.c.body).where(_event.c.operator_id == operator_id, _event.c.kind == SET_BACK)
-    body = connection.execute(told.order_by(_event.c.sequence.desc()).limit(1)).scalar()
-    known_until = 0 if body is None else int(orjson.loads(body)["data"]["known_until"])
+    bodies = connection.execute(told).scalars()
+    known_until = min((int(orjson.loads(body)["data"]["known_until"]) for body in bodies), default=0)
     raise Conflict(
         f"There is no such event, or another has its number: a backup was restored. Read on behind {known_until}.",
         code="sequence_set_back",
@@ -227,7 +228,7 @@ def one(connection: Connection, operator_id: int, event_id: str) -> RowMapping:
 
 def late(connection: Connection, now: int) -> int:
     """For how many seconds a move has waited for its number while nobody has given any, if for longer than
-    LATE_SECONDS; else 0. Where one operator's moves wait and others' do not, it is not nobody."""
+    LATE_SECONDS; else 0. While others' moves become events, one operator's that wait say nothing."""
     oldest = connection.execute(select(_outbox.c.at).order_by(_outbox.c.id).limit(1)).scalar()
     if oldest is None or now - oldest <= LATE_SECONDS * SECOND:
         return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Table, case, func, select, text
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Table, case, func, select, text
 from bridge import models
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
+from bridge.tallies import GIGA
 
 _transfer: Table = models.metadata.tables["transfer"]
 _leg: Table = models.metadata.tables["leg"]
@@ -49,20 +50,21 @@ class Unresolved:
     oldest: int
 
 
-UNRESOLVED = tuple(each.name for each in fields(Unresolved))
-
-
 def unresolved(connection: Connection) -> list[Unresolved]:
     """All that has not ended."""
     lost = select(_leg.c.transfer_id).where(_leg.c.transfer_id == _transfer.c.id, _leg.c.unknown_since.is_not(None))
     stage = case((_transfer.c.state == ORPHANED, ORPHANED), (lost.exists(), UNKNOWN), else_=PENDING)
     kind = (_transfer.c.operator_id, _transfer.c.provider, _transfer.c.currency, _transfer.c.direction, stage)
     # In the index's own words, so that both databases see that it holds all that is asked for.
-    query = select(*kind, func.count(), func.sum(_transfer.c.amount), func.min(_transfer.c.created_at)).where(
+    parts = (func.sum(_transfer.c.amount // GIGA), func.sum(_transfer.c.amount % GIGA))  # one sum might not fit
+    query = select(*kind, func.count(), *parts, func.min(_transfer.c.created_at)).where(
         text("transfer.state IN ('pending', 'orphaned')")
     )
     rows = connection.execute(query.group_by(*kind).order_by(*kind))
-    return [Unresolved(**{**dict(zip(UNRESOLVED, row, strict=True)), "units": int(row[6])}) for row in rows]
+    return [
+        Unresolved(operator, provider, currency, direction, named, count, int(giga) * GIGA + int(units), oldest)
+        for operator, provider, currency, direction, named, count, giga, units, oldest in rows
+    ]
 
 
 def answers(connection: Connection, runtime: Runtime) -> Sequence[Any]:

@@ -11,13 +11,17 @@ from collections.abc import Iterator
 from functools import partial
 from threading import Event, Lock
 
-from bridge import deliveries, endpoints, log
+from bridge import deliveries, endpoints, lineage, log
 from bridge.deliveries import Lease
+from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
 LOOK_AGAIN_SECONDS = 0.2
 SHARES = 4
 """One operator has at most so large a part of the threads, and at least one: a quarter."""
+
+TICK_SECONDS = 30
+"""A run that still finds something after this long ends, and leaves the rest to the next tick."""
 
 ON_SQLITE = 4
 """Threads at most, where each outcome takes the one write lock that money needs too."""
@@ -25,9 +29,9 @@ ON_SQLITE = 4
 _log = log.get("jobs")
 
 
-def run_once(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, int]:  # noqa: ARG001 - as every job
-    """Send what is due, up to `limit` taken at one look, until nothing is: a server that hangs keeps its own thread,
-    and the others go on. Counts: taken, delivered, failed."""
+def run_once(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, int]:
+    """Send what is due, up to `limit` taken at one look, until nothing is or TICK_SECONDS are over: a server that hangs
+    keeps its own thread, and the others go on. Counts: taken, delivered, failed."""
     hands = runtime.config.events.deliver_threads
     if runtime.engine.dialect.name == "sqlite":
         hands = min(hands, ON_SQLITE)
@@ -36,7 +40,9 @@ def run_once(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, i
     with runtime.crew(hands) as crew:
         while True:
             free = min(hands - crew.busy, limit)
-            if free > 0 and not stop.is_set() and endpoints.can_sign(runtime):
+            ends = stop.is_set() or runtime.clock.now() >= now + TICK_SECONDS * SECOND
+            if free > 0 and not ends and endpoints.can_sign(runtime):
+                lineage.check(runtime)  # an endpoint that is disabled is an event: a restore is told before it
                 for lease in _taken(runtime, flying, free, max(1, hands // SHARES)):
                     counts["taken"] += 1
                     crew.begin(partial(_deliver, runtime, lease, flying))

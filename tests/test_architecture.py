@@ -150,7 +150,6 @@ UNREAD_ON_PURPOSE: dict[str, str] = {
     "bridge.api.events:enable_endpoint": "the signature says that a body may only be empty",
     "bridge.api.events:replay_event": "as above",
     "bridge.api.events:rotate_secret": "as above",
-    "jobs.deliver:run_once": "the signature of a job; it goes on for as long as something is due",
     "bridge.config:Config.settings_customise_sources": "pydantic-settings calls it and fixes the parameters",
     "bridge.ports:Provider": "a port is its signatures",
     "bridge.providers.qtech:QTech.heard": "the port's signature; QTech calls nobody back",

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
-from bridge import metrics, tallies
+from bridge import db, metrics, tallies
 from jobs import outbox
 from tests.harness import OPERATOR, ROOT
 
@@ -74,6 +74,15 @@ def test_moves_are_counted_once(house: Any, shown: Any) -> None:
         assert buckets[kind(**words, state="confirmed", le="+Inf")] == 2
         assert len(buckets) == len(tallies.BOUNDS_SECONDS) + 1
         number(house)
+
+
+def test_value_that_no_column_of_a_database_holds(house: Any, shown: Any) -> None:
+    """Ten times the most that a provider can be told is summed up all the same."""
+    for name in range(10):
+        house.transfer(f"k-{name}", amount="1.00", Prefer="respond-async")
+    with db.writing(house.runtime.engine) as connection:
+        connection.exec_driver_sql("UPDATE transfer SET amount = 1000000000000000000")
+    assert sum(shown()["bridge_unresolved_units"].values()) == 10**19
 
 
 def test_what_is_unresolved_is_shown_with_its_value_and_age(house: Any, shown: Any) -> None:

@@ -28,7 +28,7 @@ def one(hands: Hands) -> ScriptedOne:
 @pytest.fixture
 def casino(migrated_url: str, hands: Hands, one: ScriptedOne) -> Iterator[Bench]:
     """The bridge; no time passes unless the test turns the clock."""
-    with bench(migrated_url, clock=hands, provider=one, events_answer_seconds=0.5, **ONE_TIMES) as made:
+    with bench(migrated_url, clock=hands, provider=one, events_answer_seconds=2, **ONE_TIMES) as made:
         yield made
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from bridge import db, deliveries, endpoints, events, keys, replays, webhooks
+from bridge import db, deliveries, endpoints, events, keys, lineage, replays, webhooks
 from bridge.deliveries import Lease
 from bridge.errors import Conflict, Invalid, NotFound
 from bridge.ports import SECOND
@@ -509,3 +509,41 @@ def test_what_is_replayed_counts_anew(casino: Bench, receiver: ScriptedServer, h
         tick(casino)
     assert states(casino) == ["delivered"] * 3
     assert [json.loads(request.body)["sequence"] for request in receiver.received].count(2) == 2
+
+
+def test_a_run_ends_though_there_is_always_more(
+    casino: Bench, receiver: ScriptedServer, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I-30 The next tick looks at the clock again: nobody works on with one that was set meanwhile."""
+    registered(casino, receiver)
+    receiver.routes = {"/events": OK}
+    real, sent = deliveries.deliver, list[int]()
+
+    def slowly(*given: Any) -> bool:
+        sent.append(hands.now())
+        casino.run("in", "0.10")
+        events.number(casino.runtime, casino.operator, 10)
+        hands.turn(10)
+        return real(*given)
+
+    monkeypatch.setattr(deliveries, "deliver", slowly)
+    casino.run("in", "0.10")
+    events.number(casino.runtime, casino.operator, 10)
+    deliver.run_once(casino.runtime, hands.now(), 100, Event())
+    assert len(sent) <= 5
+
+
+def test_a_restore_is_told_before_an_endpoint_is_disabled(
+    casino: Bench, receiver: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C-58 `endpoint.disabled` is an event too: what is told of the backup's end is its end."""
+    registered(casino, receiver)
+    casino.run("in")
+    events.number(casino.runtime, casino.operator, 10)
+    receiver.answers = [http(410)]
+    order: list[str] = []
+    monkeypatch.setattr(lineage, "check", lambda _: order.append("looked"))
+    real = endpoints.give_up
+    monkeypatch.setattr(endpoints, "give_up", lambda *given: order.append("disabled") or real(*given))
+    deliver.run_once(casino.runtime, casino.runtime.clock.now(), 100, Event())
+    assert order[:2] == ["looked", "disabled"]

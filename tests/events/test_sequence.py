@@ -194,6 +194,27 @@ def test_a_restored_backup_is_told(casino: Bench) -> None:
     assert json.loads(event["body"])["data"] == {"known_until": 1, "reason": "the disk was lost"}
 
 
+def test_a_reader_from_before_two_restores_misses_nothing(casino: Bench) -> None:
+    """C-58 Which of two lost lines its cursor is from, nobody knows: it reads on behind the shorter backup."""
+    for _ in range(3):
+        casino.run("in", "1.00")
+    events.number(casino.runtime, casino.operator, 100)
+    lineage.restored(casino.runtime, "the disk was lost", "op:test")  # the reader had come to 8
+    with db.writing(casino.runtime.engine) as connection:
+        events.emit(connection, casino.runtime, casino.operator, events.Draft("test", {}, 0))
+    lineage.restored(casino.runtime, "moved to another machine", "op:test")
+    assert [event["data"].get("known_until") for event in told(casino)][3:] == [3, None, 5]
+    with pytest.raises(Conflict) as lost:
+        events.page(casino.runtime, casino.operator, 8, 10, "evt_of_the_lost_line")
+    assert lost.value.fields["after"].startswith("3 is the last number")
+
+
+def test_a_restore_is_told_where_the_backup_has_no_event(casino: Bench) -> None:
+    """C-58 An operator's first events may all have come after the backup."""
+    lineage.restored(casino.runtime, "the disk was lost", "op:test")
+    assert [(event["type"], event["data"]["known_until"]) for event in told(casino)] == [("sequence.set_back", 0)]
+
+
 def test_no_number_is_given_before_a_restore_is_told(casino: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """C-58 The job looks at the database before it numbers: what is told of the backup's end is its end."""
     casino.run("in", "1.00")

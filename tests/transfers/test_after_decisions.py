@@ -12,6 +12,7 @@ from bridge.errors import Invalid
 from bridge.evidence import Answer, Source
 from bridge.transfers import resolve
 from bridge.transfers.advance import Fact, advance
+from bridge.transfers.cancel import cancel
 from bridge.transfers.core.decisions import Kind
 from bridge.transfers.core.facts import Leg
 from bridge.transfers.decide import decide
@@ -30,6 +31,7 @@ from tests.transfers.scripted_one import (
     ONE_PHASE,
     REFUSES,
     SILENT,
+    STALE,
     ScriptedOne,
 )
 from tests.transfers.test_decide import CUSTODY, HOUSE, decision, orphan
@@ -335,4 +337,50 @@ def test_first_try_that_happened_too_is_decided_whole(lone: Bench, one: Scripted
     assert lone.wallet() == 100_000 + whole
     assert lone.game() == -whole
     assert sum(record.moved for record in one.records.values()) == whole
+    lone.audit()
+
+
+def at_work_and_absent(lone: Bench, one: ScriptedOne, hands: Hands) -> str:
+    """An orphan of which the provider says that it is working on it, and afterwards that it does not know it."""
+    one.script, one.asked = [DROPPED] * 3, [STALE]
+    transfer_id = lone.run("out")
+    for _ in range(40):
+        hands.turn(10)
+        lone.resolve_due()
+    assert (state(lone, transfer_id), lone.row(transfer_id)["reason_code"]) == ("orphaned", "contradiction")
+    return transfer_id
+
+
+def test_cancel_of_what_is_worked_on_and_not_found(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """C-29 The operator's wish is carried out at the provider, and its answer is the end: nobody has to decide."""
+    transfer_id = at_work_and_absent(lone, one, hands)
+    cancel(lone.runtime, lone.operator, transfer_id)
+    for _ in range(10):
+        hands.turn(60)
+        lone.resolve_due()
+    assert [attempt.step.value for attempt in lone.get(transfer_id).outside.attempts][-1] == "void"
+    assert (state(lone, transfer_id), lone.row(transfer_id)["reason_code"]) == ("reversed", "cancelled")
+    assert lone.rows("SELECT state FROM orphan_case") == [{"state": "closed"}]
+    assert lone.game() == 0
+    lone.audit()
+
+
+def test_absence_after_a_word_of_work_calls_nobody_back(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """I-16 People reversed it, having heard nothing; who works on it and does not find it tells of no execution."""
+    one.script, one.asked = [DROPPED] * 6, [SILENT] * 200
+    transfer_id = lone.run("in")
+    for _ in range(60):
+        hands.turn(30)
+        lone.resolve_due()
+    assert state(lone, transfer_id) == "orphaned"
+    decide(lone.runtime, lone.operator, transfer_id, decision(lone, transfer_id, "reverse"))
+    one.asked = [STALE]
+    for _ in range(60):
+        hands.turn(2000)
+        for claim in resolve.claim_due(lone.runtime, 50, states=STATES):
+            resolve.resolve(lone.runtime, claim)
+    words = [piece.reply.answer for piece in lone.get(transfer_id).outside.lookups()]
+    assert Answer.IN_PROGRESS in words
+    assert words.count(Answer.NOT_FOUND) > 1
+    assert state(lone, transfer_id) == "reversed"
     lone.audit()

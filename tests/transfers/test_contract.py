@@ -283,6 +283,17 @@ def test_nothing_is_concluded_where_something_is_proved() -> None:
         assert draft.transfer.state.value == ("confirmed" if piece.reply.amount == 1000 else "orphaned")
 
 
+def test_what_is_never_completed_expires_though_it_was_worked_on() -> None:
+    """I-13 I-15 A prepared half that dies by itself is no less dead for having been worked on and not found."""
+    words = [called(1, PREPARE, "unknown", 4), looked("in_progress", 20)]
+    words += [looked("not_found", second) for second in (100, 120, 140)]
+    draft = Draft(transfer([attempt(1, PREPARE, 0.0)], words))
+    settle(draft, replace(FORGETFUL, expiry=600), at(150), may_conclude=True)
+    assert draft.transfer.state.value == "orphaned"
+    settle(draft, replace(FORGETFUL, expiry=600), at(1000), may_conclude=True)
+    assert (draft.transfer.state.value, draft.found[0].reply.code) == ("reversed", "never_completed")
+
+
 def test_only_the_lease_holder_loses_patience() -> None:
     """I-30 C-18 An answer from a worker without the lease does not orphan what the holder may still prove."""
     seen = transfer(both, [*unsure, looked("unknown", 900)], **known)

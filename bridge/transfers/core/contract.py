@@ -61,7 +61,8 @@ def next_step(
     if is_withdrawn(transfer, finding) and leg.state in (LegState.SENT, LegState.RESERVED):
         step = _drive(transfer, leg, descriptor, schedule, now, queued_until)
         return _watch(transfer, descriptor, schedule, now) if isinstance(step, Send) else step
-    if finding.verdict is not Verdict.OPEN:
+    wished = finding.is_open and transfer.cancels(leg)
+    if finding.verdict is not Verdict.OPEN and not wished:
         again = sweep.next_try(transfer, descriptor, schedule, finding, now)
         return again or _watch(transfer, descriptor, schedule, now)
     step = _drive(transfer, leg, descriptor, schedule, now, queued_until)

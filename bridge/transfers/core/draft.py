@@ -82,7 +82,7 @@ def settle(
     draft.finding = fold.find(draft.transfer, descriptor)
     _count_every_try(draft, descriptor)
     withdrawn = contract.is_withdrawn(draft.transfer, draft.finding)
-    if may_conclude and (withdrawn or draft.finding.verdict is Verdict.OPEN):
+    if may_conclude and (withdrawn or draft.finding.is_open):
         concluded = contract.conclude(draft.transfer, descriptor, now, withdrawn=withdrawn)
         if concluded is not None:
             draft.find(Source.CONTRACT, concluded, now, draft.transfer.driven)

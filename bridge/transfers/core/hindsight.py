@@ -56,7 +56,7 @@ def _contrary(transfer: Transfer, leg: Leg, kind: Kind, decision: Evidence, desc
     if not new:
         return None
     premise, found = _premise(transfer, leg, kind, decision, descriptor), judge(transfer, leg, descriptor, new)
-    if found.verdict is not Verdict.OPEN and (found.verdict, found.arrived) != (premise.verdict, premise.arrived):
+    if not found.is_open and (found.verdict, found.arrived) != (premise.verdict, premise.arrived):
         return found.proof
     again = [
         piece for piece in executions(transfer, leg, descriptor, new) if _is_another(transfer, leg, piece, descriptor)
@@ -68,7 +68,7 @@ def _contrary(transfer: Transfer, leg: Leg, kind: Kind, decision: Evidence, desc
         and piece.reply.answer in (Answer.CANCELLED, Answer.NOT_APPLIED)
         and tells_all(transfer, leg, descriptor, piece.reply)
     ]
-    if found.verdict is Verdict.OPEN and premise.verdict is Verdict.APPLIED:
+    if found.is_open and premise.verdict is Verdict.APPLIED:
         again += doubts
     return again[-1] if again else None
 
