@@ -12,7 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -42,7 +42,8 @@ def run(first: int, named: str, workers: int) -> int:
     """Plant every bug whose name holds `named`; the exit code."""
     patches, verdicts = chosen(named), []
     with ThreadPoolExecutor(workers) as pool:
-        for verdict in pool.map(lambda patch: _try(patch, first), patches):
+        for trial in as_completed([pool.submit(_try, patch, first) for patch in patches]):
+            verdict = trial.result()
             outcome = f"found by {verdict.invariant} after {verdict.seeds}" if verdict.invariant else "MISSED"
             sys.stdout.write(f"  {outcome:<26} {verdict.name}: {verdict.told[:160]}\n")
             sys.stdout.flush()

@@ -28,7 +28,7 @@ DRIP_SECONDS = (0.01, 0.2, 1)
 PIECES_OF_A_DRIP = 40
 LATENCY_SECONDS = (0.001, 0.004, 0.03, 0.2)
 EDGE_DOWN_SECONDS = (20, 120, 600, 1800)
-TOGETHER_WITH_A_LOSS = 30
+TOGETHER_WITH_A_LOSS = 60
 
 END, RESET = object(), object()
 """What can come on a connection beside bytes: its end in good order, or a reset."""
