@@ -38,15 +38,15 @@ PATH = [
     ("gate open for PUT /v1/fund-transfers/{id}/status", "reversed"),
     ("bytes of PUT /v1/fund-transfers/{id}/status away", "confirmed"),
     ("answer of PUT /v1/fund-transfers/{id}/status read", "confirmed"),
-    ("before the commit of evidence, idempotency_key, posting, transfer", "confirmed"),
-    ("after the commit of evidence, idempotency_key, posting, transfer", "confirmed"),
+    ("before the commit of evidence, idempotency_key, outbox, posting, transfer", "confirmed"),
+    ("after the commit of evidence, idempotency_key, outbox, posting, transfer", "confirmed"),
 ]
 # A transfer in takes its amount from the wallet as it begins; one out has nothing to post yet.
 FIRST_COMMIT = {"in": {"begin": "evidence, ", "posting": "posting, "}, "out": {"begin": "", "posting": ""}}
 RESOLVER_POINTS = (
     "after the commit of attempt, transfer",
     "bytes of PUT /v1/fund-transfers/{id}/status away",
-    "before the commit of evidence, posting, transfer",
+    "before the commit of evidence, outbox, posting, transfer",
 )
 
 
