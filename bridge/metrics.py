@@ -44,7 +44,7 @@ def exposition(runtime: Runtime) -> bytes:
     registry = _requests
     if os.environ.get(SEVERAL_PROCESSES):
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # as the client has it
     of_rows = CollectorRegistry()
     of_rows.register(_OfRows(runtime))
     return generate_latest(of_rows) + generate_latest(registry)
