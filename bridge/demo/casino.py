@@ -21,8 +21,9 @@ ASK_AGAIN_SECONDS = 0.5
 PURSE = 10**11
 """Minor units that every player brings: more than all transfers together."""
 
-MOST_RECALLS = 3
-"""So often a player is called home: what a leftover fault keeps away from one recall comes with the next."""
+MOST_RECALLS = 6
+"""So often a player is called home: what a leftover fault keeps away from one recall comes with the next, and who is
+in a game leaves it meanwhile."""
 
 OLD = "2000-01-01T00:00:0{number}Z"
 """Times that make a callback another one and decide nothing (docs/provider-contract.md, §1)."""
@@ -161,6 +162,7 @@ class Casino:
                 with self.tally.lock:
                     self.tally.home.append(gambler.name)
                 return
+            self._clock.sleep(ASK_AGAIN_SECONDS)
 
     def _recall(self, gambler: Gambler, key: str) -> list[Any]:
         """The sweeps of one recall that began a transfer, once all have ended."""
