@@ -24,6 +24,10 @@ BUSY_SECONDS = 30
 LONG_PAUSE_SECONDS = (20, 70, 200, 600)
 
 
+class Simulated(sqlite3.OperationalError):
+    """A fault of the database that the story wanted: what follows from it is no error of the bridge."""
+
+
 class Store:
     """One database file of one seed. `committed()` is called when a writing commit has become durable."""
 
@@ -40,7 +44,7 @@ class Store:
         self._waiting.append((self.world.current, connection))
         try:
             if self.world.park(BUSY_SECONDS) is TIMED_OUT and self._writer is not connection:
-                raise sqlite3.OperationalError("database is locked")
+                raise Simulated("database is locked")
         finally:
             self._waiting = deque(each for each in self._waiting if each[1] is not connection)
         assert self._writer is connection
@@ -102,12 +106,12 @@ class Connection(sqlite3.Connection):
         if dice.strikes("commit_failed", rate("commit_failed")):
             world.struck("commit_failed", name)
             self.rollback()
-            raise sqlite3.OperationalError("disk I/O error")
+            raise Simulated("disk I/O error")
         self._end(super().commit)
         self.store.committed()
         if dice.strikes("commit_unknown", rate("commit_unknown")):
             world.struck("commit_unknown", name)
-            raise sqlite3.OperationalError("the acknowledgement of a commit was lost")
+            raise Simulated("the acknowledgement of a commit was lost")
         if self.node.mortal and dice.strikes("crash_after_commit", rate("crash_after_commit")):
             world.struck("crash_after_commit", name)
             world.crash(self.node)
@@ -150,12 +154,20 @@ class Cursor(sqlite3.Cursor):
                 self._fail(world)
         return super().execute(statement, values)
 
+    def executemany(self, statement: str, values: Any) -> sqlite3.Cursor:  # type: ignore[override]
+        """The same with many rows."""
+        world = self.connection.store.world
+        if world.current is not None:
+            world.passing()
+            self._fail(world)
+        return super().executemany(statement, values)
+
     @staticmethod
     def _fail(world: World) -> None:
         assert world.current is not None
         if world.faulty and world.current.dice.strikes("statement_failed", world.swarm.rate("statement_failed")):
             world.struck("statement_failed", world.current.name)
-            raise sqlite3.OperationalError("interrupted")
+            raise Simulated("interrupted")
 
 
 class Slot:

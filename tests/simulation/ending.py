@@ -24,6 +24,17 @@ _ONE_VOICE = """SELECT 1 FROM leg WHERE transfer_id = ?1 AND undoes IS NULL AND 
     AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = leg.transfer_id
         AND (answer IN ('not_applied', 'cancelled') OR amount <> leg.amount OR player <> ?2
         OR evidence.reference <> leg.reference))"""
+_REFUSED = """SELECT 1 FROM leg WHERE transfer_id = ?1 AND ordinal = (SELECT MAX(ordinal) FROM leg AS last
+        WHERE last.transfer_id = ?1 AND last.undoes IS NULL AND last.holder <> 'wallet')
+    AND 1 = (SELECT COUNT(*) FROM attempt WHERE attempt.transfer_id = ?1 AND attempt.ordinal = leg.ordinal)
+    AND EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = ?1 AND evidence.ordinal = leg.ordinal
+        AND answer = 'not_applied' AND source = 'call')
+    AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = ?1 AND evidence.ordinal = leg.ordinal
+        AND (answer NOT IN ('not_applied', 'not_found', 'cancelled') OR amount <> leg.amount OR player <> ?2
+        OR evidence.reference <> leg.reference))"""
+_OVERDUE = "SELECT id, state FROM transfer WHERE wake_at < ?"
+_UNNUMBERED = "SELECT transfer_id, state FROM outbox WHERE at < ?"
+OVERDUE_SECONDS = 3600
 _UNHEARD = """SELECT inbox.message_id, leg.transfer_id FROM inbox JOIN leg ON leg.holder = inbox.provider
     AND leg.reference = inbox.reference WHERE inbox.received_at < ? AND inbox.kind LIKE 'transfer.%'
     AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.inbox_id = inbox.id)"""
@@ -58,6 +69,8 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
         decided = oracle.ask(_DECISION, row["id"])[0][0]
         if row["state"] == "orphaned" and not decided and _is_proved(oracle, row):
             oracle.fail("I8", f"{row['id']} is orphaned, and {row['provider']} has said that it was done, no more")
+        if row["state"] == "orphaned" and not decided and _is_refused(oracle, row):
+            oracle.fail("I8", f"{row['id']} is orphaned, and {row['provider']} has refused it, no more")
         word = "" if decided else _last_word(oracle, row)
         told = word == "cancelled" or row["provider"] not in oracle.silent
         if row["state"] == "confirmed" and oracle.ledgers.is_undone(row) and not decided and told:
@@ -76,6 +89,8 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
     for (movement,) in oracle.ask(_POSTED_ONCE):
         oracle.fail("I5", f"{movement} is noted, and not posted once as it says")
     oracle.told.check()
+    oracle.wanted.check_cash()
+    _check_diligence(oracle)
     _check_messages(oracle)
     _verify(oracle, bridges)
 
@@ -83,6 +98,20 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
 def _is_proved(oracle: Oracle, row: Mapping[str, Any]) -> bool:
     """Whether the whole was done, and all that was ever said of it says so."""
     return abs(oracle.ledgers.net(row)) == row["amount"] and bool(oracle.ask(_ONE_VOICE, row["id"], row["player_id"]))
+
+
+def _is_refused(oracle: Oracle, row: Mapping[str, Any]) -> bool:
+    """Whether it was asked for once and refused, nothing was done, and all that was ever said of it agrees."""
+    return oracle.ledgers.net(row) == 0 and bool(oracle.ask(_REFUSED, row["id"], row["player_id"]))
+
+
+def _check_diligence(oracle: Oracle) -> None:
+    """I8: whatever was to be looked at has been, also what has ended; and what it came to has its number."""
+    since = oracle.world.now - OVERDUE_SECONDS * SECOND
+    for transfer, state in oracle.ask(_OVERDUE, since):
+        oracle.fail("I8", f"{transfer} is {state}, was to be looked at an hour ago, and nobody has")
+    for transfer, state in oracle.ask(_UNNUMBERED, since):
+        oracle.fail("I8", f"{transfer} was {state} an hour ago, and no event tells of it")
 
 
 def _last_word(oracle: Oracle, row: Mapping[str, Any]) -> str:

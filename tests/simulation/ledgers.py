@@ -23,9 +23,10 @@ class ProviderLedgers:
         self._undone: set[tuple[str, str]] = set()
         self._owned: Counter[tuple[str, str, str]] = Counter()
         self._results: Counter[tuple[str, str, str]] = Counter()
+        self._held: dict[tuple[str, str, str], list[tuple[int, int]]] = defaultdict(list)
 
-    def wrote(self, provider: str, line: dict[str, Any]) -> None:
-        """One more line."""
+    def wrote(self, provider: str, line: dict[str, Any], now: int) -> None:
+        """One more line, at an instant of the world."""
         self.lines[provider].append(line)
         if "amount" not in line:
             return
@@ -40,6 +41,7 @@ class ProviderLedgers:
             self._nets[provider, line["reference"]] += moved
             if line["kind"] == "taken_back":
                 self._undone.add((provider, line["reference"]))
+        self._held[lane].append((now, self._owned[lane]))
 
     def lied(self, provider: str, reference: str, how: str) -> None:
         """The provider broke its own contract about a transfer: what is believed of it is not ours to answer for."""
@@ -58,6 +60,12 @@ class ProviderLedgers:
     def is_undone(self, row: Mapping[str, Any]) -> bool:
         """Whether the provider took back what it had confirmed."""
         return any((row["provider"], reference) in self._undone for reference in references(row))
+
+    def held_since(self, lane: tuple[str, str, str], since: int) -> set[int]:
+        """All that a player has owned there from an instant on, in minor units."""
+        held = self._held[lane]
+        before = [units for at, units in held if at < since][-1:]
+        return {*(before or [0]), *(units for at, units in held if at >= since)}
 
     def moved_by_transfers(self, provider: str, player: str, currency: str) -> int:
         """What a player owns there by transfers alone, in minor units."""

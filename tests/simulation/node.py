@@ -95,6 +95,9 @@ class Hands:
         done = [strand for strand in self._running if strand.ended]
         for strand in done:
             del self._running[strand]
+        for strand in done:
+            if strand.failure is not None:
+                raise strand.failure
         return [bool(strand.result) for strand in done]
 
     @property
@@ -229,7 +232,11 @@ class Bridge(Node):
         """Have it answer a request; None where it was killed over it, or took longer than the caller waits."""
         self.requests += 1
         strand = self.world.spawn(self, f"{self.name} request {self.requests}", lambda: self.request(*request))
-        if not self.world.join(strand, seconds) or strand.result is None:
+        if not self.world.join(strand, seconds):
+            return None
+        if strand.failure is not None:
+            raise strand.failure
+        if strand.result is None:
             return None
         answer: Response = strand.result
         return answer

@@ -16,8 +16,10 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
+from tests.simulation.database import Simulated
 from tests.simulation.ledgers import ProviderLedgers, minor
 from tests.simulation.told import Told
+from tests.simulation.wanted import Wanted
 from tests.simulation.world import SECOND, Strand, World
 
 EDGES = {
@@ -93,6 +95,7 @@ class Oracle:
         self.errors: list[str] = []
         self.money_commits = 0
         self.told = Told(self.ask, self.fail)
+        self.wanted = Wanted(self.ask, self.fail, ledgers)
         self._seen = Seen()
         self._rows: dict[str, tuple[Any, ...]] = {}
         self._keys: dict[str, str] = {}
@@ -116,9 +119,11 @@ class Oracle:
         self.world.halted = True
 
     def tripped(self, strand: Strand, error: BaseException | None) -> None:
-        """An error ended what a strand was at. The database may fail; an error of our own makes no story good."""
-        self.told.tripped(strand)
-        if not isinstance(error, DBAPIError):
+        """An error ended what a strand was at. The database fails as the story wants; what it refuses beside that, and
+        every other error, is our own, and makes no story good."""
+        if isinstance(error.orig if isinstance(error, DBAPIError) else error, Simulated):
+            self.told.tripped(strand)
+        else:
             self.errors.append(f"{strand.name}: {error!r}")
 
     # --- when something has become durable --------------------------------------------------------------
@@ -147,9 +152,10 @@ class Oracle:
             self.fail("I5", f"{provider} moved {told} {line['amount']} for {transfer}, which is about {ordered} {most}")
         self._check_effect(self._transfer(transfer))
 
-    def sent(self, worker: str, now: int, provider: str, name: str) -> None:
+    def sent(self, worker: str, now: int | None, provider: str, name: str) -> None:
         """I1: bytes of a money request leave a worker, by whose clock it is `now`, about a transfer that its provider
-        knows by `name`; not after the last instant to which its commit had bound it (design §6: not-after)."""
+        knows by `name`; not after the last instant to which its commit had bound it (design §6: not-after). `now`
+        None: its clock was set since, and says nothing about that instant."""
         row = self._raw.execute(_REQUEST, (worker, provider, name)).fetchone()
         if row is None:
             self.fail("I1", f"{worker} asks {provider} to move money under {name}, and has committed no such request")
@@ -158,6 +164,8 @@ class Oracle:
         self._departed[transfer, ordinal, attempt] += 1
         if self._departed[transfer, ordinal, attempt] > 1:
             self.fail("I1", f"{worker} sent request {attempt} of {transfer} again, as the same one")
+        if now is None:
+            return
         if now > wire_until:
             late = (now - wire_until) / SECOND
             self.fail("I1", f"{worker} sent a request of {transfer} {late:.1f} s after it had to be over")
@@ -288,6 +296,7 @@ class Oracle:
 
     def _check_transfer(self, transfer_id: str) -> None:
         row = self._transfer(transfer_id)
+        self.wanted.check_transfer(row, self.world.now)
         other = self._keys.get(row["idempotency_key"])
         if other is None:
             other = self._keys[row["idempotency_key"]] = transfer_id

@@ -111,7 +111,7 @@ class People:
 
     @staticmethod
     def _right(bridge: Bridge) -> None:
-        bridge.set_clock(0)
+        bridge.set_right()
 
     def _plan_switches(self, dice: Any) -> None:
         for provider in self.providers:

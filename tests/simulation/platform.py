@@ -128,6 +128,7 @@ class Platform:
     def _begin(self, wish: Wish) -> None:
         dice, rate = self.world.chance.stream(f"plan of client {wish.number}"), self.world.swarm.rate
         self._wishes[wish.key] = wish
+        self.oracle.wanted.may_come(wish.key, wish.path, wish.body)
         is_cancelled = wish.path == "/v1/transfers" and dice.strikes("cancelled", rate("cancelled"))
         if is_cancelled:
             self.world.after(dice.choice((0.02, 0.05, 0.1, 0.5, 3, 12, 60, 400)), self._cancel, wish)
@@ -166,6 +167,7 @@ class Platform:
             self._post(wish, {})
 
     def _learn(self, wish: Wish, answer: Response) -> None:
+        self.oracle.wanted.was_taken(wish.key, wish.path, wish.body)
         if wish.path == "/v1/transfers":
             self.transfers[wish.key] = json.loads(answer.body)["id"]
             if answer.status == 202:
@@ -209,6 +211,8 @@ class Platform:
         body = json.loads(answer.body)
         if str(body.get("id", "")).startswith("tr_") and not answer.headers.get("Idempotent-Replayed"):
             self.oracle.told.shown(body)
+            if key in self._wishes:
+                self.oracle.wanted.check_view(key, body)
         if key and (answer.status, body.get("code")) in FINAL_ANSWERS:
             self.oracle.told.answered(key, answer.status, answer.body)
 
@@ -221,6 +225,7 @@ class Platform:
 
     def _other_body(self, wish: Wish, other: Wish) -> None:
         headers = {**self._headers, "Idempotency-Key": wish.key, "Content-Type": "application/json"}
+        self.oracle.wanted.may_come(other.key, other.path, other.body)
         answer = self._exchange("POST", other.path, headers, json.dumps(other.body).encode())
         taken = wish.key in self.oracle.told.answers or wish.key in self.transfers
         if answer is not None and taken and answer.status < 300:  # a fault of ours or an earlier one in flight is none

@@ -36,6 +36,7 @@ class Pulse:
         self._connection = sqlite3.connect(database, isolation_level=None)
         self._next = dict.fromkeys(_DUE, 0)
         self._rests = dict.fromkeys(_DUE, 1.0)
+        self._looks = dict.fromkeys(_DUE, 0)
         self._every = dict.fromkeys(_DUE, 1.0) | {"aftercare": 10.0, "outbox": 60.0}
 
     def close(self) -> None:
@@ -73,9 +74,15 @@ class Pulse:
             if first.dead or first.frozen_until > self.world.now or self._dice.random() < BOTH_TICK:
                 other.tick(job)
         # What was due and was not taken, by a clock that is behind or a process that stands still, is due again.
-        self.world.after(self._rests[job], self._look_again, job)
+        at = self.world.now + int(self._rests[job] * SECOND)
+        if not self.world.now < self._looks[job] <= at:
+            self._looks[job] = at
+            self.world.at(at, self._look_again, job, at)
 
-    def _look_again(self, job: str) -> None:
+    def _look_again(self, job: str, at: int) -> None:
+        if at != self._looks[job]:
+            return  # an earlier one came
+        self._looks[job] = 0
         due = self._due(job)
         if due is not None:
             self._plan(job, due)

@@ -16,6 +16,7 @@ Ask = Callable[..., list[tuple[Any, ...]]]
 _BOOKED = "SELECT 1 FROM cash_movement WHERE id = ?"
 _HAS_BEEN = "SELECT 1 FROM history WHERE transfer_id = ? AND subject = 'transfer' AND target = ?"
 _AMOUNTS = "SELECT state, amount, arrived FROM transfer WHERE id = ?"
+_WHOSE = "SELECT 1 FROM transfer WHERE (id, player_id, provider, direction, currency) = (?, ?, ?, ?, ?)"
 _KEPT = "SELECT 1 FROM idempotency_key WHERE key = ? AND status = ?"
 _ACCEPTED = "SELECT 1 FROM inbox WHERE provider = ? AND message_id = ?"
 _EVIDENCE = "SELECT transfer_id, answer, at FROM evidence"
@@ -53,6 +54,8 @@ class Told:
         """I7: a transfer is, or has been, what a client was shown of it, and is about as much."""
         transfer, state, currency = view["id"], view["state"], view["currency"]
         self.require(_HAS_BEEN, transfer, state, facts=f"{transfer} was shown as {state}")
+        whose = [view[name] for name in ("player_id", "provider", "direction", "currency")]
+        self.require(_WHOSE, transfer, *whose, facts=f"{transfer} was shown as {' '.join(whose)}")
         told = {name: None if view[name] is None else minor(view[name], currency) for name in ("amount", "arrived")}
         for now, amount, arrived in self._ask(_AMOUNTS, transfer):
             truly = {"amount": amount, "arrived": amount if now == "confirmed" and arrived is None else arrived}
@@ -68,8 +71,11 @@ class Told:
         self._heard.append((strand, event["transfer"], str(event["answer"]), event["as_of"]))
 
     def tripped(self, strand: Strand) -> None:
-        """An error of ours, or of the database, ended what this strand was at: what it was told may be lost with it."""
-        self._heard = [each for each in self._heard if each[0] is not strand]
+        """The database failed under what this strand was at: what it was told last may be lost with it."""
+        for place in reversed(range(len(self._heard))):
+            if self._heard[place][0] is strand:
+                del self._heard[place]
+                return
 
     def check(self) -> None:
         """Rule 6 of design §3: what a living process was told is stored, also by one whose lease was stale; and what

@@ -50,6 +50,11 @@ class Node:
         """From now on its wall clock is off by so much; `set_at`: the world's time at which it was set last."""
         self.skew, self.set_at = int(seconds * SECOND), self.world.now
 
+    def set_right(self) -> None:
+        """Its wall clock is right from now on, if it was not."""
+        if self.skew:
+            self.set_clock(0)
+
     def died(self) -> None:
         """All its strands are gone; what it kept in memory goes now."""
 
@@ -77,7 +82,7 @@ class Strand:
             self.result = self._work()
         except GreenletExit:
             self.killed = True
-        except BaseException as failure:  # noqa: BLE001 - told by whoever waits for it, or by the world
+        except BaseException as failure:  # noqa: BLE001 - raised again by whoever waits for it, or by the world
             self.failure = failure
         finally:
             self.ended = True
@@ -103,6 +108,7 @@ class World:
         self.current: Strand | None = None
         self.faults_until = 0
         self.halted = False
+        self.most, self.endless = 0, lambda: None
         self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._count = 0
         self._crashed: list[Node] = []
@@ -122,6 +128,9 @@ class World:
         """Let everything happen that is due before `until`."""
         while self._queue and self._queue[0][0] <= until and not self.halted:
             when, _, act, arguments = heapq.heappop(self._queue)
+            if self.most and self._count > self.most:
+                self.endless()
+                return
             self.now = max(self.now, when)
             act(*arguments)
             while self._crashed:
