@@ -151,7 +151,9 @@ def _growth(figures: Figures) -> Iterator[str]:
     small, large = found["sizes"]
     pair = [[each["per_second"] for each in found["rounds"][name]] for name in (large, small)]
     many, few = f"{found['sizes'][large]:,}", f"{found['sizes'][small]:,}"
-    yield f"\nWith {many} transfers it makes {ratio(*pair):.2f} × as many as with {few}.\n"
+    ratios = sorted(one / other for one, other in zip(*pair, strict=True) if other)
+    told = f"{ratio(*pair):.2f} × as many as with {few}, round by round ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    yield f"\nWith {many} transfers it makes {told}.\n"
 
 
 def _absent(figures: Figures, scale: Scale) -> Iterator[str]:

@@ -26,7 +26,8 @@ COMPARED = """\
   request, one statement for the outcome, on the same server, with the driver's own pool and `urllib3`. It keeps no
   ledger, checks nothing, and never finds out what became of a lost answer. (The bridge goes below the driver's cursors
   for its two statements of a plain transfer, so one could be written that is a little lower.)
-- **DBOS Transact**: a workflow of one step behind a WSGI door on granian; the key is the workflow's id.
+- **DBOS Transact**: a workflow of one step behind a WSGI door on granian; the key is the workflow's id. Its pool is as
+  wide as it is by default, which is wider than the 16 connections of the bridge and the floor.
 - **Procrastinate**: a door that defers a job and a worker that does it. Nobody can wait for a job there, so a trigger
   of ours notifies the door when its end is committed; without it the client would have to poll.
 - **Restate**: its own ingress and server (it is its own database), and a service of its Python SDK on hypercorn.
@@ -54,10 +55,11 @@ rounds of {seconds} s."""
 
 CRASHED = """\
 All processes of a contestant are killed at once while 32 clients wait for a provider that answers after 200 ms, and
-started again after a second; PostgreSQL lives on. No client asks again. {wait:.0f} s after the restart the provider's
-own books say what was executed, and the system what it believes. *Lost*: told as done and never executed, or executed
-and denied. *Doubled*: executed more than once. *Unresolved*: the system does not know. *Sent twice*: the provider was
-asked again for money; it recognised the id, another one would have moved the money twice."""
+started again after a second; PostgreSQL lives on. No client asks again. Each is struck once, and recovers alone: the
+next is struck when it knows the end of all, or after a minute. {wait:.0f} s after its restart the provider's own books
+say what was executed, and the system what it believes. *Lost*: told as done and never executed, or executed and denied.
+*Doubled*: executed more than once. *Unresolved*: the system does not know. *Sent twice*: the provider was asked again
+for money; it recognised the id, another one would have moved the money twice."""
 
 GREW = """\
 Two bridges on one PostgreSQL server, alike but for their tables. The rows are filled in by SQL after the pattern of

@@ -61,7 +61,7 @@ class Contestant:
 
     @property
     def roots(self) -> tuple[int, ...]:
-        """All processes that work for it: its own, and the database server that it has for itself while measured."""
+        """All processes that work for it: its own, and the database server, which the others only poll meanwhile."""
         return (*(child.pid for child in self.children), *self.ground.roots)
 
     def headers(self) -> dict[str, str]:

@@ -20,6 +20,9 @@ from benchmarks.plan import CONNECTIONS, Part, Scale
 
 RUN = "c"
 WHOLE_SECONDS = 60.0
+ALONE_SECONDS = 60.0
+"""So long nobody else is struck, or loads the machine, while one recovers; who needs longer has company."""
+
 DOWN_SECONDS = 1.0
 
 
@@ -35,13 +38,15 @@ class Struck:
 
 
 def crash(field: Field, part: Part, scale: Scale, tell: Tell) -> dict[str, Any]:
-    """Strike one after the other, then wait until each has had its time."""
+    """Strike one after the other, each alone until it knows the end of all; then wait until each has had its time."""
     field.delay(part.delay / 1000)
     struck, absent = {}, dict(field.absent)
     for name, contestant in field.running.items():
         tell(f"{part.name}: SIGKILL to {name}")
         try:
             struck[name] = _strike(field, contestant, scale)
+            tell(f"{part.name}: {name} recovers")
+            _watch(struck[name], min(ALONE_SECONDS, scale.crash_wait))
         except DidNotStart as refused:
             absent[name] = {"command": refused.command, "error": f"after the crash: {refused.said}"}
     verdicts = {}
@@ -49,9 +54,7 @@ def crash(field: Field, part: Part, scale: Scale, tell: Tell) -> dict[str, Any]:
         youngest = max(each.restarted_at for each in struck.values())
         tell(f"{part.name}: {max(0.0, youngest + scale.crash_wait - time.monotonic()):.0f} s until the last is judged")
         for name, each in list(struck.items()):
-            since = time.monotonic() - each.restarted_at
-            if each.resolved_after is None and _unresolved(each) == 0:
-                each.resolved_after = since
+            since = _watch(each, 0)
             if since >= scale.crash_wait:
                 verdicts[name] = _verdict(field, each)
                 del struck[name]
@@ -70,6 +73,17 @@ def _strike(field: Field, contestant: Contestant, scale: Scale) -> Struck:
     contestant.start()
     load.line()
     return Struck(contestant, field.finish(load, scale.crash_seconds), time.monotonic(), before)
+
+
+def _watch(struck: Struck, seconds: float) -> float:
+    """See whether it knows the end of all, again and again until so long after its restart; how long that is ago."""
+    while True:
+        since = time.monotonic() - struck.restarted_at
+        if struck.resolved_after is None and _unresolved(struck) == 0:
+            struck.resolved_after = since
+        if struck.resolved_after is not None or since >= seconds:
+            return since
+        time.sleep(0.5)
 
 
 def _unresolved(struck: Struck) -> int:

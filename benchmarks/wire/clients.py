@@ -115,7 +115,9 @@ class Load:
             connection = await self._connect()
             while time.perf_counter() < self.end:
                 if not await self._transfer(connection, time.perf_counter()):
-                    return  # a client whose connection died does not come again: the rest is the system's affair
+                    if self._order.numbered:
+                        return  # the server was killed, and no client comes again: the rest is the system's affair
+                    connection = await self._connect()
 
         await asyncio.gather(*(client() for _ in range(self._order.connections)))
 
@@ -198,7 +200,8 @@ class Load:
         """It counts as broken; in an open loop also as having taken at least until now: it must improve nothing."""
         now = time.perf_counter()
         if self._order.rate is None:
-            self._count(BROKEN)
+            if self._order.numbered or now >= self.begin:
+                self._count(BROKEN)
         elif self.begin <= instant < self.end:
             self._count(BROKEN)
             self._micros.append(int((now - instant) * 1e6))

@@ -88,11 +88,12 @@ def test_closing_line_is_for_scripts() -> None:
 
 def test_verdict() -> None:
     """Enough states, or nothing ahead; and nothing violated."""
-    assert campaign.verdict([Found(states=60_000, frontier=1), Found(states=40_000, frontier=1)]) == 0
-    assert campaign.verdict([Found(states=99_999, frontier=1)]) == 1
-    assert campaign.verdict([Found(states=5, frontier=0)]) == 0
+    assert campaign.verdict([Found(states=60_000, frontier=1, depth=5), Found(states=40_000, frontier=1, depth=6)], 5) == 0
+    assert campaign.verdict([Found(states=60_000, frontier=1, depth=5), Found(states=40_000, frontier=1, depth=4)], 5) == 1
+    assert campaign.verdict([Found(states=99_999, frontier=1, depth=5)], 5) == 1
+    assert campaign.verdict([Found(states=5, frontier=0)], 5) == 0
     broken = Found(states=200_000, violations=[Violation("generic in", "truth: is otherwise", ("begin",))])
-    assert campaign.verdict([broken]) == 1
+    assert campaign.verdict([broken], 5) == 1
 
 
 def test_violation_is_told_with_the_way_to_it() -> None:

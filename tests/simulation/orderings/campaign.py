@@ -51,13 +51,15 @@ def run(depth: int = DEPTH, workers: int = 2, wanted: tuple[Shape, ...] = SHAPES
         for violation in each.violations:
             tell(violation)
     print(_line(len(wanted), found))
-    return verdict(found)
+    return verdict(found, depth)
 
 
-def verdict(found: list[Found]) -> int:
-    """The exit code: 0 only if nothing was violated and enough was seen."""
-    enough = sum(each.states for each in found) >= STATES_AT_LEAST or not any(each.frontier for each in found)
-    return 0 if enough and not any(each.violations for each in found) else 1
+def verdict(found: list[Found], depth: int) -> int:
+    """The exit code: 0 only if nothing was violated and each shape was seen as deep as was wanted, or to its end."""
+    open_ones = [each for each in found if each.frontier]
+    enough = not open_ones or sum(each.states for each in found) >= STATES_AT_LEAST
+    deep = all(each.depth >= depth for each in open_ones)
+    return 0 if enough and deep and not any(each.violations for each in found) else 1
 
 
 def _search(task: tuple[Shape, int, float, bytes]) -> Found:
