@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.simulation.database import Simulated
 from tests.simulation.ledgers import ProviderLedgers, minor
+from tests.simulation.meant import effect, is_inward, position
 from tests.simulation.told import Told
 from tests.simulation.wanted import Wanted
 from tests.simulation.world import SECOND, Strand, World
@@ -253,14 +254,14 @@ class Oracle:
 
     def _check_beginning(self, row: Mapping[str, Any]) -> None:
         """I7: people who have closed a provider were told that nothing more begins there."""
-        if _inward(row) and self.ask(_CLOSED, row["provider"]):
+        if is_inward(row) and self.ask(_CLOSED, row["provider"]):
             self.fail("I7", f"{row['id']} was begun into {row['provider']}, which people were told is closed")
 
     def _check_move(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """I5: becoming an orphan moves no wallet. I17: a lease passes on when it has ended, and as another one."""
         if (before["state"], now["state"]) == ("pending", "orphaned"):
             net = self._seen.of_transfer[now["id"]][f"wallet:{now['player_id']}"]
-            if net != (-now["amount"] if _inward(now) else 0):
+            if net != (-now["amount"] if is_inward(now) else 0):
                 self.fail("I5", f"{now['id']} became an orphan, and has moved the wallet by {net}")
         held, holder = before["lease_owner"], now["lease_owner"]
         if holder is not None and holder != held and now["lease_epoch"] <= before["lease_epoch"]:
@@ -338,7 +339,7 @@ class Oracle:
     def _check_position(self, row: Mapping[str, Any]) -> None:
         """I2: what a transfer has posted is the row of design §7 that its state and facts select."""
         posted = {account: units for account, units in self._seen.of_transfer[row["id"]].items() if units}
-        meant = {account: units for account, units in _position(row).items() if units}
+        meant = {account: units for account, units in position(row).items() if units}
         if posted != meant:
             self.fail("I2", f"{row['id']} is {row['state']} and has posted {posted}, not {meant}")
 
@@ -346,52 +347,7 @@ class Oracle:
         """I5, I7: what has ended is what the provider's own ledger says; what a provider lied about is named."""
         if row["state"] not in FINAL or self.ledgers.is_lied_about(row):
             return
-        net, meant = self.ledgers.net(row), _effect(row)
+        net, meant = self.ledgers.net(row), effect(row)
         if net != meant:
             told = f"{row['id']} ({row['direction']} {row['amount']}) is {row['state']}: {row['provider']} has moved"
             self.fail("I5", f"{told} {net}, not {meant}")
-
-
-def _effect(row: Mapping[str, Any]) -> int:
-    """What a transfer that has ended must have done to the player's balance at the provider."""
-    if row["state"] == "reversed":
-        return 0
-    arrived = row["amount"] if row["arrived"] is None else row["arrived"]
-    return int(arrived) if row["direction"] == "in" else int((row["written_off"] or 0) - arrived)
-
-
-def _position(row: Mapping[str, Any]) -> dict[str, int]:
-    """Design §7, from the rows: account -> units."""
-    wallet, game = f"wallet:{row['player_id']}", f"game:{row['provider']}:{row['player_id']}"
-    inward, amount = row["direction"] == "in", row["amount"]
-    source, destination = (wallet, game) if inward else (game, wallet)
-    custody, house = f"custody:{row['provider']}", f"house:{row['provider']}"
-    match row["state"]:
-        case "reversed":
-            return {}
-        case "confirmed":
-            arrived, lost = amount if row["arrived"] is None else row["arrived"], row["written_off"] or 0
-            return {source: lost - arrived, destination: arrived, house: -lost}
-        case "pending":
-            return {source: -amount, "transit": amount} if _source_moved(row) else {}
-    given = _given(row)
-    return {source: given - amount, custody: amount - given, destination: given, house: -given}
-
-
-def _source_moved(row: Mapping[str, Any]) -> bool:
-    sources = [leg for leg in row["legs"] if leg["undoes"] is None and (leg["holder"] == "wallet") is _inward(row)]
-    return bool(sources) and sources[-1]["state"] == "applied"
-
-
-def _given(row: Mapping[str, Any]) -> int:
-    """What the wallet has been given that the game has or may have too."""
-    net = sum(
-        leg["amount"] * (1 if leg["side"] == "credit" else -1)
-        for leg in row["legs"]
-        if leg["holder"] == "wallet" and leg["state"] == "applied"
-    )
-    return int(net + row["amount"] if _inward(row) else net)
-
-
-def _inward(row: Mapping[str, Any]) -> bool:
-    return bool(row["direction"] == "in")

@@ -86,11 +86,15 @@ def test_closing_line_is_for_scripts() -> None:
     assert edges >= states - len(SHAPES) > frontier > 0
 
 
+def _reached(states: int, depth: int) -> Found:
+    return Found(states=states, frontier=1, depth=depth)
+
+
 def test_verdict() -> None:
-    """Enough states, or nothing ahead; and nothing violated."""
-    assert campaign.verdict([Found(states=60_000, frontier=1, depth=5), Found(states=40_000, frontier=1, depth=6)], 5) == 0
-    assert campaign.verdict([Found(states=60_000, frontier=1, depth=5), Found(states=40_000, frontier=1, depth=4)], 5) == 1
-    assert campaign.verdict([Found(states=99_999, frontier=1, depth=5)], 5) == 1
+    """Enough states as deep as was wanted, or nothing ahead; and nothing violated."""
+    assert campaign.verdict([_reached(60_000, 5), _reached(40_000, 6)], 5) == 0
+    assert campaign.verdict([_reached(60_000, 5), _reached(40_000, 4)], 5) == 1
+    assert campaign.verdict([_reached(99_999, 5)], 5) == 1
     assert campaign.verdict([Found(states=5, frontier=0)], 5) == 0
     broken = Found(states=200_000, violations=[Violation("generic in", "truth: is otherwise", ("begin",))])
     assert campaign.verdict([broken], 5) == 1
