@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,7 @@ from tests.simulation.settings import CURRENCIES
 
 SIGNS = {"completed": 1, "taken_back": -1}
 SIDES = {"CREDIT": 1, "DEBIT": -1}
+ENDS = ("completed", "cancelled")
 
 
 class ProviderLedgers:
@@ -23,7 +24,8 @@ class ProviderLedgers:
         self._undone: set[tuple[str, str]] = set()
         self._owned: Counter[tuple[str, str, str]] = Counter()
         self._results: Counter[tuple[str, str, str]] = Counter()
-        self._held: dict[tuple[str, str, str], list[tuple[int, int]]] = defaultdict(list)
+        self._reserved: dict[tuple[str, str, str], dict[str, int]] = defaultdict(dict)
+        self._held: dict[tuple[str, str, str], list[tuple[int, set[int]]]] = defaultdict(list)
 
     def wrote(self, provider: str, line: dict[str, Any], now: int) -> None:
         """One more line, at an instant of the world."""
@@ -41,7 +43,12 @@ class ProviderLedgers:
             self._nets[provider, line["reference"]] += moved
             if line["kind"] == "taken_back":
                 self._undone.add((provider, line["reference"]))
-        self._held[lane].append((now, self._owned[lane]))
+        reserved = self._reserved[lane]
+        if line["kind"] == "prepared" and line["type"] == "DEBIT":
+            reserved[line["id"]] = units
+        elif line["kind"] in ENDS:
+            reserved.pop(line["id"], None)
+        self._held[lane].append((now, {self._owned[lane] - less for less in _sums(reserved.values())}))
 
     def lied(self, provider: str, reference: str, how: str) -> None:
         """The provider broke its own contract about a transfer: what is believed of it is not ours to answer for."""
@@ -62,15 +69,24 @@ class ProviderLedgers:
         return any((row["provider"], reference) in self._undone for reference in references(row))
 
     def held_since(self, lane: tuple[str, str, str], since: int) -> set[int]:
-        """All that a player has owned there from an instant on, in minor units."""
+        """All that a player may have been told to have there from an instant on, in minor units: what is reserved is
+        not there, until it expires, of which no line tells."""
         held = self._held[lane]
         before = [units for at, units in held if at < since][-1:]
-        return {*(before or [0]), *(units for at, units in held if at >= since)}
+        return set[int]().union(*(before or [{0}]), *(units for at, units in held if at >= since))
 
     def moved_by_transfers(self, provider: str, player: str, currency: str) -> int:
         """What a player owns there by transfers alone, in minor units."""
         lane = provider, player, currency
         return self._owned[lane] - self._results[lane]
+
+
+def _sums(units: Iterable[int]) -> set[int]:
+    """What any of them come to together, also none."""
+    found = {0}
+    for each in units:
+        found |= {each + other for other in found}
+    return found
 
 
 def references(row: Mapping[str, Any]) -> list[str]:

@@ -48,4 +48,5 @@ def _given(row: Mapping[str, Any]) -> int:
 
 
 def is_inward(row: Mapping[str, Any]) -> bool:
+    """Whether money goes into the game."""
     return bool(row["direction"] == "in")

@@ -49,8 +49,8 @@ from tests.simulation.wire import Network
 from tests.simulation.world import SECOND, World
 
 FAULTS_HOURS = 46
-_LAST_ROWS = tuple(sorted(models.metadata.tables))
-"""Every row of every table belongs to what a story was."""
+_LAST_ROWS = tuple(sorted(models.metadata.tables.keys() - {"lineage"}))
+"""Every row of every table belongs to what a story was, but the one that names its file."""
 
 MOST_EVENTS = 200_000
 """A story that does not end by so many is one in which something is due for ever and nobody gets it done."""
