@@ -71,8 +71,10 @@ def wishes(seed: int) -> list[Wish]:
         kind, amount = dice.choice(("deposits", "withdrawals")), dice.choice(AMOUNTS[currency])
         path = f"/v1/players/{player}/{kind}"
         planned.append((dice.choice(sittings) + dice.uniform(0, 600), path, {"amount": amount, "currency": currency}))
-    if dice.random() < 0.3:
-        planned.append((dice.choice(sittings) + 900, f"/v1/players/{dice.choice(PLAYERS)}/recall", {}))
+    planned += [
+        (dice.choice(sittings) + 900, f"/v1/players/{dice.choice(PLAYERS)}/recall", {})
+        for _ in range(dice.choice((0, 1, 1, 2)))
+    ]
     planned.sort(key=lambda each: each[0])
     return [Wish(number, at, path, body) for number, (at, path, body) in enumerate(planned, 1)]
 
