@@ -46,7 +46,7 @@ def crash(field: Field, part: Part, scale: Scale, tell: Tell) -> dict[str, Any]:
         try:
             struck[name] = _strike(field, contestant, scale)
             tell(f"{part.name}: {name} recovers")
-            _watch(struck[name], min(ALONE_SECONDS, scale.crash_wait))
+            _watch(struck[name], min(ALONE_SECONDS, scale.crash_wait * 2 / 3))
         except DidNotStart as refused:
             absent[name] = {"command": refused.command, "error": f"after the crash: {refused.said}"}
     verdicts = {}
