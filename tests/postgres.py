@@ -26,6 +26,7 @@ SUPERUSER = "bridge"
 GUARD = Path(__file__).with_name("postgres_guard.py")
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 20.0
+REMOVED_SECONDS_MAX = 120.0  # a folder on a busy disk, after a long run
 MEMORY = Path("/dev/shm")  # noqa: S108
 MEMORY_BYTES_MIN = 2 << 30  # far more than a run needs with its write-ahead log; many containers have 64 MB
 
@@ -182,7 +183,7 @@ class PostgresServer(Cluster):
         self._end(signal.SIGQUIT)
         if self._guard.stdin is not None:
             self._guard.stdin.close()
-        self._guard.wait(STOP_SECONDS_MAX)
+        self._guard.wait(REMOVED_SECONDS_MAX)
 
     def __enter__(self) -> Self:
         """Start, and close on the way out."""
