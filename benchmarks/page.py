@@ -58,7 +58,7 @@ def text(figures: Figures, scale: Scale) -> Iterator[str]:
         for delay in scale.latency_delays:
             yield from _latency(figures, database, delay)
     yield "## After a SIGKILL\n"
-    yield f"{CRASHED.format(wait=scale.crash_wait)}\n"
+    yield f"{CRASHED.format(wait=scale.crash_wait, alone=scale.crash_alone)}\n"
     for database in DATABASES:
         yield from _crash(figures, database)
     yield "## Growth\n"

@@ -37,6 +37,11 @@ class Scale:
     growth: tuple[int, int]
     growth_rounds: int
 
+    @property
+    def crash_alone(self) -> float:
+        """So long nobody else is struck, or loads the machine, while one recovers; who needs longer has company."""
+        return min(60.0, self.crash_wait * 2 / 3)
+
 
 FULL = Scale(
     name="full", delays=(0, 20, 200), rounds=5, seconds=5, first_warm_seconds=5, warm_seconds=1.5,

@@ -56,10 +56,10 @@ rounds of {seconds} s."""
 CRASHED = """\
 All processes of a contestant are killed at once while 32 clients wait for a provider that answers after 200 ms, and
 started again after a second; PostgreSQL lives on. No client asks again. Each is struck once, and recovers alone: the
-next is struck when it knows the end of all, or after a minute. {wait:.0f} s after its restart the provider's own books
-say what was executed, and the system what it believes. *Lost*: told as done and never executed, or executed and denied.
-*Doubled*: executed more than once. *Unresolved*: the system does not know. *Sent twice*: the provider was asked again
-for money; it recognised the id, another one would have moved the money twice."""
+next is struck when it knows the end of all, or after {alone:.0f} s. {wait:.0f} s after its restart the provider's own
+books say what was executed, and the system what it believes. *Lost*: told as done and never executed, or executed and
+denied. *Doubled*: executed more than once. *Unresolved*: the system does not know. *Sent twice*: the provider was asked
+again for money; it recognised the id, another one would have moved the money twice."""
 
 GREW = """\
 Two bridges on one PostgreSQL server, alike but for their tables. The rows are filled in by SQL after the pattern of

@@ -20,9 +20,6 @@ from benchmarks.plan import CONNECTIONS, Part, Scale
 
 RUN = "c"
 WHOLE_SECONDS = 60.0
-ALONE_SECONDS = 60.0
-"""So long nobody else is struck, or loads the machine, while one recovers; who needs longer has company."""
-
 DOWN_SECONDS = 1.0
 
 
@@ -46,7 +43,7 @@ def crash(field: Field, part: Part, scale: Scale, tell: Tell) -> dict[str, Any]:
         try:
             struck[name] = _strike(field, contestant, scale)
             tell(f"{part.name}: {name} recovers")
-            _watch(struck[name], min(ALONE_SECONDS, scale.crash_wait * 2 / 3))
+            _watch(struck[name], scale.crash_alone)
         except DidNotStart as refused:
             absent[name] = {"command": refused.command, "error": f"after the crash: {refused.said}"}
     verdicts = {}

@@ -140,7 +140,7 @@ class Cursor(sqlite3.Cursor):
 
     connection: Connection
 
-    def execute(self, statement: str, values: Any = ()) -> sqlite3.Cursor:  # type: ignore[override]
+    def execute(self, statement: str, values: Any = ()) -> sqlite3.Cursor:  # type: ignore[override] # the forms that the driver uses
         """Run a statement, once the others have had their chance."""
         connection = self.connection
         world = connection.store.world
@@ -154,7 +154,7 @@ class Cursor(sqlite3.Cursor):
                 self._fail(world)
         return super().execute(statement, values)
 
-    def executemany(self, statement: str, values: Any) -> sqlite3.Cursor:  # type: ignore[override]
+    def executemany(self, statement: str, values: Any) -> sqlite3.Cursor:  # type: ignore[override] # as above
         """The same with many rows."""
         world = self.connection.store.world
         if world.current is not None:
