@@ -64,8 +64,8 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
     named: dict[tuple[str, str, str], int] = {}
     for row in rows:
         lane = row["provider"], row["player_id"], row["currency"]
-        if row["state"] not in ("confirmed", "reversed") or oracle.ledgers.is_lied_about(row):
-            named[lane] = named.get(lane, 0) + 2 * row["amount"]
+        open_for = row["amount"] if row["state"] not in ("confirmed", "reversed") else 0
+        named[lane] = named.get(lane, 0) + 2 * max(oracle.ledgers.lied_about(row), open_for)
         decided = oracle.ask(_DECISION, row["id"])[0][0]
         if row["state"] == "orphaned" and not decided and _is_proved(oracle, row):
             oracle.fail("I8", f"{row['id']} is orphaned, and {row['provider']} has said that it was done, no more")

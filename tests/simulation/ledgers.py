@@ -61,8 +61,14 @@ class ProviderLedgers:
     def is_lied_about(self, row: Mapping[str, Any]) -> bool:
         """Whether the provider broke its contract about a transfer, or took back what it had confirmed and was not
         heard of yet."""
-        names = [(row["provider"], reference) for reference in references(row)]
-        return any(name in self.lies or name in self._undone for name in names)
+        return self.lied_about(row) > 0
+
+    def lied_about(self, row: Mapping[str, Any]) -> int:
+        """How much a transfer asked for, in minor units, under names about which that is so: a sweep that is tried
+        again asks for less than the try that was lied about."""
+        legs = [leg for leg in row["legs"] if leg["holder"] == row["provider"]]
+        names = {(row["provider"], leg["reference"]): leg["amount"] for leg in legs}
+        return sum(amount for name, amount in names.items() if name in self.lies or name in self._undone)
 
     def is_undone(self, row: Mapping[str, Any]) -> bool:
         """Whether the provider took back what it had confirmed."""
