@@ -45,7 +45,10 @@ COSTS = """\
 CPU time is that of all processes that work for a contestant: web servers, jobs or workers, Restate's server, and
 PostgreSQL with its background processes; not the clients, not the provider. What the others ask of the same server
 while they wait is in it too: a few polls a second. Memory is their proportional set size (PSS)
-at the end of a round, the whole PostgreSQL server included."""
+at the end of a round, the whole PostgreSQL server included.
+
+*Not confirmed* counts what was refused, and moved nothing. Where 32 clients write to SQLite at once, one transfer may
+be overtaken for a second, and the next one of its player is answered 409 `lane_unresolved`, to be asked for again."""
 
 LATE = """\
 Arrivals at even distances, whether or not earlier ones were answered; a time runs from the instant at which a transfer
