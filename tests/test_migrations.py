@@ -19,10 +19,12 @@ from bridge.sections import DatabaseSection
 from tests.harness import bench
 
 TABLES = {
-    "account", "api_key", "attempt", "balance_break", "breaker", "cash_movement", "decision", "delivery",
+    "access_note", "account", "api_key", "attempt", "balance_break", "breaker", "cash_movement", "challenge",
+    "decision", "delivery",
     "delivery_try", "denomination", "event", "event_head", "event_origin", "evidence", "exposure", "history",
-    "idempotency_key", "inbox", "inbox_task", "job_run", "leg", "lineage", "operator", "orphan_case", "outbox",
-    "player", "posting", "security_event", "switch", "tally", "transfer", "webhook_endpoint",
+    "idempotency_key", "inbox", "inbox_task", "invitation", "job_run", "leg", "lineage", "operator", "orphan_case",
+    "outbox", "passkey", "person", "player", "posting", "proposal", "recovery_code", "security_event", "sitting",
+    "switch", "tally", "transfer", "verdict", "webhook_endpoint",
 }  # fmt: skip
 """Typed out: a table that comes or goes has to be meant."""
 
@@ -164,7 +166,10 @@ def test_triggers_guard_what_is_append_only(migrated_url: str) -> None:
         # SQLite knows no TRUNCATE, and its INSERT OR REPLACE asks no trigger for DELETE.
         events = {"UPDATE", "DELETE", "TRUNCATE" if engine.dialect.name == "postgresql" else "INSERT"}
         guarded = {table: found for table, found in triggers(engine).items() if found}
-    kept = "attempt cash_movement decision delivery_try event evidence history inbox posting security_event".split()
+    kept = (
+        "access_note attempt cash_movement decision delivery_try event evidence history inbox posting "
+        "security_event verdict"
+    ).split()
     assert guarded == dict.fromkeys(kept, events)
     assert set(models.APPEND_ONLY) == set(guarded)
 
