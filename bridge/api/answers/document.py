@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from flask_openapi.models.info import Info
@@ -121,8 +122,10 @@ def success(view: type, *headers: str) -> dict[str, Any]:
     return {"description": about, "headers": _headers(headers), "content": {JSON: {"schema": _reference(view)}}}
 
 
+@cache
 def components() -> dict[str, Schema]:
-    """Every view's schema, by its name; a field that is not named there is not answered."""
+    """Every view's schema, by its name; a field that is not named there is not answered. The same for every
+    application of a process."""
     found: dict[str, Any] = {}
     for view in _SHOWN:
         found |= _schemas(view, "serialization")
