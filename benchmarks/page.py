@@ -14,9 +14,21 @@ from benchmarks.figures import Figures, closing_line
 from benchmarks.parts.rates import COMMON, HALF
 from benchmarks.pictures import Bar, Group, bars
 from benchmarks.plan import COMMON_RATE, CONNECTIONS, CRASH, GROWTH, LATENCY, THROUGHPUT, Part, Scale
-from benchmarks.prose import COMPARED, COSTS, CRASHED, GREW, INTRODUCTION, LATE, SETTINGS, THROUGH
+from benchmarks.prose import (
+    COMPARED,
+    COSTS,
+    CRASHED,
+    GREW,
+    INTRODUCTION,
+    LATE,
+    REST,
+    SETTINGS,
+    THROUGH,
+    WANTED,
+)
+from benchmarks.wanted import NAMES, rows
+from bridge.sections import EngineSection
 
-NAMES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 Rounds = list[dict[str, Any]]
 
 
@@ -41,6 +53,7 @@ def text(figures: Figures, scale: Scale) -> Iterator[str]:
         yield f"**A {scale.name} run: fewer and shorter rounds, smaller tables. Its figures are rough.**\n"
     yield INTRODUCTION
     yield f"\n```\n{closing_line(figures)}\n```\n"
+    yield from _wanted(figures, scale)
     yield from _about(figures)
     yield f"{COMPARED}\n"
     for database in DATABASES:
@@ -66,9 +79,19 @@ def text(figures: Figures, scale: Scale) -> Iterator[str]:
     yield from _absent(figures, scale)
 
 
+def _wanted(figures: Figures, scale: Scale) -> Iterator[str]:
+    yield f"## Wanted, and reached\n\n{WANTED}\n"
+    yield "| wanted of the bridge | on | measured | |"
+    yield "|---|---|--:|---|"
+    for wanted, database, measured, reached in rows(figures, scale):
+        yield _row(wanted, database, measured, "reached" if reached else "**not reached**")
+    yield ""
+
+
 def _about(figures: Figures) -> Iterator[str]:
     run = figures.run
     yield "## What it ran on\n"
+    yield f"- commit: `{run['commit'][:12]}`"
     yield from (f"- {name}: {value}" for name, value in run["machine"].items())
     yield "- versions: " + ", ".join(f"{name} {number}" for name, number in run["versions"].items())
     first = figures.read(Part(THROUGHPUT, "postgresql", 0).name)
@@ -153,7 +176,12 @@ def _growth(figures: Figures) -> Iterator[str]:
     many, few = f"{found['sizes'][large]:,}", f"{found['sizes'][small]:,}"
     ratios = sorted(one / other for one, other in zip(*pair, strict=True) if other)
     told = f"{ratio(*pair):.2f} × as many as with {few}, round by round ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-    yield f"\nWith {many} transfers it makes {told}.\n"
+    rates = [each["rate"] for of_one in found["latency"].values() for each in of_one]
+    asked = f" Latency was asked for at {median(rates):.0f} arrivals a second." if rates else ""
+    yield f"\nWith {many} transfers it makes {told}.{asked}\n"
+    late = found["verify_seconds"][large]
+    if late is None or late > EngineSection().verify_every_seconds:
+        yield f"{REST}\n"
 
 
 def _absent(figures: Figures, scale: Scale) -> Iterator[str]:

@@ -227,6 +227,10 @@ PER_TRANSFER = (
                 AND COALESCE(e.amount, t.amount) = t.amount AND COALESCE(e.currency, t.currency) = t.currency
                 AND COALESCE(e.player, t.player_id) = t.player_id
                 AND COALESCE(e.reference, outside.reference) = outside.reference), FALSE)"""),
+    Check("I-11", "What the house bears of a transfer, people have decided.", """
+        SELECT t.id AS transfer_id, t.written_off FROM transfer t
+        WHERE t.id > :after AND t.id <= :upto AND t.written_off IS NOT NULL AND NOT EXISTS (
+            SELECT 1 FROM decision d WHERE d.transfer_id = t.id AND d.kind = 'write_off')"""),
     Check("I-12", "What people ordered to be taken out of a game ended by that: the newest take-back is applied.", """
         SELECT t.id AS transfer_id, t.state, back.ordinal, back.state AS leg_state FROM transfer t
         JOIN decision d ON d.transfer_id = t.id AND d.kind = 'claw_back' AND NOT EXISTS (

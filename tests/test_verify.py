@@ -160,6 +160,8 @@ PLANTED = {
         {"I-12"}),
     "an orphan whose case was closed": (
         "orphan_case", "UPDATE orphan_case SET state = 'closed' WHERE transfer_id = :orphaned", {"I-10", "I-17"}),
+    "a loss on the house that nobody decided": (
+        "transfer", "UPDATE transfer SET written_off = amount WHERE id = :confirmed", {"I-03", "I-11"}),
     "an orphan without a case": (
         "orphan_case", "DELETE FROM orphan_case WHERE transfer_id = :orphaned", {"I-17"}),
 }  # fmt: skip
@@ -167,7 +169,7 @@ PLANTED = {
 
 @pytest.mark.parametrize(("table", "statement", "named"), PLANTED.values(), ids=PLANTED.keys())
 def test_each_corruption_is_named(filled, table, statement, named):
-    """I-01, I-03, I-04, I-06, I-09, I-10, I-12, I-17: one changed row is found, by each rule that it breaks."""
+    """I-01, I-03, I-04, I-06, I-09, I-10, I-11, I-12, I-17: one changed row is found, by each rule that it breaks."""
     names = {"wallet": WALLET, "game": GAME, "confirmed": filled.confirmed, "out": filled.out}
     names |= {"reversed": filled.reversed, "orphaned": filled.orphaned}
     given = {name: value for name, value in names.items() if f":{name}" in statement}

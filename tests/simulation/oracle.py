@@ -56,6 +56,7 @@ _POSTINGS = "SELECT id, transfer_id, debit, credit, amount, currency FROM postin
 _CASE = "SELECT COUNT(*) FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> ''"
 _LEFT_OPEN = "SELECT reason FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> 'engine_error'"
 _WISHED = "SELECT 1 FROM history WHERE transfer_id = ? AND \"trigger\" = 'wish_cancel'"
+_BORNE = "SELECT 1 FROM decision WHERE transfer_id = ? AND kind = 'write_off'"
 _CLOSED = "SELECT closed_at FROM switch WHERE provider = ?"
 _HISTORY = """SELECT id, transfer_id, subject, "trigger", source, target FROM history WHERE id > ? ORDER BY id"""
 
@@ -100,6 +101,7 @@ class Oracle:
         self._seen = Seen()
         self._rows: dict[str, tuple[Any, ...]] = {}
         self._keys: dict[str, str] = {}
+        self._wallets: dict[str, int] = {}  # what each transfer had moved its player's wallet by, last seen
         self._departed: Counter[tuple[str, int, int]] = Counter()
         self.silent: frozenset[str] = frozenset()  # providers of which no callback comes through
         self.clocks_agree: Callable[[], bool] = lambda: True
@@ -335,6 +337,9 @@ class Oracle:
         low, high = (-row["amount"], 0) if row["direction"] == "in" else (0, row["amount"])
         if not low <= net <= high:
             self.fail("I5", f"{row['id']} ({row['direction']} {row['amount']}) has moved the wallet by {net}")
+        before, self._wallets[row["id"]] = self._wallets.get(row["id"], net), net
+        if row["state"] == "orphaned" and net != before:
+            self.fail("I5", f"{row['id']} is an orphan, and has moved the wallet by {net}, where it was {before}")
 
     def _check_position(self, row: Mapping[str, Any]) -> None:
         """I2: what a transfer has posted is the row of design §7 that its state and facts select."""
@@ -345,6 +350,8 @@ class Oracle:
 
     def _check_effect(self, row: Mapping[str, Any]) -> None:
         """I5, I7: what has ended is what the provider's own ledger says; what a provider lied about is named."""
+        if row["written_off"] and not self.ask(_BORNE, row["id"]):
+            self.fail("I7", f"the house bears {row['written_off']} of {row['id']}, and nobody has decided that")
         if row["state"] not in FINAL or self.ledgers.is_lied_about(row):
             return
         net, meant = self.ledgers.net(row), effect(row)
