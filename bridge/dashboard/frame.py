@@ -16,7 +16,7 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 from flask_bootstrap import Bootstrap5
 
 from bridge import __version__
-from bridge.dashboard import account, cookies, entrance, gate, home, origin, seal, trouble
+from bridge.dashboard import account, cookies, entrance, gate, home, links, origin, people, seal, trouble
 from bridge.desk import keyring
 from bridge.models.desk import Role
 from bridge.runtime import Runtime
@@ -24,7 +24,7 @@ from bridge.runtime import Runtime
 PREFIX = "/ops"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
-ROOMS: tuple[Blueprint, ...] = (home.room, gate.room, account.room)
+ROOMS: tuple[Blueprint, ...] = (home.room, gate.room, links.room, account.room, people.room)
 
 NAVIGATION: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
     ("Overview", "overview.show", entrance.EVERYBODY),
