@@ -16,7 +16,7 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 from flask_bootstrap import Bootstrap5
 
 from bridge import __version__
-from bridge.dashboard import account, cookies, entrance, gate, home, origin, seal, trouble
+from bridge.dashboard import account, cookies, entrance, gate, home, links, origin, people, seal, trouble
 from bridge.dashboard.pages import audit, jobs, orphans, overview, players, providers, shown, transfers
 from bridge.desk import keyring
 from bridge.models.desk import Role
@@ -26,7 +26,7 @@ PREFIX = "/ops"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 ROOMS: tuple[Blueprint, ...] = (
-    home.room, gate.room, account.room,
+    home.room, gate.room, links.room, account.room, people.room,
     overview.room, orphans.room, transfers.room, players.room, providers.room, jobs.room, audit.room,
 )  # fmt: skip
 
