@@ -163,3 +163,13 @@ class EventsSection(Section):
     def master(self) -> str | None:
         """What endpoints' secrets are derived from, None where there is nothing; raises OSError, ValueError."""
         return _read_secret("events.secret", self.secret, self.secret_file)
+
+
+class DeskSection(Section):
+    """The desk: what people may do, and how long what they propose stands."""
+
+    expiry_hours: Seconds = Field(24, description="What was proposed and not approved in so many hours has lapsed.")
+    two_checkers_above: dict[CurrencyCode, str] = Field(
+        default_factory=dict,
+        description='Transfers of more than this need two others to approve, per currency: `{EUR = "1000.00"}`.',
+    )
