@@ -103,7 +103,8 @@ def shown(runtime: Runtime, person: Person, proposal_id: str) -> Shown:
 
 
 def _entries() -> Select[tuple[object, ...]]:
-    what = (_transfer.c.player_id, _transfer.c.provider, _transfer.c.direction, _transfer.c.amount, _transfer.c.currency)
+    names = ("player_id", "provider", "direction", "amount", "currency")
+    what = tuple(_transfer.c[name] for name in names)
     about = (_person.c.login, _person.c.name, *what, _transfer.c.state.label("transfer_state"))
     together = table.join(_person, _person.c.id == table.c.maker_id)
     return select(table, *about).select_from(together.join(_transfer, _transfer.c.id == table.c.transfer_id))

@@ -21,6 +21,7 @@ from bridge.models.proposals import ProposalKind, ProposalState
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.transfers import resolve, rows
+from bridge.transfers.advance import Asking, Claim
 from bridge.transfers.core.draft import Move
 from bridge.transfers.core.facts import Transfer
 from bridge.transfers.write import record
@@ -116,16 +117,18 @@ def propose(runtime: Runtime, sitting: Sitting, wish: Wish) -> Proposal:
     with refusals_noted(runtime, sitting, "propose", wish.transfer_id, wish.reason):
         reason = reason_of(wish.reason)
         with db.writing(runtime.engine) as connection:
-            made = _propose(connection, runtime, sitting, wish, reason)
+            made, claim = _propose(connection, runtime, sitting, wish, reason)
     _log.info("proposed", transfer=made.transfer_id, proposal=made.id, kind=made.kind.value, person=made.maker_id)
-    if made.kind is ProposalKind.ASK_AGAIN:
-        provider = runtime.providers[_provider_of(runtime, made.transfer_id)]
-        until = runtime.clock.monotonic() + provider.descriptor.lookup_deadline
-        resolve.refresh(runtime, made.transfer_id, until)
+    if claim is not None:
+        # The first question is on its way by then; what it brings is not waited for beyond it.
+        until = runtime.clock.monotonic()
+        resolve.resolve_or_set_aside(runtime, claim, ask_until=until, asking=Asking.NOW)
     return made
 
 
-def _propose(connection: Connection, runtime: Runtime, sitting: Sitting, wish: Wish, reason: str) -> Proposal:
+def _propose(
+    connection: Connection, runtime: Runtime, sitting: Sitting, wish: Wish, reason: str
+) -> tuple[Proposal, Claim | None]:
     transfer = rows.load(connection, _readable(wish.transfer_id), to_move=True)
     maker = sittings.still(connection, runtime, sitting, *MAKERS)
     transfer = owned(transfer, maker)
@@ -133,9 +136,9 @@ def _propose(connection: Connection, runtime: Runtime, sitting: Sitting, wish: W
     if not asks:
         _refuse_second(connection, transfer.id)
     sight = look(connection, runtime, transfer, wish.wanted, holding=not asks)
-    now = runtime.clock.now()
+    now, claim = runtime.clock.now(), None
     if asks:
-        _refuse_hurry(connection, transfer, now)
+        claim = _claim_to_ask(connection, runtime, transfer, now)
     elif wish.seen != sight.seen:
         raise Stale(transfer_id=transfer.id)
     if not sight.covered:
@@ -148,7 +151,7 @@ def _propose(connection: Connection, runtime: Runtime, sitting: Sitting, wish: W
         before=None if asks else "open", after=f"{made.kind.value} {made.state.value} {made.id}",
         address=sitting.address,
     )  # fmt: skip
-    return made
+    return made, claim
 
 
 def _written(
@@ -187,24 +190,22 @@ def _refuse_second(connection: Connection, transfer_id: str) -> None:
     first = connection.execute(query.where(*mine)).first()
     if first is not None:
         raise Conflict(
-            f"{first.login} has proposed to {first.kind} it ({first.id}): that is approved, rejected or withdrawn first.",
+            f"{first.login} has proposed {first.kind} already ({first.id}): it has to end before another is made.",
             code="already_proposed",
             transfer_id=transfer_id,
         )
 
 
-def _refuse_hurry(connection: Connection, transfer: Transfer, now: int) -> None:
+def _claim_to_ask(connection: Connection, runtime: Runtime, transfer: Transfer, now: int) -> Claim:
+    """The lease under which the provider is asked, unless somebody is at it or has just been."""
     asked = (table.c.transfer_id == transfer.id, table.c.kind == ProposalKind.ASK_AGAIN.value)
     query = select(table.c.created_at).where(*asked).order_by(table.c.created_at.desc()).limit(1)
     lately = [piece.at for piece in transfer.driven.lookups()] + list(connection.execute(query).scalars())
-    if transfer.may_be_on_the_wire(now) or any(now - ASKED_APART_SECONDS * SECOND < at for at in lately):
+    hurried = transfer.may_be_on_the_wire(now) or any(now - ASKED_APART_SECONDS * SECOND < at for at in lately)
+    claim = None if hurried else resolve.claim_within(connection, runtime, transfer.id)
+    if claim is None:
         raise Unavailable("It is asked at this moment.", code="asked_lately", after_seconds=ASKED_APART_SECONDS)
-
-
-def _provider_of(runtime: Runtime, transfer_id: str) -> str:
-    with db.reading(runtime.engine) as connection:
-        which = rows.transfer_table.c.id == transfer_id
-        return str(connection.execute(select(rows.transfer_table.c.provider).where(which)).scalar_one())
+    return claim
 
 
 # --- ending without effect ------------------------------------------------------------------------------
@@ -272,9 +273,7 @@ def require_open(proposal: Proposal) -> None:
         raise Conflict(f"It is {state}{why}.", code="proposal_ended", transfer_id=proposal.transfer_id)
 
 
-def say(
-    connection: Connection, proposal: Proposal, person_id: str, *, approves: bool, reason: str, now: int
-) -> bool:
+def say(connection: Connection, proposal: Proposal, person_id: str, *, approves: bool, reason: str, now: int) -> bool:
     """Store what another person says to a proposal, for ever; false if that person has said so before. That it is no
     word of the maker's the database sees to as well."""
     row = {
@@ -359,4 +358,3 @@ def refusals_noted(runtime: Runtime, sitting: Sitting, kind: str, subject: str, 
 
 def _readable(told: str) -> str:
     return "".join(sign if sign.isprintable() else "?" for sign in told[:REASON_MOST])
-

@@ -31,9 +31,10 @@ class Sitting:
     address: str
 
 
-def still(connection: Connection, runtime: Runtime, sitting: Sitting, *roles: Role) -> Person:  # noqa: ARG001 - the interface
+def still(connection: Connection, runtime: Runtime, sitting: Sitting, *roles: Role) -> Person:
     """The person as of now, whose row is held until the transaction ends. Raises Refused unless still active, not
     locked, of the same epoch, and in one of `roles`."""
+    del runtime  # no time is asked yet
     query = select(_person).where(_person.c.id == sitting.person.id).with_for_update(key_share=True)
     row = connection.execute(query).mappings().first()
     if row is None or row["state"] != PersonState.ACTIVE or row["locked_at"] is not None:

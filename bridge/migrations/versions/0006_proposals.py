@@ -28,7 +28,7 @@ ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """New tables, then their guards."""
-    for create in (_proposal, _verdict):
+    for create in (_proposal, _proposal_indexes, _verdict):
         create()
     guard = import_module("bridge.migrations.versions.0002_append_only")
     guard.refuse_change("verdict", ("proposal_id, person_id",))
@@ -81,6 +81,9 @@ def _proposal() -> None:
         sa.UniqueConstraint("decision_id", name=op.f("uq_proposal_decision_id")),
         sa.UniqueConstraint("id", "maker_id", name=op.f("uq_proposal_id_maker_id")),
     )
+
+
+def _proposal_indexes() -> None:
     op.create_index(
         op.f("ix_proposal_operator_id_state_created_at"),
         "proposal",
