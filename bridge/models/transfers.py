@@ -118,6 +118,13 @@ class EvidenceRow(SQLModel, table=True):
         Index(None, "transfer_id"),
         Index(None, "provider", "source", "at"),
         Index(None, "inbox_id", unique=True),  # one message is evidence once
+        # By what a provider calls it, people look for a transfer.
+        Index(
+            None,
+            "provider_reference",
+            sqlite_where=text("provider_reference IS NOT NULL"),
+            postgresql_where=text("provider_reference IS NOT NULL"),
+        ),
     )
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True, autoincrement=True))
     transfer_id: str
@@ -199,7 +206,12 @@ class Case(SQLModel, table=True):
     """The file in which people resolve one orphan."""
 
     __tablename__ = "orphan_case"
-    __table_args__ = (one_of("state", CaseState), UniqueConstraint("transfer_id"))
+    __table_args__ = (
+        one_of("state", CaseState),
+        UniqueConstraint("transfer_id"),
+        Index(None, "opened_at"),
+        Index(None, "closed_at"),
+    )
     id: str = Field(primary_key=True)
     transfer_id: str = Field(foreign_key="transfer.id")
     state: str
