@@ -23,6 +23,7 @@ from bridge import webhooks
 from bridge.money import ISO_4217_EXPONENTS
 from bridge.ports import WALLET, LanePolicy
 from bridge.sections import (
+    AuditSection,
     CurrencyCode,
     DatabaseSection,
     EngineSection,
@@ -232,6 +233,7 @@ class Config(BaseSettings):
     engine: EngineSection = EngineSection()
     events: EventsSection = EventsSection()
     metrics: MetricsSection = MetricsSection()
+    audit: AuditSection = AuditSection()
     currencies: dict[CurrencyCode, Annotated[int, Field(ge=0, le=9)]] = Field(
         default_factory=dict, description="Decimals of currencies beside ISO 4217, for instance BTC = 8."
     )

@@ -152,6 +152,10 @@ class Ids:
         """256 bits for an API key."""
         return secrets.token_urlsafe(32)
 
+    def seed(self, size: int) -> bytes:
+        """So many bytes for a private key."""
+        return secrets.token_bytes(size)
+
 
 def worker_name() -> str:
     """This process, in lease columns and logs; the random part tells a restarted process from its dead twin. Workers

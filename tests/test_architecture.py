@@ -38,6 +38,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.decisions_page", "bridge.diagrams", "bridge.settings_page"),
     # services, top
     ("bridge.verify",),
+    ("bridge.audit.*",),
     ("bridge.cashier", "bridge.metrics", "bridge.readiness", "bridge.replays"),
     ("bridge.deliveries", "bridge.gauges"),
     # transfers; its pure core is held tighter by MAY_SEE and VALUES_ONLY
@@ -108,7 +109,7 @@ VALUES_ONLY = ("statemachines.*", "bridge.transfers.core.*", "bridge.positions",
 VALUE_MODULES = {"__future__", "collections", "dataclasses", "enum", "functools", "itertools", "typing"}
 
 WEB = ("wsgi", "bridge.app", "bridge.api.*")
-ROWS = ("bridge.db", "bridge.sqlite", "bridge.stroke", "bridge.migrations.*", "bridge.models.*", "bridge.runtime",
+ROWS = ("bridge.audit.*", "bridge.db", "bridge.sqlite", "bridge.stroke", "bridge.migrations.*", "bridge.models.*", "bridge.runtime",
         "bridge.ledger", "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",
@@ -124,7 +125,7 @@ PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "flask_openapi": WEB,
     "granian": ("bridge.up",),
     "orjson": ("bridge.log", "bridge.problems", "bridge.app", "bridge.api.*", "bridge.idempotency",
-               "bridge.events", *PEERS),
+               "bridge.events", "bridge.audit.*", *PEERS),
     "procrastinate": PEERS,
     "prometheus_client": ("bridge.metrics",),
     "psycopg": ("bridge.db", "bridge.stroke", "benchmarks.*"),
@@ -134,6 +135,7 @@ PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "requests": ("bridge.outbound",),
     "restate": PEERS,
     "click": ("bridge.cli.*",),
+    "cryptography": ("bridge.audit.*",),
     "rich": ("bridge.cli.*", "bridge.demo.*", "bridge.up", "benchmarks.__main__"),
     "sqlalchemy": (*ROWS, "benchmarks.*"),
     "sqlmodel": ROWS,
