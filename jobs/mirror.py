@@ -1,7 +1,7 @@
 """Mirror: the heads of the chains are signed and added to a file that the database's owner cannot write.
 
-Nothing is signed that does not go on from the last line: that is logged as an error at every tick, and `/readyz` is red,
-until a person has looked (docs/audit.md). Without a key or a file nothing is done.
+Nothing is signed that does not go on from the last line: that is logged as an error at every tick, and `/readyz` is
+red, until a person has looked (docs/audit.md). Without a key or a file nothing is done.
 """
 
 from __future__ import annotations
@@ -22,5 +22,5 @@ def run_once(runtime: Runtime, _now: int, _limit: int, stop: Event) -> dict[str,
     try:
         return {"mirrored": int(mirror.go_on(runtime)), "refused": 0}
     except mirror.REFUSALS as why:
-        _log.error("mirror refused", why=str(why))  # noqa: TRY400 - a sentence for people, not a fault of ours
+        _log.error("mirror refused", why=str(why))
         return {"mirrored": 0, "refused": 1}

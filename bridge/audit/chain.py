@@ -160,7 +160,7 @@ def of_runs(connection: Connection, numbers: Sequence[int]) -> Sequence[SealRow]
     return connection.execute(wanted.order_by(_seal.c.run, _seal.c.chain, _seal.c.number)).all()
 
 
-def links(connection: Connection, chain: int, behind: int, limit: int) -> Sequence[Row[Any]]:
+def links(connection: Connection, chain: int, behind: int, limit: int) -> Sequence[Any]:
     """The next seals of a chain behind a number, without what is in them."""
     listed = select(_seal.c.number, _seal.c.run, _seal.c.previous, _seal.c.hash)
     following = listed.where(_seal.c.chain == chain, _seal.c.number > behind)

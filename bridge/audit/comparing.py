@@ -71,22 +71,21 @@ def _as_they_are(source: Source, rows: Sequence[Any]) -> tuple[dict[Key, _Row], 
 
 def _differing(source: Source, then: Mapping[Key, _Row], now: Mapping[Key, _Row]) -> Iterator[Finding]:
     """Rows that were sealed and are not as they were."""
-    edited = {key: row for key, row in then.items() if key in now and now[key].mark != row.mark}
-    by_mark = {row.mark: key for key, row in edited.items()}
+    by_mark = {row.mark: key for key, row in then.items() if key in now and now[key].mark != row.mark}
     for key, row in then.items():
         which = _told(source, key)
         if key not in now:
             yield Finding(Kind.DELETED, source.name, which, row.chain, "it was sealed, and is not there")
+            continue
+        other = by_mark.get(now[key].mark)
+        if now[key].mark != row.mark and other is not None and now[other].mark == row.mark:
+            sentence = f"it holds what {_told(source, other)} held, and that one what it held"
+            yield Finding(Kind.SWAPPED, source.name, which, row.chain, sentence)
         elif now[key].chain != row.chain:
-            to = f"it was sealed for {name_of(row.chain)}, and is {name_of(now[key].chain)}'s"
-            yield Finding(Kind.MOVED, source.name, which, row.chain, to)
-        elif key in edited:
-            other = by_mark.get(now[key].mark)
-            if other is not None and now[other].mark == row.mark:
-                sentence = f"it holds what {_told(source, other)} held, and that one what it held"
-                yield Finding(Kind.SWAPPED, source.name, which, row.chain, sentence)
-            else:
-                yield Finding(Kind.EDITED, source.name, which, row.chain, "it is not as it was sealed")
+            sentence = f"it was sealed for {name_of(row.chain)}, and is now of {name_of(now[key].chain)}"
+            yield Finding(Kind.MOVED, source.name, which, row.chain, sentence)
+        elif now[key].mark != row.mark:
+            yield Finding(Kind.EDITED, source.name, which, row.chain, "it is not as it was sealed")
 
 
 def _added(source: Source, run: SealRow, then: Mapping[Key, _Row], now: Mapping[Key, _Row]) -> Iterator[Finding]:
@@ -108,8 +107,8 @@ def late_findings(source: Source, run: SealRow, seals: Sequence[SealRow]) -> Ite
     for seal in seals:
         for key, _ in keys_of(seal.content):
             sentence = (
-                f"it was not there when its place was sealed; run {run.number} sealed it later. Inserted afterwards, or "
-                "committed after a wait that should not be possible"
+                f"it was not there when its place was sealed; run {run.number} sealed it later. Inserted afterwards, "
+                "or committed after a wait that should not be possible"
             )
             yield Finding(Kind.LATE, source.name, _told(source, key), seal.chain, sentence)
 

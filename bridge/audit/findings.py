@@ -33,8 +33,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it was sealed: what happened, in which table (or chain, or mirror), to which row, seal or
-    line, whose it is, in a sentence."""
+    """Something that is not as it was sealed: what happened, in which table (or chain, or mirror), to which row, seal
+    or line, whose it is, in a sentence."""
 
     kind: Kind
     where: str

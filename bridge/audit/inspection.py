@@ -189,7 +189,7 @@ class _Table:
                 end = len(rows)
             while end < len(ends) and ends[end] <= upto:
                 end += 1
-            late = [seal for seal in self.late[run.after, run.upto]]
+            late = self.late[run.after, run.upto]
             yield from compared(self.source, run, by_run.get(run.number, []), late, rows[begin:end])
             begin = end
 

@@ -36,7 +36,7 @@ PREFIX = "mirror/"
 """Before the id of a mirror, in the table of marks."""
 
 TAIL_BYTES = 1 << 20
-"""More than a line has: so much of the file is read to find its last one, and twice as much where that was too little."""
+"""More than a line has: so much of the file is read to find its last one, and twice as much where it is too little."""
 
 
 class Kind(StrEnum):
@@ -213,7 +213,8 @@ def _moved_heads(connection: Connection, last: Line) -> dict[int, chain.Head]:
     newest = chain.head(connection, chain.RUNS)
     if newest[0] == number:
         return {}
-    return {chain.RUNS: newest, **{each: chain.head(connection, each) for each in chain.changed_since(connection, number)}}
+    changed = chain.changed_since(connection, number)
+    return {chain.RUNS: newest, **{each: chain.head(connection, each) for each in changed}}
 
 
 # --- the file -------------------------------------------------------------------------------------------
@@ -223,7 +224,7 @@ def _moved_heads(connection: Connection, last: Line) -> dict[int, chain.Head]:
 def _held(file: Path, *, create: bool = False) -> Iterator[BinaryIO]:
     """The file, to read and to add to, for this process alone."""
     flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0)
-    with open(os.open(file, flags, 0o640), "r+b", buffering=0) as held:
+    with os.fdopen(os.open(file, flags, 0o640), "r+b", buffering=0) as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield held
 

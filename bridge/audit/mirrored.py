@@ -3,7 +3,7 @@ one says."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,37 +133,38 @@ def _as_remembered(reading: _Reading, wanted: int, hashed: str) -> Iterator[Find
 
 def _held(connection: Connection, reading: _Reading, file: Path) -> Iterator[Finding]:
     """Whether the database holds the heads that were mirrored last; where not, since which line."""
+    wrong = []
     for name, ((number, hashed), line) in sorted(reading.heads.items()):
-        if number == 0:
-            continue
         seal = chain.at_number(connection, name, number)
-        if seal is None:
+        if number and seal is None:
             last = chain.head(connection, name)[0]
             which = str(number) if last == number - 1 else f"{last + 1} to {number}"
             sentence = f"cut off: line {line.number} of the mirror has seal {number} of {name_of(name)}"
             yield Finding(Kind.TRUNCATED, "seal", which, name, sentence)
-        elif seal.hash != hashed:
-            yield Finding(Kind.REWRITTEN, "seal", _since(connection, file, name, number), name, _ANEW.format(line.number))
+        if number and (seal is None or seal.hash != hashed):
+            wrong.append(name)
+    if wrong:
+        yield from _written_anew(connection, file, wrong)
 
 
-_ANEW = "written anew: the hash that was mirrored in line {0} is another one"
-
-
-def _since(connection: Connection, file: Path, name: int, number: int) -> str:
-    """The seals of a chain among which it begins to be another one than was mirrored."""
-    good = 0
+def _written_anew(connection: Connection, file: Path, names: Collection[int]) -> Iterator[Finding]:
+    """Of chains that do not end as they were mirrored: between which mirrored heads they begin to be others."""
+    good, told = dict.fromkeys(names, 0), dict[int, Finding]()
     with file.open("rb") as lines:
         for raw in lines:
             line = mirror.read_line(raw.removesuffix(b"\n"))
-            told = None if line is None else line.heads.get(name)
-            if line is None or told is None or told[0] == 0:
+            if line is None:
                 continue
-            if line.told["kind"] == mirror.Kind.ACCEPT:
-                good = 0
-            seal = chain.at_number(connection, name, told[0])
-            if seal is None or seal.hash != told[1]:
-                if told[0] >= good:
-                    return f"{good + 1} to {told[0]}"
-            else:
-                good = told[0]
-    return f"up to {number}"
+            if line.told["kind"] != mirror.Kind.HEADS:  # nothing that was mirrored before is compared any more
+                good, told = dict.fromkeys(names, 0), {}
+            for name in good.keys() & line.heads.keys() - told.keys():
+                number, hashed = line.heads[name]
+                seal = chain.at_number(connection, name, number)
+                if seal is None:
+                    continue
+                if seal.hash == hashed:
+                    good[name] = number
+                    continue
+                sentence = f"written anew: line {line.number} of the mirror has another hash of seal {number}"
+                told[name] = Finding(Kind.REWRITTEN, "seal", f"{good[name] + 1} to {number}", name, sentence)
+    yield from (told[name] for name in sorted(told))

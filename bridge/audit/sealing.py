@@ -213,7 +213,7 @@ def _late_between(connection: Connection, source: Source, scope: int, due: Seque
 
 def _missed(connection: Connection, source: Source, scope: int, run: chain.SealRow) -> chain.Run | None:
     """The rows at a run's places that no seal lists."""
-    late = [each for each in chain.late_runs(connection, source.name, scope)]
+    late = chain.late_runs(connection, source.name, scope)
     numbers = [run.number, *(each.number for each in late if (each.after, each.upto) == (run.after, run.upto))]
     listed = {key for seal in chain.of_runs(connection, numbers) for key, _mark_of in keys_of(seal.content)}
     after, upto = place_of(run.after), place_of(run.upto)
