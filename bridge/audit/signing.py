@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from bridge.audit.canon import digest
 from bridge.config import Config
 from bridge.errors import Conflict, Unavailable
-from bridge.runtime import Runtime
+from bridge.runtime import Ids
 
 KEY_BYTES = 32
 NAME_DIGITS = 16
@@ -53,9 +53,9 @@ def key_name(public: str) -> str:
     return digest(base64.b64decode(public))[:NAME_DIGITS]
 
 
-def make(runtime: Runtime, file: Path) -> Signer:
+def make(ids: Ids, file: Path) -> Signer:
     """A new private key in a new file that its owner alone can read. Raises Conflict if there is a file already."""
-    private = Ed25519PrivateKey.from_private_bytes(runtime.ids.seed(KEY_BYTES))
+    private = Ed25519PrivateKey.from_private_bytes(ids.seed(KEY_BYTES))
     text = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.{os.getpid()}")

@@ -56,9 +56,10 @@ class Ground:
     def seal(self, runtime: Runtime | None = None) -> dict[str, int]:
         """See what is there, wait, and seal it."""
         runtime, stop = runtime or self.runtime, Event()
-        seal.run_once(runtime, self.clock.now(), 10**9, stop)
+        first = seal.run_once(runtime, self.clock.now(), 10**9, stop)
         self.clock.turn(DELAY)
-        return seal.run_once(runtime, self.clock.now(), 10**9, stop)
+        second = seal.run_once(runtime, self.clock.now(), 10**9, stop)
+        return {name: first[name] + second[name] for name in second}
 
     def sealed(self, stories: int = 6) -> None:
         """Stories that are sealed, and mirrored where there is a mirror."""
@@ -140,7 +141,7 @@ def ground(url: str, folder: Path | None = None, **audit: Any) -> Iterator[Groun
         for operator in operators:
             _people(connection, operator)
     if folder is not None:
-        signing.make(runtime, folder / "audit.key")
+        signing.make(runtime.ids, folder / "audit.key")
         mirror.begin(runtime, "somebody")
     try:
         yield made
