@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Self
@@ -206,3 +208,37 @@ class DeskSection(Section):
     def master(self) -> str | None:
         """What the desk's keys are derived from, None where there is nothing; raises OSError, ValueError."""
         return _read_secret("desk.secret", self.secret, self.secret_file)
+
+
+KEY_BYTES = 32
+
+
+def _public_key(text: str) -> str:
+    """A public key in base64 is 32 bytes; what is none would be found out too late."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != KEY_BYTES:
+        raise ValueError("must be a public key as `python -m bridge audit key` prints it")
+    return text
+
+
+class AuditSection(Section):
+    """Seals over what is written for ever, and their mirror."""
+
+    delay_seconds: Wait = Field(30, description="A row is sealed so long after it was first seen.")
+    seal_every_seconds: Seconds = Field(10, description="How often rows are sealed.")
+    mirror_file: Path | None = Field(
+        None,
+        description="The file to which signed heads are added: where the database's owner cannot write. "
+        "Without it, what is cut off or written anew as a whole cannot be seen.",
+    )
+    mirror_seconds: Seconds = Field(60, description="How often heads are mirrored, where they have moved.")
+    key_file: Path | None = Field(
+        None, description="The private key that signs heads, made by `python -m bridge audit key`."
+    )
+    public_keys: tuple[Annotated[str, AfterValidator(_public_key)], ...] = Field(
+        (), description="Public keys whose lines of the mirror are accepted, beside that of `key_file`."
+    )
+    inspect_hours: Seconds = Field(24, description="How often, in hours, everything is inspected.")

@@ -24,10 +24,11 @@ from typing import Any, Self
 from rich.console import Console
 
 from bridge import cashier, db, doctor, keys, log, players
+from bridge.audit import mirror, signing
 from bridge.config import CONFIG_VARIABLE
 from bridge.errors import Conflict
 from bridge.outbound import wait_until_up
-from bridge.runtime import Runtime, SystemClock
+from bridge.runtime import Ids, Runtime, SystemClock
 
 PROJECT = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
@@ -152,6 +153,7 @@ class Stack:
         config.write_text(_toml(self._tables(requests, callbacks)), encoding="utf-8")
         os.environ[CONFIG_VARIABLE] = str(config)
         db.migrate(self.url)
+        self._begin_mirror()
         self._spawn("web", sys.executable, "-m", "bridge", "serve")
         self._say_when_ready(self._spawn("jobs", sys.executable, "-m", "jobs", ready=True))
         self._wait_for_web()
@@ -194,12 +196,27 @@ class Stack:
         ours: dict[str, Mapping[str, Any]] = {
             "database": {"url": self.url},
             "web": {"host": HOST, "port": self.port, "threads": 32},
+            "audit": self._audit(),
             "events": {"secret_file": str(self._lasting_secret()), "allowed_networks": (f"{HOST}/32",)},
         }
         for each, more in providers.items():
             account = {"operator": OPERATOR, "protocol": each.protocol, "base_url": self.told[each.name]["address"]}
             ours[f"providers.{each.name}"] = {**account, **more, "currencies": ("EUR",)}
         return {name: {**ours.get(name, {}), **self.tables.get(name, {})} for name in {**ours, **self.tables}}
+
+    def _audit(self) -> dict[str, Any]:
+        """Key and mirror of the audit, made once; here they lie beside the database, to be looked at. Where it counts
+        they do not."""
+        key = self.folder / "audit.key"
+        if not key.exists():
+            signing.make(Ids(), key)
+        return {"key_file": str(key), "mirror_file": str(self.folder / "audit.mirror"), "delay_seconds": 5}
+
+    def _begin_mirror(self) -> None:
+        runtime = self.runtime()
+        if not mirror.has_begun(runtime):
+            mirror.begin(runtime, "up")
+        runtime.engine.dispose()
 
     def _lasting_secret(self) -> Path:
         """The file of the secret from which those of endpoints are derived: the same as long as the folder is there."""

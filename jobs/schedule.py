@@ -8,7 +8,7 @@ from threading import Event
 
 from bridge.config import Config
 from bridge.runtime import Runtime
-from jobs import aftercare, deliver, expire, inbox, outbox, resolve, sweep, verify
+from jobs import aftercare, deliver, expire, inbox, inspect, mirror, outbox, resolve, seal, sweep, verify
 
 RunOnce = Callable[[Runtime, int, int, Event], dict[str, int]]
 
@@ -41,4 +41,10 @@ SCHEDULE = (
         "what was proposed at the desk and not approved in time lapses"),
     Job("verify",    lambda config: config.engine.verify_every_seconds,  verify.run_once,    5,
         "what must always hold is asked of the database, by one process per slot"),
+    Job("seal",      lambda config: config.audit.seal_every_seconds,     seal.run_once,      500_000,
+        "what is written for ever is added to hash chains, behind the work"),
+    Job("mirror",    lambda config: config.audit.mirror_seconds,         mirror.run_once,    1,
+        "the chains' heads are signed and kept outside of the database"),
+    Job("inspect",   lambda config: config.audit.inspect_hours * 3600,   inspect.run_once,   100,
+        "everything that was sealed is recomputed, by one process per slot"),
 )  # fmt: skip

@@ -39,6 +39,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.decisions_page", "bridge.diagrams", "bridge.settings_page"),
     # services, top
     ("bridge.verify",),
+    ("bridge.audit.*",),
     ("bridge.cashier", "bridge.metrics", "bridge.readiness", "bridge.replays"),
     ("bridge.views.*",),  # what the pages of the desk read
     ("bridge.deliveries", "bridge.gauges"),
@@ -110,7 +111,8 @@ VALUES_ONLY = ("statemachines.*", "bridge.transfers.core.*", "bridge.positions",
 VALUE_MODULES = {"__future__", "collections", "dataclasses", "enum", "functools", "itertools", "typing"}
 
 WEB = ("wsgi", "bridge.app", "bridge.api.*", "bridge.dashboard.*")
-ROWS = ("bridge.db", "bridge.sqlite", "bridge.stroke", "bridge.migrations.*", "bridge.models.*", "bridge.runtime",
+ROWS = ("bridge.audit.*", "bridge.db", "bridge.sqlite", "bridge.stroke", "bridge.migrations.*", "bridge.models.*",
+        "bridge.runtime",
         "bridge.ledger", "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",
@@ -122,14 +124,14 @@ PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "alembic": ("bridge.db", "bridge.migrations.*"),
     "apscheduler": ("jobs.*",),
     "argon2": ("bridge.desk.passwords",),
-    "cryptography": ("bridge.desk.keyring",),
+    "cryptography": ("bridge.desk.keyring", "bridge.audit.signing"),
     "dbos": PEERS,
     "flask": WEB,
     "flask_bootstrap": ("bridge.dashboard.frame",),
     "flask_openapi": ("wsgi", "bridge.app", "bridge.api.*"),
     "granian": ("bridge.up",),
     "orjson": ("bridge.log", "bridge.problems", "bridge.app", "bridge.api.*", "bridge.idempotency",
-               "bridge.events", *PEERS),
+               "bridge.events", "bridge.audit.*", *PEERS),
     "procrastinate": PEERS,
     "prometheus_client": ("bridge.metrics",),
     "psycopg": ("bridge.db", "bridge.stroke", "benchmarks.*"),
@@ -140,6 +142,7 @@ PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "requests": ("bridge.outbound",),
     "restate": PEERS,
     "click": ("bridge.cli.*",),
+    "cryptography": ("bridge.audit.*",),
     "rich": ("bridge.cli.*", "bridge.demo.*", "bridge.up", "benchmarks.__main__"),
     "sqlalchemy": (*ROWS, "benchmarks.*"),
     "sqlmodel": ROWS,

@@ -11,6 +11,7 @@ from bridge import clocks, db, events, log, models, readiness
 from bridge.api.answers import document, replies
 from bridge.api.answers.views import Health, Readiness, Trouble
 from bridge.api.intake.admission import runtime_of_app
+from bridge.audit import standing
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
@@ -53,6 +54,7 @@ def found_wrong(runtime: Runtime) -> list[Trouble]:
     if unreachable:
         return unreachable
     checks = {"clock": _clock, "scheduler": _silent, "resolver": _overdue, "verify": _verified, "events": _unnumbered}
+    checks["audit"] = _sealed
     return [trouble for name, check in checks.items() for trouble in _asked(runtime, name, check)]
 
 
@@ -104,6 +106,11 @@ def _unnumbered(runtime: Runtime) -> str:
     with db.reading(runtime.engine) as connection:
         late = events.late(connection, runtime.clock.now())
     return f"no move has become an event for {late} s" if late else ""
+
+
+def _sealed(runtime: Runtime) -> str:
+    with db.reading(runtime.engine) as connection:
+        return standing.trouble(connection, runtime)
 
 
 def _verified(runtime: Runtime) -> str:

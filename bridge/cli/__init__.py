@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bridge.cli import database, gates, inbox, pages, providers, proving, run, tenants, transfers
+from bridge.cli import audit, database, gates, inbox, pages, providers, proving, run, tenants, transfers
 
 
 class Sentence(click.ClickException):
@@ -48,6 +48,7 @@ for command in (
     database.migrate,
     database.verify,
     database.doctor,
+    audit.audit,
     providers.providers,
     gates.restored,
     inbox.inbox,

@@ -27,7 +27,7 @@ def pause(name: str, reason: str, direction: str) -> None:
 
     if direction == "out":
         raise Declined("Transfers out are never closed: money may always come home.")
-    gates.pause(opened(), name, reason, _actor())
+    gates.pause(opened(), name, reason, actor())
     click.echo(f"Transfers into {name} are closed; transfers out, and all that is under way, go on.")
 
 
@@ -38,7 +38,7 @@ def resume(name: str) -> None:
     from bridge import breaks, gates
 
     runtime = opened()
-    was = gates.resume(runtime, name, _actor())
+    was = gates.resume(runtime, name, actor())
     click.echo(f"Transfers into {name} may begin again. They were closed since {instant(was.closed_at)} by")
     click.echo(f"{was.actor} ({was.cause}): {was.reason}")
     differing = sum(1 for each in breaks.open_ones(runtime) if each["provider"] == name)
@@ -53,7 +53,7 @@ def restored(reason: str) -> None:
     from bridge import lineage
 
     runtime = opened()
-    marked = lineage.restored(runtime, reason, _actor())
+    marked = lineage.restored(runtime, reason, actor())
     names = ", ".join(sorted(runtime.config.providers)) or "no provider"
     click.echo(f"Closed for transfers in: {names}. Transfers that were not final: {marked}.")
     click.echo("The jobs compare every balance and open what agrees; `providers resume` opens by hand.")
@@ -79,7 +79,7 @@ def standing(runtime: Runtime, name: str) -> Iterator[tuple[str, str]]:
         yield f"unresolved {currency}", f"{runtime.currencies.format(used[currency], currency)} of at most {cap}"
 
 
-def _actor() -> str:
+def actor() -> str:
     """Who typed the command, as this machine knows them."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name

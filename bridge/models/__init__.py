@@ -6,12 +6,12 @@ machines. What must never change (postings, evidence, attempts, history, cash) i
 
 from __future__ import annotations
 
-from bridge.models import desk, events, people, proposals, providers, transfers, upkeep
+from bridge.models import audit, desk, events, people, proposals, providers, transfers, upkeep
 from bridge.models.base import metadata
 
 APPEND_ONLY = (
     "posting", "evidence", "attempt", "history", "cash_movement", "decision", "inbox", "security_event",
-    "event", "delivery_try", "access_note", "verdict",
+    "event", "delivery_try", "access_note", "verdict", "seal",
 )  # fmt: skip
 """Tables in which a row, once written, stays as it is: UPDATE and DELETE are refused by triggers."""
 
@@ -19,5 +19,6 @@ FROZEN = ("proposal",)
 """Tables in which a row stays as it is but for its end, which is written once: triggers refuse the rest."""
 
 __all__ = [
-    "APPEND_ONLY", "FROZEN", "desk", "events", "metadata", "people", "proposals", "providers", "transfers", "upkeep",
+    "APPEND_ONLY", "FROZEN", "audit", "desk", "events", "metadata", "people", "proposals", "providers", "transfers",
+    "upkeep",
 ]  # fmt: skip

@@ -49,6 +49,7 @@ class Proposal(SQLModel, table=True):
         UniqueConstraint("decision_id"),
         Index(None, "transfer_id"),
         Index(None, "operator_id", "state", "created_at"),
+        Index(None, "created_at"),  # in which order they are sealed
         Index(
             "uq_proposal_open",
             "transfer_id",
@@ -84,6 +85,7 @@ class Verdict(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint("person_id <> maker_id", name="four_eyes"),
         ForeignKeyConstraint(["proposal_id", "maker_id"], ["proposal.id", "proposal.maker_id"]),
+        Index(None, "at"),  # in which order they are sealed
     )
     proposal_id: str = Field(primary_key=True)
     person_id: str = Field(foreign_key="person.id", primary_key=True)

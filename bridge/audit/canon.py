@@ -1,0 +1,89 @@
+"""How rows and seals are written down, byte for byte the same on both databases, and their hashes (SHA-256).
+
+What is here is fixed by a seal's `format`: another way of writing is another number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+FIRST = hashlib.sha256(b"").hexdigest()
+"""What the first seal of a chain, and the first line of a mirror, name as the one before them."""
+
+MARK_BYTES = 8
+"""So much of a row's hash stands beside its key in a seal. It says which row it is that differs; that none differs is
+proved by the digest, which is over whole hashes."""
+
+Place = list[Any]
+"""Where a row stands in its table's order; empty: before the first one."""
+
+
+def written(values: Any) -> bytes:
+    """Canonical JSON: no spaces, UTF-8, numbers as integers, members in the order in which they are given."""
+    return orjson.dumps(values, default=_strange)
+
+
+def row_hash(values: Sequence[Any]) -> bytes:
+    """The hash of a row's sealed columns, its key left out, so that contents that were exchanged are recognised.
+
+    No sealed column holds a binary float; where SQLite was made to hold one, JSON would write infinity as null.
+    """
+    if float in map(type, values):
+        return hashlib.sha256(repr(list(values)).encode()).digest()
+    return hashlib.sha256(written(values)).digest()
+
+
+def digest(content: str | bytes) -> str:
+    """SHA-256 in hexadecimal digits."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def place_text(place: Place) -> str:
+    """A place as it stands in a seal."""
+    return written(place).decode()
+
+
+def place_of(text: str | None) -> Place:
+    """A place as it is compared; nothing is before the first one."""
+    return list(orjson.loads(text)) if text else []
+
+
+class Bundle:
+    """The rows of one operator in one run, as they are added: their keys, the beginnings of their hashes, and a digest
+    over all of them."""
+
+    __slots__ = ("_digest", "listed")
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self.listed: list[list[Any]] = []
+
+    def add(self, key: list[Any], hashed: bytes) -> None:
+        """One more row."""
+        key.append(hashed[:MARK_BYTES].hex())
+        self.listed.append(key)
+        self._digest.update(hashed)
+
+    @property
+    def entries(self) -> int:
+        """How many rows."""
+        return len(self.listed)
+
+    @property
+    def content(self) -> str:
+        """What the seal lists."""
+        return written(self.listed).decode()
+
+    @property
+    def digest(self) -> str:
+        """Over the rows' whole hashes, in their order."""
+        return self._digest.hexdigest()
+
+
+def _strange(value: Any) -> Any:
+    """What no column of ours holds, and somebody may have put there: never the same as what JSON can write."""
+    return {type(value).__name__: repr(bytes(value) if isinstance(value, memoryview) else value)}

@@ -1,0 +1,231 @@
+"""From rows to seals, behind the work and beside it: nothing here holds a lock that a transfer needs.
+
+PostgreSQL commits rows in another order than it numbers them. So a table is sealed only up to a place that was seen
+`audit.delay_seconds` ago, and only when every transaction that was running then has ended. Rows are read and hashed
+without a lock; the seals are added in one short transaction, which first sees that nobody else has sealed meanwhile.
+
+Each run is looked at a second time. A row that is there then and was not before is sealed by a run of its own that says
+so; an inspection tells of it until a person has accepted it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, and_, select, update
+
+from bridge import db, log, models
+from bridge.audit import chain
+from bridge.audit.canon import Bundle, Place, place_of, place_text, row_hash
+from bridge.audit.sealed import Between, Source, scopes
+from bridge.ports import SECOND
+from bridge.runtime import Runtime
+
+_mark: Table = models.metadata.tables["seal_mark"]
+_log = log.get("audit")
+
+BATCH = 2000
+"""Rows of one run, and of one transaction that adds seals."""
+
+AGAIN_SECONDS = 600
+"""So long after a run its places are looked at a second time."""
+
+RUNS_AT_ONCE = 200
+"""Runs that one second look covers."""
+
+# Read together: an unfinished transaction, also one that has begun after the rows were seen, is not below the first.
+_HORIZON = "SELECT CAST(CAST(pg_snapshot_{0}(pg_current_snapshot()) AS text) AS bigint)"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What is remembered of a table between two runs."""
+
+    seen: Place
+    seen_at: int
+    horizon: int
+    looked: Place
+    again: int
+
+
+def every(runtime: Runtime, source: Source) -> list[int]:
+    """The scopes of a table."""
+    with db.reading(runtime.engine) as connection:
+        return scopes(connection, source)
+
+
+def seal(runtime: Runtime, source: Source, scope: int, limit: int = BATCH) -> int:
+    """Seal the next rows of a table, at most `limit`, if any are old enough; how many were sealed."""
+    with db.reading(runtime.engine) as connection:
+        mark, begun = _read(connection, source, scope), _sealed_upto(connection, source, scope)
+        after = max(begun, mark.looked)
+        if mark.seen <= after or _is_foreign(connection, runtime, mark):
+            run = None
+            anew = Between(source, scope, after).last(connection)
+        elif not _is_ripe(connection, runtime, mark):
+            return 0
+        else:
+            rows = Between(source, scope, after, mark.seen).rows(connection, limit)
+            run = _run(source, scope, begun, rows)
+            anew = None
+    if run is not None:
+        return _append(runtime, run, begun)
+    if anew is not None:
+        _see(runtime, source, scope)
+    elif mark.seen > after:
+        _remember(runtime, source, scope, looked=place_text(mark.seen))
+    return 0
+
+
+def _run(source: Source, scope: int, begun: Place, rows: Sequence[Row[Any]]) -> chain.Run | None:
+    """What was read, by chain; None where nothing was. Up to its last row, not to where was seen: a number that is used
+    later than those behind it is then not behind the end of sealing."""
+    if not rows:
+        return None
+    upto = list(rows[-1][: len(source.place)])
+    return chain.Run(source.name, scope, begun, upto, bundled(source, rows))
+
+
+def bundled(source: Source, rows: Sequence[Row[Any]]) -> Mapping[int, Bundle]:
+    """Rows by the chain to which they belong, hashed."""
+    places = len(source.place)
+    values = places + 1 + len(source.key)
+    bundles: dict[int, Bundle] = {}
+    for row in rows:
+        told = tuple(row)
+        owner = told[places]
+        bundle = bundles.get(owner)
+        if bundle is None:
+            bundle = bundles[owner] = Bundle()
+        bundle.add(list(told[places + 1 : values]), row_hash(told[values:]))
+    return bundles
+
+
+def _append(runtime: Runtime, run: chain.Run, begun: Place) -> int:
+    """Add what was planned, unless somebody was faster; how many rows are sealed by it."""
+    with db.writing(runtime.engine) as connection:
+        chain.take_turn(connection)
+        if _upto(chain.last_run(connection, run.source, run.scope)) != begun:
+            return 0
+        chain.append(connection, run, runtime.clock.now())
+    return run.entries
+
+
+# --- how far ------------------------------------------------------------------------------------------
+
+
+def _see(runtime: Runtime, source: Source, scope: int) -> None:
+    """Remember how far the table goes now, and which transactions may be running."""
+    with db.writing(runtime.engine) as connection:
+        seen = Between(source, scope, []).last(connection)
+        # Asked behind it, in a statement of its own: whoever has a number below `seen` and no end yet is counted in.
+        horizon = _transaction(connection, "xmax")
+        if seen is not None:
+            now = runtime.clock.now()
+            _put(connection, source, scope, seen=place_text(seen), seen_at=now, horizon=horizon)
+
+
+def _is_ripe(connection: Connection, runtime: Runtime, mark: Mark) -> bool:
+    """Whether what was seen can be sealed: it is old enough, and nobody is left who could come before it."""
+    old = runtime.clock.now() - mark.seen_at >= int(runtime.config.audit.delay_seconds * SECOND)
+    return old and _transaction(connection, "xmin") >= mark.horizon
+
+
+def _is_foreign(connection: Connection, runtime: Runtime, mark: Mark) -> bool:
+    """Whether the mark is from another clock, or from another server whose transactions had gone further: after a
+    restore, or where a clock was set, waiting for them would never end."""
+    return mark.seen_at > runtime.clock.now() or mark.horizon > _transaction(connection, "xmax")
+
+
+def _transaction(connection: Connection, which: str) -> int:
+    """Of the transactions as this one sees them: `xmin`, the first that may be running; `xmax`, the first that had not
+    begun. SQLite lets nobody write beside another, and there are none."""
+    if connection.dialect.name == "sqlite":
+        return 0
+    return int(connection.exec_driver_sql(_HORIZON.format(which)).scalar_one())
+
+
+def _sealed_upto(connection: Connection, source: Source, scope: int) -> Place:
+    return _upto(chain.last_run(connection, source.name, scope))
+
+
+def _upto(run: chain.SealRow | None) -> Place:
+    return [] if run is None else place_of(run.upto)
+
+
+def _read(connection: Connection, source: Source, scope: int) -> Mark:
+    row = connection.execute(select(_mark).where(_of(source, scope))).first()
+    if row is None:
+        return Mark([], 0, 0, [], 0)
+    return Mark(place_of(row.seen), row.seen_at or 0, row.horizon or 0, place_of(row.looked), row.again)
+
+
+def _remember(runtime: Runtime, source: Source, scope: int, **values: Any) -> None:
+    with db.writing(runtime.engine) as connection:
+        _put(connection, source, scope, **values)
+
+
+def _put(connection: Connection, source: Source, scope: int, **values: Any) -> None:
+    row = {"source": source.name, "scope": scope, "again": 0}
+    db.insert_if_absent(connection, _mark, row)
+    connection.execute(update(_mark).where(_of(source, scope)).values(**values))
+
+
+def _of(source: Source, scope: int) -> Any:
+    return and_(_mark.c.source == source.name, _mark.c.scope == scope)
+
+
+# --- what came too late -------------------------------------------------------------------------------
+
+
+def look_again(runtime: Runtime, source: Source, scope: int) -> int:
+    """Look a second time at the runs that are old enough for it; how many rows were sealed late."""
+    with db.reading(runtime.engine) as connection:
+        mark = _read(connection, source, scope)
+        before = runtime.clock.now() - AGAIN_SECONDS * SECOND
+        found = chain.runs(connection, source.name, scope, mark.again, RUNS_AT_ONCE)
+        due = [run for run in found if run.at <= before]
+        if not due:
+            return 0
+        sealed = sum(run.entries for run in due) + _late_between(connection, source, scope, due)
+        whole = Between(source, scope, place_of(due[0].after), place_of(due[-1].upto))
+        more = whole.count(connection)[0] > sealed
+        plans = [plan for run in due if (plan := _missed(connection, source, scope, run))] if more else []
+    with db.writing(runtime.engine) as connection:
+        chain.take_turn(connection)
+        if _read(connection, source, scope).again != mark.again:
+            return 0
+        for plan in plans:
+            number = chain.append(connection, plan, runtime.clock.now())
+            _log.error("rows came too late for their run", table=plan.source, rows=plan.entries, run=number)
+        _put(connection, source, scope, again=due[-1].number)
+    return sum(plan.entries for plan in plans)
+
+
+def _late_between(connection: Connection, source: Source, scope: int, due: Sequence[chain.SealRow]) -> int:
+    """How many rows are sealed as late ones already, of these runs' places."""
+    places = {(run.after, run.upto) for run in due}
+    late = chain.late_runs(connection, source.name, scope)
+    return sum(run.entries for run in late if (run.after, run.upto) in places)
+
+
+def _missed(connection: Connection, source: Source, scope: int, run: chain.SealRow) -> chain.Run | None:
+    """The rows at a run's places that no seal lists."""
+    late = chain.late_runs(connection, source.name, scope)
+    numbers = [run.number, *(each.number for each in late if (each.after, each.upto) == (run.after, run.upto))]
+    listed = {key for seal in chain.of_runs(connection, numbers) for key, _mark_of in keys_of(seal.content)}
+    after, upto = place_of(run.after), place_of(run.upto)
+    first = len(source.place) + 1
+    rows = [
+        row
+        for row in Between(source, scope, after, upto).rows(connection, len(listed) + BATCH)
+        if tuple(row[first : first + len(source.key)]) not in listed
+    ]
+    return chain.Run(source.name, scope, after, upto, bundled(source, rows), late=True) if rows else None
+
+
+def keys_of(content: str) -> list[tuple[tuple[Any, ...], str]]:
+    """(the key, the beginning of its hash) of each row that a seal lists."""
+    return [(tuple(each[:-1]), each[-1]) for each in place_of(content)]

@@ -1,0 +1,103 @@
+"""How the audit stands, as far as it can be told at once: what waits to be sealed, and whether something is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, Table, select
+
+from bridge import models
+from bridge.audit import chain, mirror
+from bridge.audit.canon import place_of
+from bridge.audit.sealed import SOURCES, Between, Source, scopes
+from bridge.ports import SECOND
+from bridge.runtime import Runtime
+
+_mark: Table = models.metadata.tables["seal_mark"]
+_runs: Table = models.metadata.tables["job_run"]
+
+LATE_SECONDS = 900
+"""Where rows wait and nothing was sealed for so long, beyond the trailing delay, sealing does not work."""
+
+MIRROR_LATE = 5
+"""So many intervals of the mirror without a line, while heads have moved, and it is late."""
+
+INSPECT_JOB = "inspect"
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Rows of one table that are not sealed yet; since when the oldest was written (microseconds), and for how many
+    seconds nothing was sealed, where that is too long."""
+
+    source: Source
+    scope: int
+    rows: int
+    oldest: int | None
+    late: int
+
+
+def waiting(connection: Connection, runtime: Runtime) -> Iterator[Waiting]:
+    """What waits, by table."""
+    for source in SOURCES:
+        for scope in scopes(connection, source):
+            last = chain.last_run(connection, source.name, scope)
+            rows, oldest = Between(source, scope, [] if last is None else place_of(last.upto)).count(connection)
+            if rows:
+                yield Waiting(source, scope, rows, oldest, _late(connection, runtime, source, scope, oldest))
+
+
+def late(connection: Connection, runtime: Runtime) -> Iterator[tuple[str, int]]:
+    """(table, seconds) where rows wait and nothing was sealed for too long; few rows are asked for."""
+    for source in SOURCES:
+        for scope in scopes(connection, source):
+            last = chain.last_run(connection, source.name, scope)
+            looked = connection.execute(select(_mark.c.looked).where(*_of(source, scope))).scalar()
+            behind = max(place_of(looked), [] if last is None else place_of(last.upto))
+            seconds = _late(connection, runtime, source, scope, Between(source, scope, behind).oldest(connection))
+            if seconds:
+                yield source.name, seconds
+
+
+def trouble(connection: Connection, runtime: Runtime) -> str:
+    """What is wrong with the audit, in a sentence; nothing if nothing is known to be."""
+    ended = (_runs.c.job == INSPECT_JOB, _runs.c.finished_at.is_not(None))
+    newest = select(_runs.c.outcome).where(*ended).order_by(_runs.c.slot.desc()).limit(1)
+    outcome = str(connection.execute(newest).scalar() or "")
+    if outcome.startswith(FAILED):
+        return f"the last inspection {outcome}"
+    for name, (_, _, _, refused) in mirror.remembered(connection).items():
+        if refused:
+            return f"mirror {name} is refused: {refused}"
+    behind = next(late(connection, runtime), None)
+    return "" if behind is None else f"nothing of {behind[0]} was sealed for {behind[1]} s, and rows wait"
+
+
+def mirror_late(connection: Connection, runtime: Runtime, runs: chain.Head) -> int:
+    """For how many seconds heads have moved on from `runs` without being mirrored, where that is too long."""
+    following = chain.at_number(connection, chain.RUNS, runs[0] + 1)
+    if following is None:
+        return 0
+    seconds = (runtime.clock.now() - following.at) // SECOND
+    allowed = max(LATE_SECONDS, MIRROR_LATE * runtime.config.audit.mirror_seconds)
+    return int(seconds) if seconds > allowed else 0
+
+
+def _late(connection: Connection, runtime: Runtime, source: Source, scope: int, oldest: int | None) -> int:
+    """Seconds without a seal although rows wait, the first of them written at `oldest`, where that is too long; 0 where
+    sealing has not begun yet."""
+    last = chain.last_run(connection, source.name, scope)
+    seen_at = connection.execute(select(_mark.c.seen_at).where(*_of(source, scope))).scalar()
+    known = [at for at in (seen_at, None if last is None else last.at) if at is not None]
+    if not known or oldest is None:
+        return 0
+    seconds = (runtime.clock.now() - max(oldest, *known)) // SECOND
+    audit = runtime.config.audit
+    allowed = LATE_SECONDS + audit.delay_seconds + 2 * audit.seal_every_seconds
+    return int(seconds) if seconds > allowed else 0
+
+
+def _of(source: Source, scope: int) -> tuple[ColumnElement[bool], ...]:
+    return _mark.c.source == source.name, _mark.c.scope == scope

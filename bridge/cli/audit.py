@@ -1,0 +1,148 @@
+"""`audit`: the seals over what is written for ever, their mirror, and what an inspection of both finds."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from bridge.cli.gates import actor
+from bridge.cli.shown import instant, opened, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection
+
+    from bridge.audit.findings import Report
+    from bridge.runtime import Runtime
+
+
+@click.group()
+def audit() -> None:
+    """Seals over what is written for ever: how they stand, whether they hold, where they are mirrored."""
+
+
+@audit.command("status")
+def status() -> None:
+    """What is sealed, what waits, and how the mirror stands."""
+    from bridge import db
+    from bridge.audit import standing
+
+    runtime = opened()
+    with db.reading(runtime.engine) as connection:
+        table(("", "what", "found"), [*_sealed(connection, runtime), *_mirror(connection, runtime)])
+        trouble = standing.trouble(connection, runtime)
+    if trouble:
+        click.echo(f"Wrong: {trouble}.")
+        sys.exit(1)
+
+
+@audit.command("verify")
+def verify() -> None:
+    """Recompute everything that was sealed; one line for each finding, exit code 1 if there is one."""
+    if not inspected(opened()):
+        sys.exit(1)
+
+
+@audit.command("begin")
+def begin() -> None:
+    """Begin the mirror: its first signed line. Done once, when its file and the key have been set."""
+    from bridge.audit import mirror
+
+    runtime = opened()
+    mirror.begin(runtime, actor())
+    click.echo(f"The mirror {runtime.config.audit.mirror_file} has begun.")
+
+
+@audit.command("accept")
+@click.option("--reason", required=True, help="Kept in the mirror, signed, for whoever asks later.")
+def accept(reason: str) -> None:
+    """Say that what the database holds now counts, after a restore or a finding that was looked at."""
+    from bridge.audit import mirror
+
+    line = mirror.accept(opened(), reason, actor())
+    click.echo(f"Accepted in line {line.number} of the mirror.")
+    click.echo(f"It was otherwise: {line.told['was']}." if line.told["was"] else "It went on from the last line.")
+
+
+@audit.command("key")
+@click.option("--replace", is_flag=True, help="Make another one; the one before is kept beside it.")
+def key(replace: bool) -> None:
+    """Make the private key that `audit.key_file` names, or tell the public key of the one that is there."""
+    from bridge.audit import signing
+    from bridge.doctor import configuration
+    from bridge.errors import Declined
+    from bridge.runtime import Ids
+
+    config = configuration()
+    file = config.audit.key_file
+    if file is None:
+        raise Declined("Set audit.key_file to where the private key is to be.")
+    if replace and file.exists():
+        before = signing.signer(config)
+        assert before is not None
+        file.rename(file.with_name(f"{file.name}.{before.name}"))
+        click.echo(f"Add the public key of before to audit.public_keys, or its lines are refused: {before.public}")
+    found = signing.signer(config) if file.exists() else signing.make(Ids(), file)
+    assert found is not None
+    click.echo(f"public key {found.public}  (named {found.name} in the mirror)")
+
+
+def inspected(runtime: Runtime) -> bool:
+    """Inspect and tell; whether nothing was found."""
+    from bridge.audit.inspection import inspect
+
+    report = inspect(runtime)
+    for finding in report.findings:
+        click.echo(str(finding))
+    if report.count > len(report.findings):
+        click.echo(f"… and {report.count - len(report.findings)} more findings")
+    for remark in report.remarks:
+        click.echo(f"note: {remark}")
+    click.echo(_summary(report))
+    return not report.count
+
+
+def _summary(report: Report) -> str:
+    outcome = f"{report.count} findings" if report.count else "Nothing was changed"
+    told = f"{outcome}: {report.entries} rows under {report.seals} seals"
+    return f"{told}, {report.unsealed} not sealed yet."
+
+
+def _sealed(connection: Connection, runtime: Runtime) -> Iterator[tuple[str, str, str]]:
+    from bridge.audit import chain, standing
+
+    for name, (number, hashed) in sorted(chain.heads(connection).items()):
+        yield "ok", chain.name_of(name), f"{number} seals, head {hashed}"
+    waiting = list(standing.waiting(connection, runtime))
+    for each in waiting:
+        found = f"{each.rows} rows not sealed yet, the oldest of {instant(each.oldest)}"
+        yield "bad" if each.late else "ok", each.source.name, found
+    if not waiting:
+        yield "ok", "waiting", "every row is sealed"
+
+
+def _mirror(connection: Connection, runtime: Runtime) -> Iterator[tuple[str, str, str]]:
+    from bridge.audit import mirror, signing
+    from bridge.errors import Unavailable
+
+    audit = runtime.config.audit
+    unseen = "what is cut off at the end, or written anew as a whole, cannot be seen"
+    if audit.key_file is None or audit.mirror_file is None:
+        missing = "audit.key_file" if audit.key_file is None else "audit.mirror_file"
+        yield "note", "mirror", f"not set up ({missing}): {unseen}"
+        return
+    try:
+        signer = signing.signer(runtime.config)
+    except Unavailable as wrong:
+        yield "bad", "key", wrong.detail
+        return
+    assert signer is not None
+    yield "ok", "key", f"{signer.name}, {len(signing.accepted(runtime.config))} accepted"
+    if not mirror.has_begun(runtime):
+        yield "note", "mirror", f"not begun (`audit begin`): {unseen}"
+    for name, (number, _, at, refused) in mirror.remembered(connection).items():
+        line = f"{name}: line {number} of {instant(at)}"
+        yield ("bad", "mirror", f"{line}, refused since: {refused}") if refused else ("ok", "mirror", line)
