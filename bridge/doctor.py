@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from bridge import clocks, db, gates, lineage, readiness
+from bridge import clocks, db, gates, lineage, readiness, traces
 from bridge.app import compose
 from bridge.config import CONFIG_VARIABLE, Config, GenericSection
 from bridge.money import AmountRefused, UnknownCurrency
@@ -69,8 +69,9 @@ def configuration() -> Config:
 def bridge(config: Config, *, migrated: bool = True) -> Runtime:
     """The runtime of a configured bridge, its database migrated. Raises CannotStart."""
     try:
+        traces.require(config.traces)
         runtime = compose(config)
-    except (ArgumentError, AmountRefused, UnknownCurrency, ImportError, OSError) as wrong:
+    except (ArgumentError, AmountRefused, UnknownCurrency, ImportError, OSError, traces.NotInstalled) as wrong:
         raise CannotStart(f"The configuration cannot be used: {one_line(wrong)}.") from wrong
     if not migrated:
         return runtime
@@ -86,7 +87,10 @@ def bridge(config: Config, *, migrated: bool = True) -> Runtime:
 def bridge_or_exit() -> Runtime:
     """The runtime of this process, for an entry point; one sentence and exit code 2 where it cannot start."""
     try:
-        return bridge(configuration())
+        config = configuration()
+        runtime = bridge(config)
+        traces.start(config.traces, runtime.worker)
+        return runtime
     except CannotStart as sentence:
         sys.stderr.write(f"{sentence}\n")
         raise SystemExit(CANNOT_START) from None

@@ -8,20 +8,22 @@ from threading import Event
 
 from bridge.config import Config
 from bridge.runtime import Runtime
-from jobs import aftercare, deliver, inbox, outbox, resolve, sweep, verify
+from jobs import aftercare, alerts, deliver, inbox, outbox, resolve, sweep, verify
 
 RunOnce = Callable[[Runtime, int, int, Event], dict[str, int]]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One line of the schedule: `every` gives its interval in seconds, `limit` bounds one run."""
+    """One line of the schedule: `every` gives its interval in seconds, `limit` bounds one run. `at_once` is how it runs
+    when a person wants it, where that is another way."""
 
     name: str
     every: Callable[[Config], float]
     run_once: RunOnce
     limit: int
     why: str
+    at_once: RunOnce | None = None
 
 
 SCHEDULE = (
@@ -38,5 +40,7 @@ SCHEDULE = (
     Job("deliver",   lambda config: config.events.deliver_every_seconds, deliver.run_once,   10_000,
         "events are sent to their operators until they are taken, over days"),
     Job("verify",    lambda config: config.engine.verify_every_seconds,  verify.run_once,    5,
-        "what must always hold is asked of the database, by one process per slot"),
+        "what must always hold is asked of the database, by one process per slot", verify.run_again),
+    Job("alerts",    lambda _config: alerts.EVERY_SECONDS,               alerts.run_once,    100,
+        "people are told what is wrong, and when it is over"),
 )  # fmt: skip

@@ -6,7 +6,7 @@ machines. What must never change (postings, evidence, attempts, history, cash) i
 
 from __future__ import annotations
 
-from bridge.models import desk, events, people, proposals, providers, transfers, upkeep
+from bridge.models import alerts, desk, events, people, proposals, providers, transfers, upkeep
 from bridge.models.base import metadata
 
 APPEND_ONLY = (
@@ -15,4 +15,6 @@ APPEND_ONLY = (
 )  # fmt: skip
 """Tables in which a row, once written, stays as it is: UPDATE and DELETE are refused by triggers."""
 
-__all__ = ["APPEND_ONLY", "desk", "events", "metadata", "people", "proposals", "providers", "transfers", "upkeep"]
+__all__ = [
+    "APPEND_ONLY", "alerts", "desk", "events", "metadata", "people", "proposals", "providers", "transfers", "upkeep",
+]  # fmt: skip
