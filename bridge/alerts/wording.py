@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +20,6 @@ PAGES: dict[str, str] = {
 }  # fmt: skip
 """Where on the desk to look."""
 
-_NOT_FOR_A_LINE = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd]+")
 _HEADS = {Phase.BEGUN: "", Phase.MORE: "", Phase.AGAIN: "Still: ", Phase.OVER: "Over: "}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,8 +40,8 @@ class Said:
 
 
 def one_line(words: str, longest: int = 500) -> str:
-    """Text of which nothing can end a line: control characters, whoever they came from, become one blank."""
-    return _NOT_FOR_A_LINE.sub(" ", words).strip()[:longest]
+    """Text of which nothing ends a line, or turns it around: what cannot be printed becomes a blank."""
+    return "".join(each if each.isprintable() else " " for each in words).strip()[:longest]
 
 
 def subject(said: Said) -> str:
