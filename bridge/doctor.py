@@ -169,7 +169,7 @@ class Remark:
 
 def examine(runtime: Runtime) -> list[Remark]:
     """Everything that has to be right, in the order in which it has to be put right."""
-    found = [*_database(runtime), *_times(runtime)]
+    found = [*_database(runtime), *_times(runtime), *_alerts(runtime)]
     return [*found, *(remark for name in runtime.providers for remark in _provider(runtime, name))]
 
 
@@ -255,6 +255,19 @@ def _times(runtime: Runtime) -> Iterator[Remark]:
             yield Remark("note", name, f"a lease of {lease:g} s outlives patience_seconds: a lost worker orphans")
     if not config.providers:
         yield Remark("bad", "providers", "none is configured: add a [providers.NAME] table to bridge.toml")
+
+
+def _alerts(runtime: Runtime) -> Iterator[Remark]:
+    """Whether what alerts are sent with can be read; whether they arrive, `alerts test` says."""
+    settings = runtime.config.alerts
+    wanted = (("webhook_secret", settings.webhook_url, settings.signing_secret),
+              ("smtp_password", settings.smtp_user, settings.password))  # fmt: skip
+    for name, is_used, read in wanted:
+        try:
+            if is_used is not None:
+                read()
+        except (OSError, ValueError) as wrong:
+            yield Remark("bad", "alerts", f"{name}_file cannot be used: {one_line(wrong)}")
 
 
 def _provider(runtime: Runtime, name: str) -> Iterator[Remark]:

@@ -135,7 +135,6 @@ def root(transfer: str, **told: Any) -> None:
         _tracer.start_span("transfer", Context(), attributes=_named({**told, "transfer": transfer})).end()
     finally:
         _root.reset(token)
-    link(transfer)
 
 
 def link(transfer: str) -> None:

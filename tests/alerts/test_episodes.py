@@ -210,7 +210,7 @@ def test_a_job_that_fails_for_long_is_told(watched):
 
 
 def test_a_restored_database_is_told(watched):
-    """C-40 A restore closes providers, and people hear of it by themselves; not of the first look at a new database."""
+    """A restore closes providers, and people hear of it by themselves; not of the first look at a new database."""
     lineage.check(watched.made.runtime)
     watched.pass_time(60)
     assert watched.heard() == []
@@ -273,7 +273,7 @@ def test_without_a_way_alerts_are_kept(build):
 
 
 def test_value_that_no_column_holds_is_added_up(watched):
-    """I-08 Orphans worth more together than 64 bits are told exactly."""
+    """Orphans worth more together than 64 bits are told exactly."""
     for _ in range(10):
         watched.orphan()
     write(watched.made, "UPDATE transfer SET amount = 1000000000000000000 WHERE state = 'orphaned'")

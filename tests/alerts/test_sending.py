@@ -28,7 +28,7 @@ def notices(watched: Any) -> dict[str, Any]:
 
 
 def test_a_message_is_signed_like_every_other(watched):
-    """I-43 Standard Webhooks: the reference implementation and our own verification accept it."""
+    """Standard Webhooks: the reference implementation and our own verification accept it."""
     open_breaker(watched.made)
     watched.tick()
     (request,) = watched.receiver.received
@@ -43,7 +43,7 @@ def test_a_message_is_signed_like_every_other(watched):
 
 
 def test_who_dies_between_storing_and_sending_is_made_good(watched):
-    """C-45 The alert was committed, the process died before a byte left: the next one sends it."""
+    """C-59 The alert was committed, the process died before a byte left: the next one sends it."""
     open_breaker(watched.made)
     dead = watched.made.another()
     assert episodes.look(dead.runtime) == 1
@@ -119,7 +119,7 @@ def test_after_a_day_it_is_given_up_and_stays_visible(watched):
 
 
 def test_private_addresses_are_refused(build):
-    """I-43 C-59 The rules of deliveries: nothing leaves to an address that is neither public nor allowed."""
+    """C-69 The rules of deliveries: nothing leaves to an address that is neither public nor allowed."""
     watched = build(alerts_allowed_networks=())
     open_breaker(watched.made)
     watched.tick()
@@ -128,7 +128,7 @@ def test_private_addresses_are_refused(build):
 
 
 def test_redirects_are_not_followed(watched):
-    """C-59 A 3xx is a failure, whatever it points to."""
+    """C-69 A 3xx is a failure, whatever it points to."""
     watched.receiver.routes["/alerts"] = http(302, b"", "", "Location: /elsewhere")
     open_breaker(watched.made)
     watched.tick()
