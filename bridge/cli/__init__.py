@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bridge.cli import audit, database, gates, inbox, pages, providers, proving, run, tenants, transfers
+from bridge.cli import alerts, audit, database, gates, inbox, pages, providers, proving, run, tenants, transfers
 
 
 class Sentence(click.ClickException):
@@ -52,6 +52,7 @@ for command in (
     providers.providers,
     gates.restored,
     inbox.inbox,
+    alerts.alerts,
     transfers.transfers,
     tenants.operators,
     tenants.keys,

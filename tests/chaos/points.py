@@ -22,8 +22,11 @@ from bridge import outbound, stroke
 
 WRITES = re.compile(r"\bINSERT INTO\s+\"?(\w+)|\bUPDATE\s+\"?(\w+)\"?\s+SET\b|\bDELETE FROM\s+\"?(\w+)")
 UNSAID = frozenset({"account", "history", "leg"})  # always in company; a label names what tells commits apart
-# A job's own diary, what the first process of all remembers, and seals, whose own crashes are in tests/audit.
-BESIDE_MONEY = frozenset({"job_run", "lineage", "seal", "seal_mark"})
+BESIDE_MONEY = frozenset({
+    "job_run", "job_line", "beat", "lineage",  # the jobs' own diary, and what the first process of all remembers
+    "seal", "seal_mark",  # their own crashes are in tests/audit
+    "alert", "alert_notice", "alert_turn", "alerted_orphan", "cap_hit",  # what people are told
+})  # fmt: skip
 AN_ID = re.compile(r"[0-9a-f-]{32,}")
 A_TYPE = re.compile(r'^\{"type": "([a-z._]+)"')  # the contract of our own has one address: its messages name themselves
 
