@@ -7,7 +7,20 @@ from typing import Any
 
 import click
 
-from bridge.cli import alerts, audit, database, gates, inbox, pages, providers, proving, run, tenants, transfers
+from bridge.cli import (
+    alerts,
+    audit,
+    database,
+    gates,
+    inbox,
+    pages,
+    people,
+    providers,
+    proving,
+    run,
+    tenants,
+    transfers,
+)
 
 
 class Sentence(click.ClickException):
@@ -56,6 +69,7 @@ for command in (
     transfers.transfers,
     tenants.operators,
     tenants.keys,
+    people.people,
     pages.diagrams,
     pages.configuration,
     proving.simulate,

@@ -19,6 +19,7 @@ from bridge import __version__
 from bridge.dashboard import account, cookies, entrance, gate, home, links, origin, people, seal, trouble
 from bridge.dashboard.pages import audit, jobs, orphans, overview, players, providers, shown, transfers
 from bridge.desk import keyring
+from bridge.errors import BadRequest
 from bridge.models.desk import Role
 from bridge.runtime import Runtime
 
@@ -94,10 +95,18 @@ def _admit() -> None:
     if request.routing_exception is not None or request.endpoint in seal.FILES:
         return
     keyring.require(runtime)
+    _require_text()
     if request.method not in SAFE_METHODS:
         if not origin.is_ours(runtime):
             raise cookies.FormNotOurs
         cookies.require_form_token(runtime)
+
+
+def _require_text() -> None:
+    """Raise BadRequest for what no page sends: PostgreSQL keeps no NUL, and would say so as an error of ours."""
+    told = (request.path, *request.args.values(), *request.form.values())
+    if any("\0" in each for each in told):
+        raise BadRequest
 
 
 def _close(response: Response) -> Response:

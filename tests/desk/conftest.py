@@ -1,4 +1,4 @@
-"""A desk with people, before a one-phase provider that does as it is told; each test gets both databases."""
+"""A desk with people, alone and before a one-phase provider that does as it is told; each test gets both databases."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.desk.office import Office, office
+from tests.desk.stand import build_desk, desk  # noqa: F401 - pytest finds its fixtures here
 from tests.harness import Bench, Hands, bench
 from tests.transfers.conftest import ONE_TIMES
 from tests.transfers.scripted_one import ScriptedOne
