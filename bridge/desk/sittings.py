@@ -34,11 +34,12 @@ class Sitting:
 def still(connection: Connection, runtime: Runtime, sitting: Sitting, *roles: Role) -> Person:
     """The person as of now, whose row is held until the transaction ends. Raises Refused unless still active, not
     locked, of the same epoch, and in one of `roles`."""
-    del runtime  # no time is asked yet
     query = select(_person).where(_person.c.id == sitting.person.id).with_for_update(key_share=True)
     row = connection.execute(query).mappings().first()
     if row is None or row["state"] != PersonState.ACTIVE or row["locked_at"] is not None:
         raise Refused
+    if sitting.proved_at > runtime.clock.now():
+        raise Refused("The clock has been set back since both factors were shown: show them again.")
     if row["epoch"] != sitting.person.epoch or row["role"] not in roles:
         raise Refused
     if roles == (Role.APPROVER,) and row["made_by"] is not None and row["vouched_by"] is None:
