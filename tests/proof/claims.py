@@ -36,6 +36,7 @@ CLAIMS = {
     "I-41": "Any number of deliveries of one callback, at once or months later, are one message and one evidence.",
     "I-42": "What is not signed, or comes from elsewhere, changes nothing and learns nothing about references.",
     "I-43": "What a commit moved is one event: numbered from 1 without a gap per operator, in the moves' order.",
+    "I-54": "What people decide takes two, or three; who may, and what they saw, is asked again at its effect.",
     "I-57": "With a cap, the unresolved value of transfers in stays within it at every commit; no other is stopped.",
     "C-01": "The answer is lost after the provider committed: confirmed once, later.",
     "C-02": "SIGKILL at any commit or call: one effect, or none.",
@@ -95,6 +96,8 @@ CLAIMS = {
     "C-67": "A message that was dealt with is answered 200 again; receiving waits for nothing else.",
     "C-68": "A callback about another's transfer, or a guessed reference, has no effect and no telling answer.",
     "C-69": "Deliveries: no redirect followed, 410 and Retry-After heeded, silence cut, no way to inner addresses.",
+    "C-77": "Two decide about one orphan, a proposal is overtaken, a maker approves: one effect, or none.",
+    "C-79": "Of many decided about at once each has its own answer; one that fails stops no other.",
 }
 
 LATER: dict[str, str] = {}
