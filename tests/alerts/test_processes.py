@@ -53,7 +53,7 @@ class Town:
         config = self.folder / f"{port}.toml"
         with config.open("w") as file:
             for name, table in tables.items():
-                print(f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()), sep="\n", file=file)
+                print(f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items()), sep="\n", file=file)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
         log = config.with_suffix(".log").open("w")
         process = subprocess.Popen(
