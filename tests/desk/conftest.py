@@ -29,8 +29,8 @@ def one(hands: Hands) -> ScriptedOne:
 @pytest.fixture
 def lone(migrated_url: str, hands: Hands, one: ScriptedOne) -> Iterator[Bench]:
     """A bridge before that provider."""
-    desk: dict[str, Any] = {"desk_two_checkers_above": {"EUR": "50.00"}}
-    with bench(migrated_url, clock=hands, provider=one, **ONE_TIMES, **desk) as made:
+    wanted: dict[str, Any] = {"desk_two_checkers_above": {"EUR": "50.00"}}
+    with bench(migrated_url, clock=hands, provider=one, **ONE_TIMES, **wanted) as made:
         yield made
 
 
