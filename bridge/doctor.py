@@ -164,7 +164,7 @@ class Remark:
 
 def examine(runtime: Runtime) -> list[Remark]:
     """Everything that has to be right, in the order in which it has to be put right."""
-    found = [*_database(runtime), *_times(runtime)]
+    found = [*_database(runtime), *_times(runtime), _desk(runtime)]
     return [*found, *(remark for name in runtime.providers for remark in _provider(runtime, name))]
 
 
@@ -250,6 +250,20 @@ def _times(runtime: Runtime) -> Iterator[Remark]:
             yield Remark("note", name, f"a lease of {lease:g} s outlives patience_seconds: a lost worker orphans")
     if not config.providers:
         yield Remark("bad", "providers", "none is configured: add a [providers.NAME] table to bridge.toml")
+
+
+def _desk(runtime: Runtime) -> Remark:
+    """Whether people can come to the desk, and orphaned money before them."""
+    desk = runtime.config.desk
+    try:
+        is_there = desk.master() is not None
+    except (OSError, ValueError) as wrong:
+        return Remark("bad", "desk", f"its secret cannot be read: {one_line(wrong)}")
+    if not is_there:
+        return Remark("note", "desk", "desk.secret is not set: /ops is closed, and nobody decides about orphans there")
+    if desk.address is None and runtime.config.web.host not in LOOPBACK:
+        return Remark("note", "desk", "desk.address is not set: links begin with whatever name a browser asked for")
+    return Remark("ok", "desk", desk.address or "at http://localhost")
 
 
 def _provider(runtime: Runtime, name: str) -> Iterator[Remark]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bridge.cli import database, gates, inbox, pages, providers, proving, run, tenants, transfers
+from bridge.cli import database, gates, inbox, pages, people, providers, proving, run, tenants, transfers
 
 
 class Sentence(click.ClickException):
@@ -54,6 +54,7 @@ for command in (
     transfers.transfers,
     tenants.operators,
     tenants.keys,
+    people.people,
     pages.diagrams,
     pages.configuration,
     proving.simulate,
