@@ -24,8 +24,8 @@ BATCH = 100_000
 SPAN_SECONDS = 30 * 86_400  # the copies are spread over the month before the pattern
 AN_INSTANT = 10**15  # microseconds since 1970 are larger, and nothing else is
 NOT_OF_A_TRANSFER = (
-    "account", "player", "job_run", "lineage", "seal", "seal_mark", "cash_movement", "denomination", "operator", "api_key",
-    "outbox", "tally", "event", "event_head", "event_origin", "webhook_endpoint", "delivery", "delivery_try",
+    "account", "player", "job_run", "lineage", "seal", "seal_mark", "cash_movement", "denomination", "operator",
+    "api_key", "outbox", "tally", "event", "event_head", "event_origin", "webhook_endpoint", "delivery", "delivery_try",
 )  # fmt: skip
 """Tables in which a transfer leaves no row of its own: balances, masters, upkeep; and its events, whose numbers are the
 operator's: those of the copies begin behind them."""
