@@ -2,8 +2,8 @@
 
 A database is filled with transfers as the bridge writes them (fourteen rows each in sealed tables); then all of it is
 sealed as a backlog after an upgrade is, by the job itself, and inspected twice. One process, one thread; beside the
-rate by the clock stands that by its own processor time, which others on the machine do not change. What is printed stands
-in docs/audit.md.
+rate by the clock stands that by its own processor time, which others on the machine do not change. What is printed
+stands in docs/audit.md.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def _measured(name: str, url: str, transfers: int) -> bool:
     try:
         _fill(runtime, transfers)
         sealed, *times = _timed(lambda: _sealed(runtime))
-        print(f"{name}: {_told(sealed, 'sealed', *times)}; {_size(runtime.engine) / sealed:.0f} bytes a row", flush=True)
+        size = _size(runtime.engine) / sealed
+        print(f"{name}: {_told(sealed, 'sealed', *times)}; {size:.0f} bytes a row", flush=True)
         for _ in range(2):
             report, *times = _timed(lambda: inspect(runtime))
             assert report.entries == sealed

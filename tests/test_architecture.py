@@ -109,7 +109,8 @@ VALUES_ONLY = ("statemachines.*", "bridge.transfers.core.*", "bridge.positions",
 VALUE_MODULES = {"__future__", "collections", "dataclasses", "enum", "functools", "itertools", "typing"}
 
 WEB = ("wsgi", "bridge.app", "bridge.api.*")
-ROWS = ("bridge.audit.*", "bridge.db", "bridge.sqlite", "bridge.stroke", "bridge.migrations.*", "bridge.models.*", "bridge.runtime",
+ROWS = ("bridge.audit.*",
+        "bridge.db", "bridge.sqlite", "bridge.stroke", "bridge.migrations.*", "bridge.models.*", "bridge.runtime",
         "bridge.ledger", "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",

@@ -99,7 +99,7 @@ def test_wrong_settings_are_named(site):
 
 
 def test_the_jobs_seal_mirror_and_inspect(site):
-    """R17 A real process of the jobs: what a transfer wrote is sealed, its head is in the file, and the inspection ran."""
+    """R17 A real process of the jobs: what a transfer wrote is sealed, mirrored and inspected."""
     folder, made, _ = site
     options = {"delay_seconds": 0, "seal_every_seconds": 0.3, "mirror_seconds": 0.5}
     configured(folder, key_file="audit.key", mirror_file="heads", **options)
@@ -119,6 +119,7 @@ def test_the_jobs_seal_mirror_and_inspect(site):
 
 
 def mirror_of(folder: Folder) -> list[str]:
+    """The lines of its mirror."""
     return (folder.path / "heads").read_text().splitlines()
 
 
