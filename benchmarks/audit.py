@@ -70,7 +70,7 @@ def _measured(name: str, url: str, transfers: int) -> bool:
             report, *times = _timed(lambda: inspect(runtime))
             assert report.entries == sealed
             print(f"{name}: {_told(sealed, 'inspected', *times)}; {report.count} findings", flush=True)
-        return report.count == 0
+        return not int(report.count)
     finally:
         runtime.engine.dispose()
 
