@@ -1,4 +1,4 @@
-"""The audit: what is written for ever is sealed in hash chains behind the work; their heads are signed and kept outside.
+"""The audit: what is written for ever is sealed in hash chains, behind the work; heads are signed and kept outside.
 
 canon         how rows and seals are written down, and their hashes
 sealed        which columns of which tables are sealed, and in which order their rows are looked at

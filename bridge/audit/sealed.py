@@ -1,8 +1,8 @@
 """What is sealed: which columns of which tables, whose they are, and in which order rows are looked at.
 
 Where the database numbers the rows of a table, their number is their place. What has no number is sealed at the place
-of the row that the same transaction wrote and that names it: a transfer and its requests at their moves in the history, a
-decision at its evidence, a movement of cash at its posting. An operator's events have numbers of their own; proposals
+of the row that the same transaction wrote and that names it: a transfer and its requests at their moves in the history,
+a decision at its evidence, a movement of cash at its posting. An operator's events have numbers of their own; proposals
 and verdicts, of which people make few, are looked at in the order of their times.
 """
 

@@ -13,8 +13,6 @@ from bridge.cli.shown import instant, opened, table
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection
-
     from bridge.audit.findings import Report
     from bridge.runtime import Runtime
 
@@ -31,8 +29,8 @@ def status() -> None:
     from bridge.audit import standing
 
     runtime = opened()
+    table(("", "what", "found"), [*_sealed(runtime), *_mirror(runtime)])
     with db.reading(runtime.engine) as connection:
-        table(("", "what", "found"), [*_sealed(connection, runtime), *_mirror(connection, runtime)])
         trouble = standing.trouble(connection, runtime)
     if trouble:
         click.echo(f"Wrong: {trouble}.")
@@ -111,12 +109,14 @@ def _summary(report: Report) -> str:
     return f"{told}, {report.unsealed} not sealed yet."
 
 
-def _sealed(connection: Connection, runtime: Runtime) -> Iterator[tuple[str, str, str]]:
+def _sealed(runtime: Runtime) -> Iterator[tuple[str, str, str]]:
+    from bridge import db
     from bridge.audit import chain, standing
 
-    for name, (number, hashed) in sorted(chain.heads(connection).items()):
+    with db.reading(runtime.engine) as connection:
+        heads, waiting = chain.heads(connection), list(standing.waiting(connection, runtime))
+    for name, (number, hashed) in sorted(heads.items()):
         yield "ok", chain.name_of(name), f"{number} seals, head {hashed}"
-    waiting = list(standing.waiting(connection, runtime))
     for each in waiting:
         found = f"{each.rows} rows not sealed yet, the oldest of {instant(each.oldest)}"
         yield "bad" if each.late else "ok", each.source.name, found
@@ -124,7 +124,8 @@ def _sealed(connection: Connection, runtime: Runtime) -> Iterator[tuple[str, str
         yield "ok", "waiting", "every row is sealed"
 
 
-def _mirror(connection: Connection, runtime: Runtime) -> Iterator[tuple[str, str, str]]:
+def _mirror(runtime: Runtime) -> Iterator[tuple[str, str, str]]:
+    from bridge import db
     from bridge.audit import mirror, signing
     from bridge.errors import Unavailable
 
@@ -143,6 +144,8 @@ def _mirror(connection: Connection, runtime: Runtime) -> Iterator[tuple[str, str
     yield "ok", "key", f"{signer.name}, {len(signing.accepted(runtime.config))} accepted"
     if not mirror.has_begun(runtime):
         yield "note", "mirror", f"not begun (`audit begin`): {unseen}"
-    for name, (number, _, at, refused) in mirror.remembered(connection).items():
+    with db.reading(runtime.engine) as connection:
+        remembered = mirror.remembered(connection)
+    for name, (number, _, at, refused) in remembered.items():
         line = f"{name}: line {number} of {instant(at)}"
         yield ("bad", "mirror", f"{line}, refused since: {refused}") if refused else ("ok", "mirror", line)

@@ -117,7 +117,7 @@ def owned(runtime: Runtime) -> Iterator[Connection]:
             connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
             yield connection
         return
-    file = create_engine(engine.url.set(drivername="sqlite"))  # SQLite looks after foreign keys only where it is told to
+    file = create_engine(engine.url.set(drivername="sqlite"))  # where nobody asks for foreign keys
     with file.connect() as connection:
         connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
         triggers = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")).all()
@@ -163,10 +163,10 @@ def _people(connection: Connection, operator: int) -> None:
     _insert(connection, "player", operator_id=operator, player_id="ann", created_at=at)
     _insert(connection, "event_head", operator_id=operator, sequence=0)
     _insert(connection, "webhook_endpoint", id=f"we_{operator}", operator_id=operator, url="https://x.example/",
-            label="", state="enabled", reason="", secret_number=1, failures=0, created_at=at, changed_at=at)  # fmt: skip
+            label="", state="enabled", reason="", secret_number=1, failures=0, created_at=at, changed_at=at)
     for name in ("maker", "checker"):
         _insert(connection, "person", id=f"{name}_{operator}", operator_id=operator, login=f"{name}{operator}",
-                name=name, role="approver", state="invited", failures=0, epoch=0, created_at=at, changed_at=at)  # fmt: skip
+                name=name, role="approver", state="invited", failures=0, epoch=0, created_at=at, changed_at=at)
 
 
 def story(connection: Connection, operator: int, number: int, at: int) -> None:

@@ -34,12 +34,14 @@ def made(migrated_url: str, tmp_path: Path) -> Iterator[Ground]:
 
 
 def file_of(made: Ground) -> Path:
+    """The mirror's file."""
     file = made.runtime.config.audit.mirror_file
     assert file is not None
     return file
 
 
 def lines(made: Ground) -> list[dict[str, Any]]:
+    """Its lines, as they say."""
     return [json.loads(line) for line in file_of(made).read_bytes().splitlines()]
 
 
@@ -50,6 +52,7 @@ def with_keys(made: Ground, **audit: Any) -> Runtime:
 
 
 def trouble(made: Ground) -> str:
+    """What `/readyz` would say of the audit."""
     with db.reading(made.runtime.engine) as connection:
         return standing.trouble(connection, made.runtime)
 
@@ -224,7 +227,7 @@ def test_a_mirror_that_was_cut_by_making_its_end_garbage(made: Ground):
 
 
 def test_a_mirror_signed_with_another_key(made: Ground, tmp_path: Path):
-    """R17 Every line made anew under a key of somebody's own: no signature is accepted, and nothing is signed behind."""
+    """R17 Every line made anew under a key of somebody's own: none is accepted, and nothing is signed behind."""
     own = signing.make(made.runtime.ids, tmp_path / "own.key")
     anew, previous = [], None
     for line in lines(made):

@@ -215,9 +215,12 @@ def test_a_low_number_that_is_committed_late_is_waited_for(made: Ground):
     it, however long it takes, and takes it in its place."""
     engine = made.runtime.engine
     if engine.dialect.name == "sqlite":  # which lets nobody write beside another: there are no such numbers
-        with db.writing(engine), closing(sqlite3.connect(engine.url.database or "", timeout=0.05)) as other:
-            with pytest.raises(sqlite3.OperationalError, match="locked"):
-                other.execute("INSERT INTO security_event VALUES (1, '', '', '', '', '', 1)")
+        with (
+            db.writing(engine),
+            closing(sqlite3.connect(engine.url.database or "", timeout=0.05)) as other,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            other.execute("INSERT INTO security_event VALUES (1, '', '', '', '', '', 1)")
         return
     noted = "INSERT INTO security_event (kind, provider, peer, detail, digest, at) VALUES ('{0}', '', '', '', '', 1)"
     with psycopg.connect(engine.url.set(drivername="postgresql").render_as_string(hide_password=False)) as slow:
@@ -239,8 +242,8 @@ def test_a_low_number_that_is_committed_late_is_waited_for(made: Ground):
 
 
 def test_what_comes_too_late_is_sealed_by_a_run_that_says_so(made: Ground):
-    """C-37 A row that appears among those that were sealed: named at once, sealed ten minutes later as a late one, named
-    until a person has accepted it, and protected from then on."""
+    """C-37 A row that appears among those that were sealed: named at once, sealed ten minutes later as a late one,
+    named from then on, and protected."""
     made.sealed(6)
     with db.writing(made.runtime.engine) as connection:
         connection.execute(text("INSERT INTO security_event VALUES (-5, 'late', '', '', '', '', 1)"))

@@ -131,13 +131,16 @@ def test_a_deleted_row_is_found(made: Ground, table: str):
 
 
 INSERTS = {
-    "posting": "INSERT INTO posting SELECT -1, operator_id, player_id, transfer_id, NULL, 9, debit, credit, 5, currency,"
+    "posting": "INSERT INTO posting SELECT -1, operator_id, player_id, transfer_id, NULL, 9, debit, credit, 5, "
+               "currency,"
                " NULL, NULL, at FROM posting WHERE id = 1",
     "evidence": "INSERT INTO evidence (id, transfer_id, ordinal, source, attempt, answer, code, detail, "
                 "attempt_sensitive, digest, at, worker, lease_epoch) SELECT -1, transfer_id, ordinal, source, attempt, "
-                "'applied', code, detail, attempt_sensitive, digest, at, worker, lease_epoch FROM evidence WHERE id = 1",
+                "'applied', code, detail, attempt_sensitive, digest, at, worker, lease_epoch FROM evidence WHERE id "
+                "= 1",
     "history": 'INSERT INTO history (id, transfer_id, version, subject, "trigger", source, target, reason, actor, '
-               "lease_epoch, at) SELECT -1, transfer_id, 3, 'transfer', 'orphan', 'confirmed', 'orphaned', '', actor, 1, "
+               "lease_epoch, at) SELECT -1, transfer_id, 3, 'transfer', 'orphan', 'confirmed', 'orphaned', '', "
+               "actor, 1, "
                "at FROM history WHERE id = 1",
     "inbox": "INSERT INTO inbox (id, provider, message_id, kind, body, digest, peer, sent_at, received_at) "
              "VALUES (-1, 'sim', 'm-x', 'k', '{}', 'd', 'p', 1, 1)",
@@ -145,7 +148,8 @@ INSERTS = {
     "delivery_try": "INSERT INTO delivery_try VALUES (-1, 2, 1, 200, '', 1)",
     "access_note": "INSERT INTO access_note (id, at, operator_id, kind, outcome, address) "
                    "VALUES (-1, 1, 1, 'login', 'done', 'a')",
-    "proposal": "INSERT INTO proposal SELECT 'pr_x', operator_id, transfer_id, kind, arrived, returned, reason, maker_id,"
+    "proposal": "INSERT INTO proposal SELECT 'pr_x', operator_id, transfer_id, kind, arrived, returned, reason, "
+                "maker_id,"
                 " needs, version, seen, postings, batch, created_at - 1, expires_at, state, ended_at, ended_why, "
                 "decision_id FROM proposal WHERE id = 'pr_00002'",
     "verdict": "INSERT INTO verdict SELECT proposal_id, 'maker_1', 'maker_2', approves, reason, at FROM verdict "
@@ -164,11 +168,15 @@ def test_an_inserted_row_is_found(made: Ground, table: str):
 
 
 STRAYS = {
-    "transfer": "INSERT INTO transfer (id, operator_id, player_id, provider, direction, amount, currency, state, version,"
-                " idempotency_key, created_at, updated_at, orphan_at, lease_epoch, failures) SELECT 'tr_x', operator_id,"
-                " player_id, provider, direction, 5, currency, state, version, 'x', created_at, updated_at, orphan_at, 1,"
+    "transfer": "INSERT INTO transfer (id, operator_id, player_id, provider, direction, amount, currency, state, "
+                "version,"
+                " idempotency_key, created_at, updated_at, orphan_at, lease_epoch, failures) SELECT 'tr_x', "
+                "operator_id,"
+                " player_id, provider, direction, 5, currency, state, version, 'x', created_at, updated_at, "
+                "orphan_at, 1,"
                 " 0 FROM transfer WHERE id = 'tr_00001'",
-    "attempt": "INSERT INTO attempt SELECT transfer_id, ordinal, 2, step, sent_at, wire_until, lease_owner, lease_epoch "
+    "attempt": "INSERT INTO attempt SELECT transfer_id, ordinal, 2, step, sent_at, wire_until, lease_owner, "
+               "lease_epoch "
                "FROM attempt WHERE transfer_id = 'tr_00001'",
     "decision": "INSERT INTO decision SELECT 'de_x', transfer_id, kind, arrived, returned, maker, checker, reason, 0, "
                 "decided_at FROM decision WHERE id = 'de_00001'",
@@ -189,7 +197,7 @@ def test_a_row_that_nothing_led_to_is_found(made: Ground, table: str):
 def test_a_row_inserted_with_what_it_is_sealed_at_is_found(made: Ground):
     """I-56 R17 A transfer with a move that begins it, among those that were sealed: both are named."""
     made.owner(STRAYS["transfer"], 'INSERT INTO history (id, transfer_id, version, subject, "trigger", target, reason, '
-               "actor, lease_epoch, at) VALUES (-1, 'tr_x', 1, 'transfer', 'begin', 'pending', '', 'w', 1, 1)")  # fmt: skip
+               "actor, lease_epoch, at) VALUES (-1, 'tr_x', 1, 'transfer', 'begin', 'pending', '', 'w', 1, 1)")
 
     assert made.found() == [("inserted", "history", "id -1", 2), ("inserted", "transfer", "id tr_x", 2)]
 
@@ -283,7 +291,8 @@ def test_a_deleted_run_is_found(made: Ground):
 
 def test_seals_that_no_run_lists_are_found(made: Ground):
     """I-56 R17 A seal that is added to a chain, in the right way, by nobody's run."""
-    made.owner("INSERT INTO seal SELECT chain, number + 1, run + 1000, source, scope, late, after, upto, entries, content,"
+    made.owner("INSERT INTO seal SELECT chain, number + 1, run + 1000, source, scope, late, after, upto, entries, "
+               "content,"
                " digest, hash, 'x', at, format FROM seal WHERE chain = 1 AND number = "
                "(SELECT MAX(number) FROM seal WHERE chain = 1)")  # fmt: skip
 

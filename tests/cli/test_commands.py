@@ -9,7 +9,7 @@ from sqlalchemy import text
 from bridge import keys
 from tests.harness import OPERATOR, PLAYER, PROVIDER
 
-COMMANDS = "configuration demo diagrams doctor inbox keys migrate operators providers transfers up verify".split()
+COMMANDS = "audit configuration demo diagrams doctor inbox keys migrate operators providers transfers up verify".split()
 
 
 def test_help_is_there_at_once(folder):
