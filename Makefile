@@ -20,16 +20,20 @@ PYTHON ?= $(eval PYTHON := $(shell $(SEARCH)))$(PYTHON)
 
 INSTALL := install --quiet --disable-pip-version-check --root-user-action=ignore -c constraints.txt
 
-# What the benchmarks measure beside the bridge has an environment of its own.
+# What drives a browser has an environment of its own, and so has what the benchmarks measure beside the bridge.
+BROWSER       := .venv-browser
+BROWSER_READY := $(BROWSER)/.ready
+BROWSER_PINS  := requirements-dev.txt requirements.txt tests/browser/requirements.txt constraints.txt
+
 PEERS       := .venv-bench
 PEERS_READY := $(PEERS)/.ready
 PEERS_PINS  := requirements.txt benchmarks/requirements-peers.txt benchmarks/package.json constraints.txt
 
-.PHONY: help setup demo up test check lint types architecture simulate proof chaos bench clean
+.PHONY: help setup demo up test test-browser check lint types architecture simulate proof chaos bench clean
 
 help:  ## this list
 	@echo "make demo and make test set everything up by themselves, inside $(VENV)."
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 setup: $(READY)  ## install the pinned dependencies into .venv
 	@echo "$(VENV) is ready"
@@ -42,6 +46,9 @@ up: $(READY)  ## bridge, jobs and two simulators on this machine; prints address
 
 test: $(READY)  ## every test, on SQLite and on PostgreSQL
 	@$(PYTEST) -n 2
+
+test-browser: $(BROWSER_READY)  ## the desk in a real browser: Chromium, from your system's packages
+	@$(BROWSER)/bin/python -m pytest -q tests/browser
 
 check: lint types architecture simulate  ## what the build does: lint, types, architecture, new seeds, make test
 	@$(MAKE) --no-print-directory test
@@ -68,7 +75,7 @@ bench: $(READY) $(PEERS_READY)  ## side by side with peers in one run: docs/benc
 	@$(RUN) -m benchmarks
 
 clean:  ## remove the environments and what tools left behind
-	rm -rf $(VENV) $(PEERS) .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
+	rm -rf $(VENV) $(BROWSER) $(PEERS) .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Three ways to an environment inside this folder, the usual one first. Some distributions ship Python without
@@ -99,6 +106,10 @@ $(READY): $(PINS)
 	$(call environment,$(VENV),-r requirements-dev.txt)
 	@$(RUN) -c 'import flask, psycopg, pytest, sqlmodel'
 	@touch $(READY)
+
+$(BROWSER_READY): $(BROWSER_PINS)
+	$(call environment,$(BROWSER),-r requirements-dev.txt -r tests/browser/requirements.txt)
+	@touch $(BROWSER_READY)
 
 # A peer that cannot be installed stops nothing: the page tells what it said when it was started. Restate's server comes
 # from npm; where there is none, the page says so.
