@@ -16,7 +16,7 @@ import psycopg
 from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql
 
-from benchmarks.patterns import KEY, PLAYER, Pattern, numbered, one
+from benchmarks.patterns import PLAYER, Pattern, numbered, one
 from bridge import models
 
 BATCH = 100_000
@@ -100,7 +100,7 @@ def _numbers(
     step = SPAN_SECONDS * 1_000_000 // max(1, copies)
     began = max(share.pattern.created_at for share in shares) - step * (copies + 1)
     places = " UNION ALL ".join(
-        f"SELECT {number} AS share, (i + 0.5) / {share.copies} AS place FROM generate_series(0, {share.copies - 1}) AS i"
+        f"SELECT {number} AS share, (i + 0.5) / {share.copies} AS place FROM generate_series(1, {share.copies}) AS i"
         for number, share in enumerate(shares)
     )
     operator = shares[0].pattern.rows["transfer"][0]["operator_id"]
@@ -111,15 +111,14 @@ def _numbers(
         for place, (account, currency) in accounts
     )
     rows = [
-        f"{_highest(connection, name) + 1} + {_before(shares, lambda s, name=name: len(s.pattern.rows.get(name, ())))} "
-        f"AS row_{name}"
+        f"{_highest(connection, name) + 1} + "
+        f"{_before([len(s.pattern.rows.get(name, ())) for s in shares])} AS row_{name}"
         for name in _tables(shares)
         if numbered(name) is not None
     ]
     had = [
         f"coalesce(a{place}.version, 0) + "
-        f"{_before(shares, lambda s, account=account: len(s.versions.get(account, ())), 'PARTITION BY n.player')} "
-        f"AS had_{place}"
+        f"{_before([len(s.versions.get(account, ())) for s in shares], 'PARTITION BY n.player')} AS had_{place}"
         for place, account in accounts
     ]
     columns = ", ".join(("n.*", *rows, *had))
@@ -131,7 +130,7 @@ def _numbers(
                      lpad(to_hex(at / 1000), 12, '0') || '7' || substr(mess, 1, 3) || '8' || substr(mess, 4, 15) AS hex,
                      {_amounts(shares)} AS amount
               FROM dated)
-        SELECT {columns} FROM n {joined} ORDER BY n.g"""  # noqa: S608 - numbers and names of our own
+        SELECT {columns} FROM n {joined} ORDER BY n.g"""
     yield "CREATE UNIQUE INDEX ON bench_number (share, g)"
     yield "ANALYZE bench_number"
 
@@ -150,11 +149,11 @@ def _amounts(shares: Sequence[Share]) -> str:
     return f"(CASE share {cases} END)::bigint" if cases else "NULL::bigint"
 
 
-def _before(shares: Sequence[Share], of_one: Callable[[Share], int], partition: str = "") -> str:
-    """The sum of something over all copies before this one."""
-    cases = " ".join(f"WHEN {number} THEN {of_one(share)}" for number, share in enumerate(shares))
-    each = f"CASE n.share {cases} END"
-    return f"sum({each}) OVER ({partition} ORDER BY n.g) - {each}"
+def _before(of_each: Sequence[int], partition: str = "") -> str:
+    """The sum, over all copies before this one, of a number that each share has."""
+    cases = " ".join(f"WHEN {share} THEN {number}" for share, number in enumerate(of_each))
+    mine = f"CASE n.share {cases} END"
+    return f"sum({mine}) OVER ({partition} ORDER BY n.g) - {mine}"
 
 
 # --- their rows ---------------------------------------------------------------------------------------------
@@ -164,13 +163,13 @@ def _insert(shares: Sequence[Share], name: str) -> str:
     """All rows of a batch in one table, in the order of the copies; the batch is still to be named."""
     table = models.metadata.tables[name]
     copied = " UNION ALL ".join(
-        f"SELECT n.g, {place} AS place, {_row(_Copy(share, shares), table, place, row)} FROM bench_number AS n "  # noqa: S608 - as above
+        f"SELECT n.g, {place} AS place, {_row(_Copy(share, shares), table, place, row)} FROM bench_number AS n "
         f"WHERE n.share = {number} AND n.g >= {{first}} AND n.g < {{last}}"
         for number, share in enumerate(shares)
         for place, row in enumerate(share.pattern.rows.get(name, ()))
     )
     columns = ", ".join(f'"{column.name}"' for column in table.columns)
-    return f'INSERT INTO "{name}" ({columns}) SELECT {columns} FROM ({copied}) AS copied ORDER BY g, place'  # noqa: S608 - as above
+    return f'INSERT INTO "{name}" ({columns}) SELECT {columns} FROM ({copied}) AS copied ORDER BY g, place'
 
 
 def _row(copy: _Copy, table: Table, place: int, row: Mapping[str, Any]) -> str:
@@ -225,7 +224,7 @@ class _Copy:
         words = [(pattern.hex, "n.hex"), (pattern.key, "n.key"), (PLAYER, "n.player")]
         if self.share.amounts:
             words += [(_decimal(each), f"({_decimal_of(f'n.amount - {AMOUNT - each}')})") for each in (AMOUNT, TOLD)]
-        told = {row["provider_reference"] for row in pattern.rows["leg"]} - {None}
+        told = {row["provider_reference"] for name in ("leg", "evidence") for row in pattern.rows[name]} - {None}
         if value in told:
             return f"{self._replaced(value, words)} || '-' || n.g"
         words += [(f'"{each}"', f"""'"{each}-' || n.g || '"'""") for each in told]
@@ -285,7 +284,7 @@ def _balances(shares: Sequence[Share]) -> Iterator[str]:
             WITH moved AS (
                 SELECT {_player_in(account)} AS account, n.player, sum(CASE share {units} END)::bigint AS units,
                     sum(CASE share {times} END)::bigint AS times
-                FROM bench_number AS n GROUP BY n.player)"""  # noqa: S608 - as above
+                FROM bench_number AS n GROUP BY n.player)"""
         yield f"""{moved}
             UPDATE account AS a SET balance = a.balance + moved.units, version = a.version + moved.times FROM moved
             WHERE a.operator_id = {operator} AND a.account = moved.account AND a.currency = '{currency}'"""
@@ -293,7 +292,7 @@ def _balances(shares: Sequence[Share]) -> Iterator[str]:
             INSERT INTO account (operator_id, account, currency, player_id, balance, version)
             SELECT {operator}, account, '{currency}', player, units, times FROM moved WHERE times > 0
                 AND NOT EXISTS (SELECT 1 FROM account AS a WHERE a.operator_id = {operator}
-                    AND a.account = moved.account AND a.currency = '{currency}')"""  # noqa: S608 - as above
+                    AND a.account = moved.account AND a.currency = '{currency}')"""
 
 
 def _moved(share: Share, account: Account) -> str:
@@ -311,18 +310,15 @@ def _wakes() -> str:
     return f"""
         UPDATE transfer SET wake_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
             + ('x' || substr(md5(id), 1, 7))::bit(28)::bigint * 1000 % {LOOKED_AT_SECONDS * 1_000_000}
-        WHERE wake_at IS NOT NULL AND idempotency_key LIKE '{FILLED}%'"""  # noqa: S608 - as above
+        WHERE wake_at IS NOT NULL AND idempotency_key LIKE '{FILLED}%'"""
 
 
 def _sequences(shares: Sequence[Share]) -> Iterator[str]:
     for name in _tables(shares):
         column = numbered(name)
         if column is not None:
-            yield f"SELECT setval(pg_get_serial_sequence('{name}', '{column}'), (SELECT max({column}) FROM \"{name}\"))"  # noqa: S608 - as above
+            yield f"SELECT setval(pg_get_serial_sequence('{name}', '{column}'), (SELECT max({column}) FROM \"{name}\"))"
 
 
 def _highest(connection: psycopg.Connection[Any], name: str) -> int:
-    return one(connection, f"SELECT coalesce(max({numbered(name)}), 0) FROM {name}")  # noqa: S608 - as above
-
-
-__all__ = ["AMOUNT", "BATCH", "FILLED", "KEY", "PLAYER", "TOLD", "Share", "fill"]
+    return one(connection, f"SELECT coalesce(max({numbered(name)}), 0) FROM {name}")

@@ -31,7 +31,8 @@ def bridge(postgres, migrated_postgres_template, provider):
     client = create_app(runtime).test_client()
 
     def transfer(key):
-        body = {"player_id": patterns.PLAYER, "provider": "stub", "direction": "in", "amount": "1.00", "currency": "EUR"}
+        body = {"player_id": patterns.PLAYER, "provider": "stub", "direction": "in", "amount": "1.00",
+                "currency": "EUR"}  # fmt: skip
         headers = {"Authorization": f"Bearer {secret}", "Idempotency-Key": key}
         assert client.post("/v1/transfers", json=body, headers=headers).json["state"] == "confirmed"
 
