@@ -20,7 +20,8 @@ PLAYER, KEY = "pattern-player", "pattern-key"
 
 NOT_OF_A_TRANSFER = (
     "account", "player", "job_run", "lineage", "cash_movement", "denomination", "operator", "api_key",
-    "outbox", "tally", "event", "event_head", "event_origin", "webhook_endpoint", "delivery", "delivery_try",
+    "outbox", "tally", "hour_tally", "event", "event_head", "event_origin", "webhook_endpoint", "delivery",
+    "delivery_try",
 )  # fmt: skip
 """Tables in which a transfer leaves no row of its own: balances, masters, upkeep; and its events, whose numbers are the
 operator's: those of the copies begin behind them."""

@@ -25,6 +25,7 @@ from bridge.ports import WALLET, LanePolicy
 from bridge.sections import (
     CurrencyCode,
     DatabaseSection,
+    DeskSection,
     EngineSection,
     EventsSection,
     MetricsSection,
@@ -232,6 +233,7 @@ class Config(BaseSettings):
     engine: EngineSection = EngineSection()
     events: EventsSection = EventsSection()
     metrics: MetricsSection = MetricsSection()
+    desk: DeskSection = DeskSection()
     currencies: dict[CurrencyCode, Annotated[int, Field(ge=0, le=9)]] = Field(
         default_factory=dict, description="Decimals of currencies beside ISO 4217, for instance BTC = 8."
     )

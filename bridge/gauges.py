@@ -31,7 +31,7 @@ OPERATORS = select(_operator.c.id, _operator.c.name)
 ANSWERS_SECONDS = 300
 """The answers of providers are counted over so long."""
 
-PENDING, UNKNOWN, ORPHANED = "pending", "unknown", "orphaned"
+STAGES = PENDING, UNKNOWN, ORPHANED = "pending", "unknown", "orphaned"
 """What is unresolved: on its way; without an answer that says what became of it; before people."""
 
 
@@ -50,8 +50,8 @@ class Unresolved:
     oldest: int
 
 
-def unresolved(connection: Connection) -> list[Unresolved]:
-    """All that has not ended."""
+def unresolved(connection: Connection, operator_id: int | None = None) -> list[Unresolved]:
+    """All that has not ended, of one operator or of everybody."""
     lost = select(_leg.c.transfer_id).where(_leg.c.transfer_id == _transfer.c.id, _leg.c.unknown_since.is_not(None))
     stage = case((_transfer.c.state == ORPHANED, ORPHANED), (lost.exists(), UNKNOWN), else_=PENDING)
     kind = (_transfer.c.operator_id, _transfer.c.provider, _transfer.c.currency, _transfer.c.direction, stage)
@@ -60,6 +60,8 @@ def unresolved(connection: Connection) -> list[Unresolved]:
     query = select(*kind, func.count(), *parts, func.min(_transfer.c.created_at)).where(
         text("transfer.state IN ('pending', 'orphaned')")
     )
+    if operator_id is not None:
+        query = query.where(_transfer.c.operator_id == operator_id)
     rows = connection.execute(query.group_by(*kind).order_by(*kind))
     return [
         Unresolved(operator, provider, currency, direction, named, count, int(giga) * GIGA + int(units), oldest)

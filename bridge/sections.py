@@ -163,3 +163,12 @@ class EventsSection(Section):
     def master(self) -> str | None:
         """What endpoints' secrets are derived from, None where there is nothing; raises OSError, ValueError."""
         return _read_secret("events.secret", self.secret, self.secret_file)
+
+
+class DeskSection(Section):
+    """The pages at `/ops`, and the people who use them."""
+
+    reference_rates: dict[CurrencyCode, str] = Field(
+        default_factory=dict,
+        description='What a unit is worth, so that orphans are sorted across currencies: `{EUR = "1", JPY = "0.006"}`.',
+    )

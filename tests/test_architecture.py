@@ -39,6 +39,7 @@ LAYERS: list[tuple[str, ...]] = [
     # services, top
     ("bridge.verify",),
     ("bridge.cashier", "bridge.metrics", "bridge.readiness", "bridge.replays"),
+    ("bridge.views.*",),  # what the pages of the desk read
     ("bridge.deliveries", "bridge.gauges"),
     # transfers; its pure core is held tighter by MAY_SEE and VALUES_ONLY
     ("bridge.transfers", "bridge.transfers.recall"),
@@ -113,7 +114,7 @@ ROWS = ("bridge.db", "bridge.sqlite", "bridge.stroke", "bridge.migrations.*", "b
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",
         "bridge.endpoints", "bridge.deliveries", "bridge.replays", "bridge.tallies", "bridge.gauges",
-        "bridge.metrics")  # fmt: skip
+        "bridge.metrics", "bridge.views.*")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": PEERS,

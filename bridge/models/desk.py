@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, text
 from sqlmodel import Field, SQLModel
 
 from bridge.models.base import RowId, one_of
@@ -134,7 +134,13 @@ class AccessNote(SQLModel, table=True):
     """One access, made or refused: who, what, from where; what a person changed, with the value before and after."""
 
     __tablename__ = "access_note"
-    __table_args__ = (Index(None, "operator_id", "at"), Index(None, "person_id", "at"))
+    __table_args__ = (
+        Index(None, "operator_id", "at"),
+        Index(None, "person_id", "at"),
+        Index(
+            None, "subject", sqlite_where=text("subject IS NOT NULL"), postgresql_where=text("subject IS NOT NULL")
+        ),
+    )
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True, autoincrement=True))
     at: int = Field(sa_type=BigInteger)
     operator_id: int | None = Field(default=None, foreign_key="operator.id", sa_type=RowId)

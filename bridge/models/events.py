@@ -46,6 +46,18 @@ class Tally(SQLModel, table=True):
     millis: int = Field(sa_type=BigInteger)
 
 
+class HourTally(SQLModel, table=True):
+    """How many moves of one hour came after so long; `hour` is its first instant, `bucket` as in Tally."""
+
+    __tablename__ = "hour_tally"
+    operator_id: int = Field(foreign_key="operator.id", primary_key=True, sa_type=RowId)
+    hour: int = Field(primary_key=True, sa_type=BigInteger)
+    provider: str = Field(primary_key=True)
+    state: str = Field(primary_key=True)
+    bucket: int = Field(primary_key=True)
+    moves: int = Field(sa_type=BigInteger)
+
+
 class EventOrigin(SQLModel, table=True):
     """Where events begin: the last move in the history of which there is none (one row)."""
 

@@ -75,6 +75,13 @@ class Leg(SQLModel, table=True):
         one_of("step", Step, optional=True),
         CheckConstraint("amount > 0", name="amount"),
         UniqueConstraint("holder", "reference"),
+        # By what a provider calls it, people look for a transfer.
+        Index(
+            None,
+            "provider_reference",
+            sqlite_where=text("provider_reference IS NOT NULL"),
+            postgresql_where=text("provider_reference IS NOT NULL"),
+        ),
     )
     transfer_id: str = Field(foreign_key="transfer.id", primary_key=True)
     ordinal: int = Field(primary_key=True)
@@ -199,7 +206,12 @@ class Case(SQLModel, table=True):
     """The file in which people resolve one orphan."""
 
     __tablename__ = "orphan_case"
-    __table_args__ = (one_of("state", CaseState), UniqueConstraint("transfer_id"))
+    __table_args__ = (
+        one_of("state", CaseState),
+        UniqueConstraint("transfer_id"),
+        Index(None, "opened_at"),
+        Index(None, "closed_at"),
+    )
     id: str = Field(primary_key=True)
     transfer_id: str = Field(foreign_key="transfer.id")
     state: str

@@ -1,0 +1,41 @@
+"""What the pages of the desk read quickly: indexes, and the moves of each hour. Nothing that is there is changed."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    """Indexes of what people look for, and one new table."""
+    _where_there_is_one("leg", "provider_reference")
+    _where_there_is_one("access_note", "subject")
+    for column in ("opened_at", "closed_at"):
+        op.create_index(op.f(f"ix_orphan_case_{column}"), "orphan_case", [column], unique=False)
+    op.create_table(
+        "hour_tally",
+        sa.Column("operator_id", ROW_ID, nullable=False),
+        sa.Column("hour", sa.BigInteger(), nullable=False),
+        sa.Column("provider", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("bucket", sa.Integer(), nullable=False),
+        sa.Column("moves", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["operator_id"], ["operator.id"], name=op.f("fk_hour_tally_operator_id")),
+        sa.PrimaryKeyConstraint(
+            "operator_id", "hour", "provider", "state", "bucket", name=op.f("pk_hour_tally")
+        ),
+    )
+
+
+def _where_there_is_one(table: str, column: str) -> None:
+    there = sa.text(f"{column} IS NOT NULL")
+    op.create_index(
+        op.f(f"ix_{table}_{column}"), table, [column], unique=False, sqlite_where=there, postgresql_where=there
+    )

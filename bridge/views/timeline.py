@@ -1,0 +1,244 @@
+"""Everything that happened to a transfer on one axis of time: what we sent and asked, what was told us, what was
+posted, what people did, and what its operator was told. Questions that got the same answer over and over are one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from sqlalchemy import Connection, RowMapping, Table, select
+
+from bridge import models
+from bridge.evidence import Evidence, Source
+from bridge.money import Currencies
+from bridge.transfers import rows
+from bridge.transfers.core.facts import Leg, Transfer
+from bridge.views import redaction
+from bridge.views.advice import SAID
+from bridge.views.amounts import clock_time, written
+
+_posting: Table = models.metadata.tables["posting"]
+_inbox: Table = models.metadata.tables["inbox"]
+
+AT_MOST = 400
+"""Entries that are shown, the first fifth and the newest of them: of a transfer that lives for years."""
+
+
+class Kind(StrEnum):
+    """What an entry is; in this order where instants are equal."""
+
+    REQUEST = "request"  # we committed a money request
+    ANSWER = "answer"  # what came of it
+    POLL = "poll"  # we asked, and what was answered
+    CALLBACK = "callback"  # the provider told us unasked
+    ASIDE = "aside"  # a balance read, or a kick
+    RULE = "rule"  # the timeout contract concluded something
+    PERSON = "person"  # people proposed, approved, decided, looked
+    MOVE = "move"  # the transfer, a leg or its case went to another state
+    POSTING = "posting"  # the ledger
+    EVENT = "event"  # the operator's platform was told
+
+
+_PLACES = {kind: place for place, kind in enumerate(Kind)}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line. `count` and `until`: so many alike, the last of them then (microseconds). `evidence`: the number of
+    the stored piece; `message`: what the provider sent, masked; `digest`: SHA-256 of it as it came."""
+
+    at: int
+    kind: Kind
+    title: str
+    detail: str = ""
+    leg: int | None = None
+    evidence: int | None = None
+    count: int = 1
+    until: int | None = None
+    message: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """The entries, oldest first; so many were left out behind the first `before_gap` of them."""
+
+    entries: tuple[Entry, ...]
+    left_out: int = 0
+    before_gap: int = 0
+
+
+def line(connection: Connection, transfer: Transfer, currencies: Currencies, others: Iterable[Entry]) -> Line:
+    """The whole story; `others`: what people did, and what the operator was told."""
+    entries = [
+        *_requests(transfer, currencies),
+        *_told(connection, transfer, currencies),
+        *_moves(connection, transfer.id),
+        *_postings(connection, transfer, currencies),
+        *others,
+    ]
+    ordered = sorted(entries, key=lambda entry: (entry.at, _PLACES[entry.kind], entry.evidence or 0))
+    return _bounded(_folded(ordered))
+
+
+# --- what was sent and told ---------------------------------------------------------------------------------
+
+
+def _requests(transfer: Transfer, currencies: Currencies) -> Iterator[Entry]:
+    for leg in transfer.legs:
+        for attempt in leg.attempts:
+            amount = written(currencies, leg.amount, transfer.currency)
+            again = f", request {attempt.number}" if attempt.number > 1 else ""
+            yield Entry(
+                attempt.sent_at,
+                Kind.REQUEST,
+                f"Sent to {leg.holder}: {attempt.step.value} {amount}, {leg.side.value} {transfer.player}{again}",
+                f"reference {leg.reference}; nothing of it is on the wire after {clock_time(attempt.wire_until)}",
+                leg=leg.ordinal,
+            )
+
+
+_SOURCES = {
+    Source.CALL: Kind.ANSWER,
+    Source.LOOKUP: Kind.POLL,
+    Source.CALLBACK: Kind.CALLBACK,
+    Source.ASIDE: Kind.ASIDE,
+    Source.CONTRACT: Kind.RULE,
+}
+"""What the embedded wallet says is a posting, and what people decided is told with their names elsewhere."""
+
+
+def _told(connection: Connection, transfer: Transfer, currencies: Currencies) -> Iterator[Entry]:
+    bodies = _bodies(connection, transfer.id)
+    for leg in transfer.legs:
+        for piece in leg.evidence:
+            if piece.source in _SOURCES:
+                yield _piece(transfer, leg, piece, currencies, bodies.get(piece.id, ""))
+
+
+def _piece(transfer: Transfer, leg: Leg, piece: Evidence, currencies: Currencies, body: str) -> Entry:
+    reply = piece.reply
+    said = SAID[reply.answer] + (f" ({redaction.text(reply.code)})" if reply.code else "")
+    match piece.source:
+        case Source.CALL:
+            title = f"{leg.holder} answered request {piece.attempt}: {said}"
+        case Source.LOOKUP:
+            title = f"Asked {leg.holder}: {said}"
+        case Source.CALLBACK:
+            title = f"{leg.holder} called back: {said}"
+        case Source.CONTRACT:
+            title = f"By the rules agreed with {leg.holder}: {said}"
+        case _:
+            title = f"At {leg.holder}: {redaction.text(reply.code) or said}"
+    return Entry(
+        piece.at,
+        _SOURCES[piece.source],
+        title,
+        "; ".join(_details(transfer, leg, piece, currencies)),
+        leg=leg.ordinal,
+        evidence=piece.id,
+        message=redaction.shown(body) if body else "",
+        digest=reply.digest,
+    )
+
+
+def _details(transfer: Transfer, leg: Leg, piece: Evidence, currencies: Currencies) -> Iterator[str]:
+    """What was told beside the answer, and first of all what is not as it was meant."""
+    reply, currency = piece.reply, piece.reply.currency or transfer.currency
+    aside = piece.source is Source.ASIDE
+    if reply.amount is not None:
+        odd = not aside and reply.amount != leg.amount
+        meant = f", where {written(currencies, leg.amount, transfer.currency)} was meant" if odd else ""
+        yield written(currencies, reply.amount, currency) + meant
+    elif reply.currency not in (None, transfer.currency):
+        yield f"in {reply.currency}, where {transfer.currency} was meant"
+    for told, intended, word in (
+        (reply.player, transfer.player, "player"),
+        (reply.side, leg.side.value, "side"),
+        (reply.reference, leg.reference, "reference"),
+    ):
+        if told is not None and told != intended and not aside:
+            yield f"{word} {redaction.text(told)}, where {intended} was meant"
+    if reply.provider_reference:
+        yield f"their reference {redaction.text(reply.provider_reference)}"
+    if reply.balance is not None:
+        yield f"balance there {written(currencies, reply.balance, currency)}"
+    if reply.sequence is not None:
+        yield f"their change {reply.sequence} of it"
+    if reply.provider_time:
+        yield f"their time {redaction.text(reply.provider_time)}"
+    if reply.detail:
+        yield redaction.text(reply.detail)
+
+
+def _bodies(connection: Connection, transfer_id: str) -> dict[int, str]:
+    """Number of a piece of evidence → the message from which it is."""
+    evidence = rows.evidence_table
+    query = select(evidence.c.id, _inbox.c.body).join(_inbox, _inbox.c.id == evidence.c.inbox_id)
+    return dict(connection.execute(query.where(evidence.c.transfer_id == transfer_id)).tuples().all())
+
+
+# --- what came of it ----------------------------------------------------------------------------------------
+
+
+def _moves(connection: Connection, transfer_id: str) -> Iterator[Entry]:
+    for row in _all(connection, rows.history_table, transfer_id):
+        subject, source = row["subject"], row["source"]
+        path = f"{source} → {row['target']}" if source else f"begins as {row['target']}"
+        title = f"{subject[:1].upper()}{subject[1:]}: {path}"
+        yield Entry(row["at"], Kind.MOVE, title, redaction.text(row["reason"] or ""), leg=_leg_of(subject))
+
+
+def _postings(connection: Connection, transfer: Transfer, currencies: Currencies) -> Iterator[Entry]:
+    for row in _all(connection, _posting, transfer.id):
+        amount = written(currencies, row["amount"], row["currency"])
+        yield Entry(row["at"], Kind.POSTING, f"Posted {amount}: {row['debit']} → {row['credit']}")
+
+
+def _all(connection: Connection, table: Table, transfer_id: str) -> Sequence[RowMapping]:
+    query = select(table).where(table.c.transfer_id == transfer_id).order_by(table.c.id)
+    return connection.execute(query).mappings().all()
+
+
+def _leg_of(subject: str) -> int | None:
+    word, _, number = subject.partition(" ")
+    return int(number) if word == "leg" and number.isdecimal() else None
+
+
+# --- short enough to be read --------------------------------------------------------------------------------
+
+
+def _folded(entries: Iterable[Entry]) -> list[Entry]:
+    """Polls that follow each other and say the same are one line that tells how often, and until when."""
+    found: list[Entry] = []
+    for entry in entries:
+        last = found[-1] if found else None
+        if last is not None and entry.kind is last.kind is Kind.POLL and _alike(last, entry):
+            found[-1] = replace(
+                last, count=last.count + 1, until=entry.at, evidence=entry.evidence, digest=entry.digest
+            )
+        else:
+            found.append(entry)
+    return [_counted(entry) for entry in found]
+
+
+def _alike(one: Entry, other: Entry) -> bool:
+    return (one.title, one.detail, one.leg, one.message) == (other.title, other.detail, other.leg, other.message)
+
+
+def _counted(entry: Entry) -> Entry:
+    """The title of what happened several times."""
+    if entry.until is None:
+        return entry
+    asked, _, said = entry.title.partition(": ")
+    return replace(entry, title=f"{asked} {entry.count} times, until {clock_time(entry.until)}: {said}")
+
+
+def _bounded(entries: list[Entry]) -> Line:
+    if len(entries) <= AT_MOST:
+        return Line(tuple(entries))
+    first = AT_MOST // 5
+    kept = (*entries[:first], *entries[first - AT_MOST :])
+    return Line(kept, len(entries) - AT_MOST, first)

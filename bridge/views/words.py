@@ -1,0 +1,69 @@
+"""What a provider promises and what the operator has set for it, in words: for the desk and for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bridge.config import GenericSection, ProviderSection
+from bridge.ports import Cancel, Descriptor, LookupKey, SameId
+
+SECONDS_A_DAY = 86_400
+
+
+def promises(promised: Descriptor) -> Iterator[tuple[str, str]]:
+    """What the provider's protocol promises: (what, how)."""
+    phases = "one request moves the money" if promised.phases == 1 else "prepared first, moved by a second request"
+    yield "a transfer takes", phases
+    same = {
+        SameId.REPLAY: "answered as the first time: sending it again is safe",
+        SameId.UNSAFE: "not safe: it is never sent again",
+    }
+    window = "" if promised.dedupe_window is None else f", for {promised.dedupe_window / SECONDS_A_DAY:g} days"
+    yield "the same id again is", same[promised.same_id] + window
+    asked = {
+        LookupKey.OWN: "our reference",
+        LookupKey.PROVIDER: "the provider's own id, once it is known",
+        LookupKey.NONE: "nothing: it cannot be asked",
+    }
+    yield "asked about a transfer by", asked[promised.lookup_key]
+    cancel = "yes, where it has not been executed" if promised.cancel is Cancel.YES else "no"
+    yield "can be cancelled there", cancel
+    yield "tells us unasked", "yes, by signed callbacks" if promised.pushes else "no"
+    yield (
+        "its refusal, when asked, counts",
+        f"{promised.fail_final_after:g} s after the last request, told {promised.fail_final_times} times",
+    )
+    yield "how well this is known", promised.evidence_tag
+
+
+def limits(policy: ProviderSection, promised: Descriptor) -> Iterator[tuple[str, str]]:
+    """What bounds a transfer there, in seconds and decimals."""
+    yield "currencies, decimals on the wire", ", ".join(f"{code} {n}" for code, n in promised.places.items())
+    yield "longest player id", str(promised.longest_player_id)
+    yield (
+        f"{'transfer, cancel' if promised.phases == 1 else 'prepare, complete'}, look-up deadline",
+        " s, ".join(
+            f"{seconds:g}"
+            for seconds in (promised.money_deadline, promised.complete_deadline, promised.lookup_deadline)
+        )
+        + " s",
+    )
+    if promised.expiry is not None:
+        yield "expiry of what is prepared", f"{promised.expiry:g} s + {promised.expiry_margin:g} s margin"
+    if promised.lookup_retention is not None:
+        yield "a transfer can be looked up for", f"{promised.lookup_retention / SECONDS_A_DAY:g} days"
+    if promised.in_game:
+        yield "after a kick, until the balance is read", f"{promised.settle_delay:g} s"
+    if promised.partial:
+        yield "a part of the whole", "may move, where the answer says so"
+    if isinstance(policy, GenericSection):
+        yield "callbacks are taken from", ", ".join(map(str, policy.callback_networks)) or "nowhere"
+    yield "patience, then orphaned", f"{policy.patience_seconds:g} s"
+    yield "beside an unresolved transfer in", policy.lane_policy.value
+    yield (
+        "breaker opens at",
+        (
+            f"{policy.breaker_share:.0%} unknown of at least {policy.breaker_least} answers "
+            f"in {policy.breaker_window_seconds:g} s"
+        ),
+    )
