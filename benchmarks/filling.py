@@ -17,7 +17,7 @@ from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql
 
 from benchmarks.patterns import PLAYER, Pattern, numbered, one
-from bridge import models
+from bridge import models, tallies
 
 BATCH = 100_000
 SPAN_SECONDS = 30 * 86_400  # the copies are spread over the month before the newest pattern
@@ -68,7 +68,7 @@ def fill(connection: psycopg.Connection[Any], shares: Sequence[Share], players: 
         for insert in inserts:
             connection.execute(insert.format(first=first, last=last).encode())
         tell(last)
-    for statement in (*_balances(shares), _wakes(), *_sequences(shares)):
+    for statement in (*_balances(shares), _hours(), _wakes(), *_sequences(shares)):
         connection.execute(statement.encode())
     connection.execute("DROP TABLE bench_number")
     connection.execute("UPDATE event_origin SET history_id = (SELECT MAX(id) FROM history)")
@@ -303,6 +303,20 @@ def _moved(share: Share, account: Account) -> str:
             if (row[side], row["currency"]) == account:
                 parts.append(f"{sign} ({copy.number(row['amount'])})")
     return " ".join(parts)
+
+
+def _hours() -> str:
+    """How many of their moves came in each hour, and after how long: what `tallies` counts when a move is numbered."""
+    bounds = ", ".join(str(int(seconds * 1_000_000)) for seconds in tallies.BOUNDS_SECONDS)
+    return f"""
+        INSERT INTO hour_tally (operator_id, hour, provider, state, bucket, moves)
+        SELECT t.operator_id, h.at / {tallies.HOUR} * {tallies.HOUR}, t.provider, h.target,
+            width_bucket(greatest(0, h.at - t.created_at) - 1, ARRAY[{bounds}]::bigint[]), count(*)
+        FROM transfer AS t JOIN history AS h ON h.transfer_id = t.id
+        WHERE h.subject = 'transfer' AND h.source <> h.target AND t.idempotency_key LIKE '{FILLED}%'
+        GROUP BY 1, 2, 3, 4, 5
+        ON CONFLICT (operator_id, hour, provider, state, bucket)
+        DO UPDATE SET moves = hour_tally.moves + excluded.moves"""
 
 
 def _wakes() -> str:

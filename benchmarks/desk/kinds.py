@@ -39,6 +39,9 @@ HURRY: Mapping[str, Any] = {
 }  # fmt: skip
 """Of the account at the simulator while patterns are made: an orphan by silence needs no quarter of an hour."""
 
+POLLS: Mapping[str, Any] = {"poll_seconds": (PATIENCE_SECONDS, *(0.02,) * 3000, 3600.0)}
+"""Of the engine meanwhile: what was looked up for days is looked up as often within seconds."""
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -112,9 +115,8 @@ class Workshop:
             self._tell("faults", {"case": kind.case, "player": patterns.PLAYER, "params": dict(kind.params)})
         body = {"player_id": patterns.PLAYER, "provider": kind.provider, "direction": kind.direction, "amount": ASKED,
                 "currency": kind.currency}  # fmt: skip
-        headers = {"Authorization": f"Bearer {self.key}", "Idempotency-Key": key}
-        if kind.looks:
-            headers["Prefer"] = "wait=1"
+        # It is sent, and not yet asked about when the wait is over.
+        headers = {"Authorization": f"Bearer {self.key}", "Idempotency-Key": key, "Prefer": "wait=1"}
         told = self._client.post("/v1/transfers", json=body, headers=headers).get_json()
         assert "id" in told, told
         return str(told["id"])
@@ -123,7 +125,8 @@ class Workshop:
         """It is in its state, and was looked up so often."""
         while (story := self._story(transfer_id)) != (kind.state, kind.looks):
             assert story[1] < kind.looks, f"{kind.name} ended as {story}"
-            resolve.refresh(self.runtime, transfer_id, ask_until=self.runtime.clock.monotonic())
+            for claim in resolve.claim_due(self.runtime, 1, transfer_id):
+                resolve.resolve(self.runtime, claim, ask_until=self.runtime.clock.monotonic())
 
     def _story(self, transfer_id: str) -> tuple[str, int]:
         """Its state, and how often it was looked up."""

@@ -45,7 +45,7 @@ def workshop(postgres, migrated_postgres_template, provider, simulator):
         kinds.CLEAN: {**account, "base_url": f"{provider}/bridge", "currencies": ["EUR"]},
         kinds.LIAR: {**account, "base_url": simulator["address"], "currencies": ["EUR", "USD"], **kinds.HURRY},
     }
-    runtime = compose(Config(database={"url": url}, providers=tables))
+    runtime = compose(Config(database={"url": url}, engine=kinds.POLLS, providers=tables))
     operator = keys.add_operator(runtime, "acme")
     _, secret = keys.create(runtime, "acme", ["transfers"], "test")
     for player in (patterns.PLAYER, *(f"p{number}" for number in range(PLAYERS))):

@@ -53,7 +53,10 @@ def test_every_invariant_holds_on_filled_tables_and_the_next_transfer_goes_throu
         heard = []
         filling.fill(connection, [filling.Share(pattern, 40)], PLAYERS, heard.append)
         patterns.check(pattern, before, patterns.counts(connection), 41)
+        told = connection.execute("SELECT sum(moves), max(bucket) FROM hour_tally WHERE state = 'confirmed'").fetchone()
     assert heard == [40]
+    assert told is not None
+    assert (told[0], told[1] < 10) == (40, True)
     assert pattern.counts()["transfer"] == 1
     transfer("after")
     assert audit(runtime) == []
