@@ -30,6 +30,10 @@ def compose(config: Config, clock: Clock | None = None) -> Runtime:
 
 def create_app(runtime: Runtime) -> OpenAPI:
     """The web application over a runtime; jobs and the command line never load what only it needs."""
+    from bridge.api.answers import trouble
     from bridge.api.application import build
+    from bridge.dashboard import frame
 
-    return build(runtime)
+    app = build(runtime)
+    frame.furnish(app, runtime, elsewhere=trouble.answer)
+    return app

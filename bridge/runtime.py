@@ -152,6 +152,10 @@ class Ids:
         """256 bits for an API key."""
         return secrets.token_urlsafe(32)
 
+    def noise(self, count: int) -> bytes:
+        """So many bytes that nobody can guess: a salt, a nonce, a seed."""
+        return secrets.token_bytes(count)
+
 
 def worker_name() -> str:
     """This process, in lease columns and logs; the random part tells a restarted process from its dead twin. Workers

@@ -168,7 +168,41 @@ class EventsSection(Section):
 class DeskSection(Section):
     """The pages at `/ops`, and the people who use them."""
 
+    secret: SecretStr | None = Field(
+        None,
+        description="At least 32 characters by chance; seeds of one-time codes are encrypted with it. Exchange it and "
+        "everybody has to enrol anew. Without it `/ops` answers 503.",
+    )
+    secret_file: Path | None = Field(None, description="A file that holds it, instead of it.")
+    address: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/?#@]+$",
+        description="Where browsers reach the bridge, such as `https://bridge.example.com`: links begin with it, and "
+        "forms from elsewhere are refused. Without it: whatever name the browser asked for.",
+    )
+    steward: str | None = Field(
+        None, description="The operator whose people may also touch what all operators share: jobs, switches, alerts."
+    )
+    idle_minutes: Seconds = Field(15, description="A person who does nothing for so long is asked to come in again.")
+    absolute_hours: Seconds = Field(8, description="And so is everybody after this time.")
+    prove_minutes: Seconds = Field(
+        5, description="Before a money action, a code or passkey must have been shown within this time."
+    )
+    invitation_hours: Seconds = Field(24, description="How long a link lets somebody in, once.")
+    expiry_hours: Seconds = Field(24, description="How long a proposal waits for approval.")
+    two_checkers_above: dict[CurrencyCode, str] = Field(
+        default_factory=dict, description='Amounts above it need two approvals, per currency: `{EUR = "5000.00"}`.'
+    )
     reference_rates: dict[CurrencyCode, str] = Field(
         default_factory=dict,
-        description='What a unit is worth, so that orphans are sorted across currencies: `{EUR = "1", JPY = "0.006"}`.',
+        description='What one unit is worth, to sort orphans across currencies: `{EUR = "1", JPY = "0.006"}`.',
     )
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        _require_one(self.secret, self.secret_file)
+        return self
+
+    def master(self) -> str | None:
+        """What the desk's keys are derived from, None where there is nothing; raises OSError, ValueError."""
+        return _read_secret("desk.secret", self.secret, self.secret_file)

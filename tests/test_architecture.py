@@ -34,7 +34,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.doctor",),
     ("bridge.app",),
     # the edge: parse → one service call → render
-    ("bridge.api.*",),
+    ("bridge.api.*", "bridge.dashboard.*"),
+    ("bridge.desk.*",),
     ("bridge.decisions_page", "bridge.diagrams", "bridge.settings_page"),
     # services, top
     ("bridge.verify",),
@@ -83,8 +84,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.config",),
     ("bridge.sections",),
     ("bridge.ports", "bridge.problems"),
-    ("bridge.evidence", "bridge.money", "bridge.errors", "bridge.positions", "bridge.log", "bridge.webhooks",
-     "bridge"),
+    ("bridge.evidence", "bridge.forwarded", "bridge.money", "bridge.errors", "bridge.positions", "bridge.log",
+     "bridge.webhooks", "bridge"),
     ("statemachines",),
     ("statemachines.transfer", "statemachines.leg", "statemachines.case"),
     ("statemachines.engine",),
@@ -108,21 +109,24 @@ NEVER_SEE: dict[str, tuple[str, ...]] = {"jobs.*": ("bridge.api.*", "bridge.cli.
 VALUES_ONLY = ("statemachines.*", "bridge.transfers.core.*", "bridge.positions", "bridge.evidence", "bridge.ports")
 VALUE_MODULES = {"__future__", "collections", "dataclasses", "enum", "functools", "itertools", "typing"}
 
-WEB = ("wsgi", "bridge.app", "bridge.api.*")
+WEB = ("wsgi", "bridge.app", "bridge.api.*", "bridge.dashboard.*")
 ROWS = ("bridge.db", "bridge.sqlite", "bridge.stroke", "bridge.migrations.*", "bridge.models.*", "bridge.runtime",
         "bridge.ledger", "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",
         "bridge.endpoints", "bridge.deliveries", "bridge.replays", "bridge.tallies", "bridge.gauges",
-        "bridge.metrics", "bridge.views.*")  # fmt: skip
+        "bridge.metrics", "bridge.views.*", "bridge.desk.*")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": PEERS,
     "alembic": ("bridge.db", "bridge.migrations.*"),
     "apscheduler": ("jobs.*",),
+    "argon2": ("bridge.desk.passwords",),
+    "cryptography": ("bridge.desk.keyring",),
     "dbos": PEERS,
     "flask": WEB,
-    "flask_openapi": WEB,
+    "flask_bootstrap": ("bridge.dashboard.frame",),
+    "flask_openapi": ("wsgi", "bridge.app", "bridge.api.*"),
     "granian": ("bridge.up",),
     "orjson": ("bridge.log", "bridge.problems", "bridge.app", "bridge.api.*", "bridge.idempotency",
                "bridge.events", *PEERS),
@@ -132,6 +136,7 @@ PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "psycopg_pool": PEERS,
     "pydantic": ("bridge.config", "bridge.sections", "bridge.api.*"),
     "pydantic_settings": ("bridge.config",),
+    "pyotp": ("bridge.desk.codes",),
     "requests": ("bridge.outbound",),
     "restate": PEERS,
     "click": ("bridge.cli.*",),
@@ -141,6 +146,7 @@ PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "structlog": ("bridge.log",),
     "tenacity": ("bridge.outbound",),
     "transitions": ("statemachines.engine",),
+    "webauthn": ("bridge.desk.passkeys",),
     "urllib3": ("bridge.outbound", *PEERS),
     "uuid_utils": ("bridge.runtime",),
     "werkzeug": WEB,
@@ -461,7 +467,9 @@ def test_every_package_at_home_is_installed_by_our_requirements():
     files = ("requirements.txt", "constraints.txt", "benchmarks/requirements-peers.txt")
     pinned = "".join((PROJECT / name).read_text(encoding="utf-8") for name in files)
     names = {line.split("==")[0].split("[")[0].lower().replace("-", "_") for line in pinned.splitlines()}
-    names |= {name.removesuffix("_sdk") for name in names}  # what restate-sdk installs is imported as restate
+    # What restate-sdk installs is imported as restate, argon2-cffi as argon2, bootstrap-flask as flask_bootstrap.
+    names |= {name.removesuffix("_sdk").removesuffix("_cffi") for name in names}
+    names |= {f"flask_{name.removesuffix('_flask')}" for name in names}
     assert sorted(set(PACKAGE_HOMES) - names) == []
 
 

@@ -46,11 +46,11 @@ def build(runtime: Runtime) -> OpenAPI:
 
 
 def _sealed(response: Response) -> Response:
-    """Nothing is sniffed, framed or, under /v1, kept by a cache."""
+    """Nothing is sniffed, framed or, under /v1, kept by a cache. What the desk has sealed stays as it is."""
     on_page = request.path == "/docs" or request.path.startswith("/docs/")
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["Content-Security-Policy"] = _OWN_FILES if on_page else _NOTHING
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    response.headers.setdefault("Content-Security-Policy", _OWN_FILES if on_page else _NOTHING)
     if request.path.startswith("/v1/"):
         response.headers["Cache-Control"] = "no-store"
     return response

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response, request
 from flask_openapi.blueprint import APIBlueprint
 
-from bridge import inbox
+from bridge import forwarded, inbox
 from bridge.api.answers import document, replies
 from bridge.api.answers.views import Received
 from bridge.api.intake.admission import raw_json, takes
@@ -29,17 +29,9 @@ def take_callback(runtime: Runtime, path: CallbackPath, header: CallbackHeader) 
 
     The answer is the same whether what it names is known or not.
     """
-    peer = _peer(runtime.config.web.proxy_hops)
+    told = request.headers.get("X-Forwarded-For", "")
+    peer = forwarded.caller(runtime.config.web.proxy_hops, request.remote_addr, told)
     inbox.admit(runtime, path.provider, peer)  # before the body is read: a stranger must not hold a thread by it
     message = Message(header.id, header.timestamp, header.signature, raw_json())
     inbox.receive(runtime, path.provider, message, peer)
     return replies.show(Received(received=True))
-
-
-def _peer(hops: int) -> str:
-    """The caller's address: of the socket, or what the outermost of `hops` proxies of ours has written down. A shorter
-    list was not written by them all: then it is empty, which is no address and is refused."""
-    if hops == 0:
-        return request.remote_addr or ""
-    told = [each.strip() for each in request.headers.get("X-Forwarded-For", "").split(",")]
-    return told[-hops] if len(told) >= hops else ""

@@ -130,6 +130,15 @@ class Sitting(SQLModel, table=True):
     address: str
 
 
+class Doorkeeper(SQLModel, table=True):
+    """How often an address, or a login, has knocked: a bucket that fills with time, kept as the instant at which it
+    will be full again."""
+
+    __table_args__ = (Index(None, "full_at"),)
+    key: str = Field(primary_key=True)
+    full_at: int = Field(sa_type=BigInteger)
+
+
 class AccessNote(SQLModel, table=True):
     """One access, made or refused: who, what, from where; what a person changed, with the value before and after."""
 

@@ -75,13 +75,6 @@ class Leg(SQLModel, table=True):
         one_of("step", Step, optional=True),
         CheckConstraint("amount > 0", name="amount"),
         UniqueConstraint("holder", "reference"),
-        # By what a provider calls it, people look for a transfer.
-        Index(
-            None,
-            "provider_reference",
-            sqlite_where=text("provider_reference IS NOT NULL"),
-            postgresql_where=text("provider_reference IS NOT NULL"),
-        ),
     )
     transfer_id: str = Field(foreign_key="transfer.id", primary_key=True)
     ordinal: int = Field(primary_key=True)
@@ -125,6 +118,13 @@ class EvidenceRow(SQLModel, table=True):
         Index(None, "transfer_id"),
         Index(None, "provider", "source", "at"),
         Index(None, "inbox_id", unique=True),  # one message is evidence once
+        # By what a provider calls it, people look for a transfer.
+        Index(
+            None,
+            "provider_reference",
+            sqlite_where=text("provider_reference IS NOT NULL"),
+            postgresql_where=text("provider_reference IS NOT NULL"),
+        ),
     )
     id: int | None = Field(default=None, sa_column=Column(RowId, primary_key=True, autoincrement=True))
     transfer_id: str

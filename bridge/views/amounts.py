@@ -13,7 +13,7 @@ from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST = int((datetime.max.replace(tzinfo=UTC) - _EPOCH) / timedelta(microseconds=1))
+_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)

@@ -104,4 +104,4 @@ def _conditions(wanted: Wanted) -> list[Any]:
 
 def _people(connection: Connection, operator_id: int) -> Sequence[tuple[str, str]]:
     query = select(_person.c.id, _person.c.name).where(_person.c.operator_id == operator_id)
-    return connection.execute(query.order_by(_person.c.name, _person.c.id)).tuples().all()
+    return [(row.id, row.name) for row in connection.execute(query.order_by(_person.c.name, _person.c.id))]

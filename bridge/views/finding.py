@@ -5,10 +5,10 @@ from __future__ import annotations
 from sqlalchemy import Connection, Table, select
 
 from bridge import models
-from bridge.ports import WALLET
 
 _transfer: Table = models.metadata.tables["transfer"]
 _leg: Table = models.metadata.tables["leg"]
+_evidence: Table = models.metadata.tables["evidence"]
 
 AT_MOST = 50
 """So many transfers are found by one word; a provider whose ids are not unique is looked at otherwise."""
@@ -31,13 +31,9 @@ def by_word(connection: Connection, operator_id: int, word: str) -> list[str]:
     # A reference is its transfer's id and the number of the leg, and so needs no index of its own.
     legs = select(_leg.c.transfer_id).where(_leg.c.transfer_id.in_(candidates), _leg.c.reference == word)
     found |= set(connection.execute(legs).scalars())
-    theirs = (
-        select(_leg.c.transfer_id)
-        .join(_transfer, _transfer.c.id == _leg.c.transfer_id)
-        .where(_leg.c.provider_reference == word, _transfer.c.operator_id == operator_id, _leg.c.holder != WALLET)
-        .order_by(_leg.c.transfer_id.desc())
-        .limit(AT_MOST)
-    )
+    # Whatever has been told under it, also where it contradicts what was meant and stands in no leg.
+    told = select(_evidence.c.transfer_id).where(_evidence.c.provider_reference == word).distinct().limit(AT_MOST)
+    theirs = named.where(_transfer.c.id.in_(told))
     found |= set(connection.execute(theirs).scalars())
     return sorted(found, reverse=True)[:AT_MOST]
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    false,
     func,
     or_,
     select,
@@ -37,6 +38,7 @@ from bridge.views import finding
 
 _transfer: Table = models.metadata.tables["transfer"]
 _leg: Table = models.metadata.tables["leg"]
+_evidence: Table = models.metadata.tables["evidence"]
 _proposal: Table = models.metadata.tables["proposal"]
 _person: Table = models.metadata.tables["person"]
 
@@ -208,7 +210,9 @@ def _conditions(connection: Connection, operator_id: int, wanted: Wanted, at: in
         proposed = select(_proposal.c.id).where(_PROPOSED).exists()
         conditions.append(proposed if wanted.proposed else ~proposed)
     word = finding.typed(wanted.word)
-    if word is not None:
+    if word is None and (wanted.word or "").strip():
+        conditions.append(false())  # no row holds it
+    elif word is not None:
         called = finding.by_word(connection, operator_id, word)
         conditions.append(or_(_transfer.c.player_id == word, _transfer.c.id.in_(called)))
     return conditions
@@ -306,13 +310,19 @@ def _told(connection: Connection, rows: Sequence[RowMapping]) -> list[Unproved]:
 
 
 def _references(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:
-    """Transfer → (our reference, the provider's own) of its newest try."""
+    """Transfer → (our reference, the provider's own) of its newest try, or whatever else the provider called it."""
+    told = (
+        select(_evidence.c.transfer_id, func.max(_evidence.c.provider_reference))
+        .where(_evidence.c.transfer_id.in_(ids), _evidence.c.provider_reference.is_not(None))
+        .group_by(_evidence.c.transfer_id)
+    )
+    heard = dict(connection.execute(told).all())
     query = (
         select(_leg.c.transfer_id, _leg.c.reference, _leg.c.provider_reference)
         .where(_leg.c.transfer_id.in_(ids), _leg.c.holder != WALLET, _leg.c.undoes.is_(None))
         .order_by(_leg.c.ordinal)
     )
-    return {transfer: (ours, theirs) for transfer, ours, theirs in connection.execute(query)}
+    return {transfer: (ours, theirs or heard.get(transfer)) for transfer, ours, theirs in connection.execute(query)}
 
 
 def proposed(connection: Connection, ids: Sequence[str]) -> dict[str, Proposed]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, select
+from sqlalchemy import Connection, RowMapping, Table, or_, select
 
 from bridge import models
 from bridge.money import Currencies
@@ -24,6 +24,9 @@ _delivery: Table = models.metadata.tables["delivery"]
 _try: Table = models.metadata.tables["delivery_try"]
 
 NOTES_AT_MOST = 100
+
+TOLD_ALREADY = ("propose", "approve", "reject", "withdraw")
+"""What was done by these stands in a proposal or a verdict; what was refused of them stands in a note alone."""
 
 DEEDS = {
     "confirm": "to confirm it",
@@ -65,7 +68,7 @@ def deeds(connection: Connection, operator_id: int, transfer_id: str, currency: 
 def names_of(connection: Connection, ids: Iterable[str]) -> Mapping[str, str]:
     """Id of a person → the name."""
     query = select(_person.c.id, _person.c.name).where(_person.c.id.in_(sorted(set(ids))))
-    return dict(connection.execute(query).tuples().all())
+    return dict(connection.execute(query).all())
 
 
 def told_to_operator(connection: Connection, operator_id: int, transfer_id: str) -> list[Entry]:
@@ -120,7 +123,8 @@ def _decided(row: RowMapping, names: Mapping[str, str], currency: str, money: Cu
 
 
 def _notes(connection: Connection, operator_id: int, subjects: Sequence[str]) -> Sequence[RowMapping]:
-    query = select(_note).where(_note.c.subject.in_(subjects), _note.c.operator_id == operator_id)
+    news = or_(_note.c.outcome != "done", _note.c.kind.not_in(TOLD_ALREADY))
+    query = select(_note).where(_note.c.subject.in_(subjects), _note.c.operator_id == operator_id, news)
     return connection.execute(query.order_by(_note.c.id.desc()).limit(NOTES_AT_MOST)).mappings().all()
 
 

@@ -177,7 +177,8 @@ def _bodies(connection: Connection, transfer_id: str) -> dict[int, str]:
     """Number of a piece of evidence → the message from which it is."""
     evidence = rows.evidence_table
     query = select(evidence.c.id, _inbox.c.body).join(_inbox, _inbox.c.id == evidence.c.inbox_id)
-    return dict(connection.execute(query.where(evidence.c.transfer_id == transfer_id)).tuples().all())
+    found = connection.execute(query.where(evidence.c.transfer_id == transfer_id))
+    return dict(found.all())
 
 
 # --- what came of it ----------------------------------------------------------------------------------------

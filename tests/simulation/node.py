@@ -63,6 +63,10 @@ class Ids:
         """As bridge.runtime.Ids."""
         return f"{self._dice.getrandbits(256):064x}"
 
+    def noise(self, count: int) -> bytes:
+        """As bridge.runtime.Ids."""
+        return self._dice.randbytes(count)
+
 
 class Hands:
     """A crew of strands, as `bridge.runtime.Crew`."""

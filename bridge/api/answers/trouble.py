@@ -55,6 +55,10 @@ class DatabaseUnavailable(Unavailable):
     code, retry = "database_unavailable", Retry.SAME_KEY
 
 
+_DESK = ("bridge.dashboard.", "bridge.desk.")
+"""Refusals that no client of the API meets: they are pages."""
+
+
 @dataclass(frozen=True)
 class Listed:
     """One code that a client may meet."""
@@ -99,7 +103,8 @@ def catalogue() -> list[Listed]:
 
 def _family(top: type[Refusal]) -> Iterator[type[Refusal]]:
     for kind in top.__subclasses__():
-        yield kind
+        if not kind.__module__.startswith(_DESK):
+            yield kind
         yield from _family(kind)
 
 

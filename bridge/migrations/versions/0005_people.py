@@ -17,7 +17,7 @@ ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """New tables, then the guard of what is written for ever."""
-    for create in (_person, _invitation, _recovery_code, _passkey, _challenge, _sitting, _access_note):
+    for create in (_person, _invitation, _recovery_code, _passkey, _challenge, _sitting, _doorkeeper, _access_note):
         create()
     guard = import_module("bridge.migrations.versions.0002_append_only")
     guard.refuse_change("access_note", ("id",))
@@ -139,6 +139,16 @@ def _sitting() -> None:
         sa.PrimaryKeyConstraint("digest", name=op.f("pk_sitting")),
     )
     op.create_index(op.f("ix_sitting_person_id"), "sitting", ["person_id"], unique=False)
+
+
+def _doorkeeper() -> None:
+    op.create_table(
+        "doorkeeper",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("full_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_doorkeeper")),
+    )
+    op.create_index(op.f("ix_doorkeeper_full_at"), "doorkeeper", ["full_at"], unique=False)
 
 
 def _access_note() -> None:

@@ -15,7 +15,7 @@ ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Indexes of what people look for, and one new table."""
-    _where_there_is_one("leg", "provider_reference")
+    _where_there_is_one("evidence", "provider_reference")
     _where_there_is_one("access_note", "subject")
     for column in ("opened_at", "closed_at"):
         op.create_index(op.f(f"ix_orphan_case_{column}"), "orphan_case", [column], unique=False)

@@ -1,0 +1,88 @@
+// Parts of a page that keep themselves up to date, and times in the reader's own zone.
+//
+// An element with data-part="ADDRESS" and data-every="SECONDS" is asked for again that often, and what comes stands in
+// its place. Nothing is asked while nobody looks. A part that cannot be had stays as it is, and the page says since when.
+"use strict";
+
+const MILLISECONDS = 1000;
+const notice = () => document.getElementById("no-connection");
+const clock = (date) => date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+let lost = null;
+
+function localTimes(within) {
+  for (const each of within.querySelectorAll("time[datetime]:not([title])")) {
+    const at = new Date(each.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    each.title = each.textContent;
+    each.textContent = at.toLocaleString();
+  }
+}
+
+// What a person has opened, and where they are, outlives the exchange of a part.
+function remember(part) {
+  const named = [...part.querySelectorAll("details[id]")].map((each) => [each.id, each.open]);
+  const active = part.contains(document.activeElement) ? document.activeElement : null;
+  const typed = active && "selectionStart" in active ? [active.selectionStart, active.selectionEnd] : null;
+  return { named, focus: active && active.id, value: active && active.value, typed, left: part.scrollLeft };
+}
+
+function restore(part, kept) {
+  for (const [id, open] of kept.named) {
+    const again = document.getElementById(id);
+    if (again && again.matches("details")) again.open = open;
+  }
+  part.scrollLeft = kept.left;
+  const active = kept.focus && document.getElementById(kept.focus);
+  if (!active || !part.contains(active)) return;
+  if (kept.value !== undefined && active.matches("input, textarea")) active.value = kept.value;
+  active.focus({ preventScroll: true });
+  if (kept.typed && kept.typed[0] !== null) active.setSelectionRange(...kept.typed);
+}
+
+function connected(is) {
+  if (is) lost = null;
+  else lost = lost || new Date();
+  notice().hidden = is;
+  if (!is) notice().textContent = `No connection since ${clock(lost)}: what you see is from before.`;
+  document.getElementById("content").classList.toggle("desk-old", !is);
+}
+
+async function refresh(part) {
+  let answer;
+  try {
+    answer = await fetch(part.dataset.part, {
+      headers: { "X-Part": "1" }, credentials: "same-origin", redirect: "error", cache: "no-store",
+      signal: AbortSignal.timeout(15 * MILLISECONDS),
+    });
+    if (answer.ok) {
+      const text = await answer.text();
+      const kept = remember(part);
+      part.innerHTML = text;
+      localTimes(part);
+      restore(part, kept);
+    }
+  } catch {
+    return connected(false);
+  }
+  if (answer.status === 401) return window.location.assign(`/ops/gate?next=${encodeURIComponent(here())}`);
+  return connected(answer.ok);
+}
+
+const here = () => window.location.pathname + window.location.search;
+
+function keep(part) {
+  const every = Math.max(1, Number(part.dataset.every) || 5) * MILLISECONDS;
+  let last = Date.now(), asking = false;
+  const look = async () => {
+    if (asking || document.hidden || !part.isConnected || Date.now() - last < every) return;
+    asking = true;
+    await refresh(part);
+    last = Date.now();
+    asking = false;
+  };
+  setInterval(look, MILLISECONDS);
+  document.addEventListener("visibilitychange", look);
+}
+
+document.querySelectorAll("[data-part]").forEach(keep);
+localTimes(document);

@@ -1,0 +1,61 @@
+"""Every access to the desk, made or refused, and everything that is changed there about people: written for ever, in
+the transaction that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, RowMapping, Table, insert, select
+
+from bridge import models
+from bridge.runtime import Runtime
+
+if TYPE_CHECKING:
+    from bridge.desk.rows import Person
+
+_note: Table = models.metadata.tables["access_note"]
+
+DONE, REFUSED = "done", "refused"
+COMMAND_LINE = "command line"
+"""The address of whoever sits at the machine itself."""
+
+LONGEST = 400
+"""Characters that are kept of what came from outside."""
+
+
+def note(
+    connection: Connection,
+    runtime: Runtime,
+    *,
+    kind: str,
+    outcome: str,
+    person: Person | None = None,
+    login: str | None = None,
+    operator_id: int | None = None,
+    subject: str | None = None,
+    reason: str | None = None,
+    before: str | None = None,
+    after: str | None = None,
+    address: str,
+) -> None:
+    """Write one access down, in the caller's transaction. `person`: who did it, None for the command line and for
+    nobody that is known; `login`: as it was typed, where nobody is known by it; `subject`: whom or what it was about;
+    `before`, `after`: what was changed."""
+    told = {"login": login, "subject": subject, "reason": reason, "before": before, "after": after, "address": address}
+    row = {
+        "at": runtime.clock.now(),
+        "operator_id": operator_id if person is None else person.operator_id,
+        "person_id": None if person is None else person.id,
+        "kind": kind,
+        "outcome": outcome,
+        **{name: value if value is None else value[:LONGEST] for name, value in told.items()},
+    }
+    connection.execute(insert(_note).values(**row))
+
+
+def about(connection: Connection, operator_id: int, person_id: str, limit: int) -> Sequence[RowMapping]:
+    """The last things that a person of this operator did or had done to them, newest first."""
+    theirs = (_note.c.person_id == person_id) | (_note.c.subject == person_id)
+    query = select(_note).where(_note.c.operator_id == operator_id, theirs).order_by(_note.c.id.desc()).limit(limit)
+    return connection.execute(query).mappings().all()

@@ -1,0 +1,62 @@
+"""Showing again, in the middle of a sitting, that it is still its person who sits there: before money is decided about.
+
+What goes wrong counts on the sitting, which ends with the third time; it locks nobody, for a stranger at an unattended
+browser must not be able to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection, RowMapping, Table, select, update
+
+from bridge import db, models
+from bridge.desk import accesses, codes, rows, sittings
+from bridge.desk.sittings import Sitting
+from bridge.errors import Invalid, Unauthorized
+from bridge.runtime import Runtime
+
+_sitting: Table = models.metadata.tables["sitting"]
+
+TRIES = 3
+"""Wrong proofs that end a sitting."""
+
+WRONG_CODE = "is wrong, or was used already: wait for the next one"
+
+
+def by_code(runtime: Runtime, sitting: Sitting, code: str) -> None:
+    """Prove by a one-time code. Raises Invalid naming `code`, which counts unless it is empty; Unauthorized when that
+    was the last try."""
+    if not code.strip():
+        raise Invalid(fields={"code": "is empty"})
+    wanted = Invalid(fields={"code": WRONG_CODE})
+    shown(runtime, sitting, lambda connection, row: codes.use(connection, runtime, row, code), wanted, "code")
+
+
+def shown(
+    runtime: Runtime,
+    sitting: Sitting,
+    proves: Callable[[Connection, RowMapping], bool],
+    wrong: Invalid,
+    what: str,
+) -> None:
+    """Count one proof, right or wrong, by what `proves` says of the person's row in the transaction that counts it.
+    Raises `wrong`, or Unauthorized when it was the last try; `what` names the proof for the note."""
+    now = runtime.clock.now()
+    with db.writing(runtime.engine) as connection:
+        person = sittings.still(connection, runtime, sitting)
+        is_right = proves(connection, rows.one(connection, person.operator_id, person.id))
+        mine = _sitting.c.digest == sitting.digest
+        failures = 0 if is_right else int(connection.execute(select(_sitting.c.failures).where(mine)).scalar_one()) + 1
+        values = {"failures": failures, **({"proved_at": now} if is_right else {})}
+        connection.execute(update(_sitting).where(mine).values(**values))
+        if failures >= TRIES:
+            sittings.end(connection, sitting.digest, now)
+        accesses.note(
+            connection, runtime, kind="prove", outcome=accesses.DONE if is_right else accesses.REFUSED, person=person,
+            subject=what, reason="the sitting has ended" if failures >= TRIES else None, address=sitting.address,
+        )  # fmt: skip
+    if failures >= TRIES:
+        raise Unauthorized("That was the third wrong proof: come in again.")
+    if failures:
+        raise wrong

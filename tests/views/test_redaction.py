@@ -1,0 +1,59 @@
+"""What of a message is shown: only what is known to be harmless."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bridge.views import redaction
+
+
+def test_unknown_members_are_masked_with_all_below_them() -> None:
+    """A known name under an unknown one is unknown too; lists are looked into."""
+    body = {"data": {"id": "r1", "x": {"id": "hidden", "amount": 1}, "y": ["hidden"], "z": True}, "amount": ["1", 2]}
+    told = json.loads(redaction.shown(json.dumps(body)))
+    mask = redaction.MASK
+    assert told == {"data": {"id": "r1", "x": mask, "y": mask, "z": mask}, "amount": ["1", 2]}
+
+
+@pytest.mark.parametrize("number", ["25.00", "1e400", "-0", "123456789012345678901234567890", "0.1"])
+def test_numbers_are_shown_as_they_came(number: str) -> None:
+    """No float has been made of them."""
+    assert f'"amount": {number}' in redaction.shown(f'{{"amount": {number}}}')
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "whsec_cmVxdWVzdHM6IGJyaWRnZQ==", "v1,RbxCE6bctJHRpv6Ws/uMr4dpnC8g1iPJqa+T5TaU0MQ=",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-_", "Bearer abcdefghijk", "ann@example.com", "4111111111111111",
+        "4111-1111-1111-1111",
+    ],
+)  # fmt: skip
+def test_secrets_in_texts_are_masked(secret: str) -> None:
+    """Also where they stand in a member that is shown."""
+    assert redaction.text(f"told {secret} here") == f"told {redaction.MASK} here"
+    assert secret not in redaction.shown(json.dumps({"id": f"({secret})"}))
+
+
+@pytest.mark.parametrize("kept", ["019a8f3e2c417d3ab0c5d6e7f8091a2b2", "W-48151623", "1790000000", "20270115080000123"])
+def test_references_are_kept(kept: str) -> None:
+    """Our references and the provider's are no cards' numbers."""
+    assert redaction.text(kept) == kept
+
+
+@pytest.mark.parametrize("body", ["", "no json", "[" * 5000, "{" * 2000 + "}" * 2000, "x" * 30_000, '"\\ud800"'])
+def test_what_is_no_message_is_not_shown(body: str) -> None:
+    """Nor does it break the page."""
+    assert "x" * 100 not in redaction.shown(body)
+
+
+def test_deep_messages_end_somewhere() -> None:
+    """What is nested deeper than anything the contract knows is masked."""
+    body: object = "deep"
+    for _ in range(60):
+        body = {"data": body}
+    told = redaction.shown(json.dumps(body))
+    assert redaction.MASK in told
+    assert "deep" not in told
