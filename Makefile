@@ -25,11 +25,11 @@ PEERS       := .venv-bench
 PEERS_READY := $(PEERS)/.ready
 PEERS_PINS  := requirements.txt benchmarks/requirements-peers.txt benchmarks/package.json constraints.txt
 
-.PHONY: help setup demo up test check lint types architecture simulate proof chaos bench clean
+.PHONY: help setup demo up test check lint types architecture simulate proof chaos bench bench-desk clean
 
 help:  ## this list
 	@echo "make demo and make test set everything up by themselves, inside $(VENV)."
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 setup: $(READY)  ## install the pinned dependencies into .venv
 	@echo "$(VENV) is ready"
@@ -66,6 +66,9 @@ chaos: $(READY)  ## SIGKILL at every commit and call, 200 at once, SIGSTOP: on b
 
 bench: $(READY) $(PEERS_READY)  ## side by side with peers in one run: docs/benchmarks.md (QUICK=1: ten minutes)
 	@$(RUN) -m benchmarks
+
+bench-desk: $(READY)  ## pages of /ops over a million transfers: docs/desk-speed.md (DESK_TRANSFERS, DESK_ORPHANS)
+	@$(RUN) -m benchmarks.desk
 
 clean:  ## remove the environments and what tools left behind
 	rm -rf $(VENV) $(PEERS) .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -14,7 +16,7 @@ from typing import Any
 import psycopg
 
 from benchmarks import filling, patterns
-from benchmarks.children import PROJECT, Child, python
+from benchmarks.children import CLEARED, PROJECT, Child, python
 from benchmarks.contestants import BRIDGE, DAY
 from benchmarks.contestants.base import PLAYERS, SECRET, Ground
 from benchmarks.contestants.bridge import OPERATOR, PURSE, Bridge
@@ -38,12 +40,17 @@ class NoRoom(Exception):
     """The disk does not hold so many transfers."""
 
 
+class CommandFailed(Exception):
+    """A command of the bridge did not do what it was to do: an invariant does not hold, for instance."""
+
+
 class DeskBridge(Bridge):
     """As every bridge that is measured, with the simulator as a second provider and a desk."""
 
     def __init__(self, ground: Ground, folder: Path, simulator: dict[str, Any]) -> None:
         super().__init__(BRIDGE, ground, folder, verify_seconds=DAY)
         self.simulator = simulator
+        self._desk_secret = secrets.token_urlsafe(32)
 
     def prepare(self) -> None:
         """Players with both currencies, the patterns' among them."""
@@ -74,11 +81,14 @@ class DeskBridge(Bridge):
         """Where its patterns are made; the caller disposes of its engine."""
         return Workshop(self.runtime(hurried=True), self.key, str(self.simulator["control"]))
 
-    def verify(self) -> str:
-        """What `bridge verify` says of its database. Raises CalledProcessError where an invariant does not hold."""
-        command = [python(peers=False), "-m", "bridge", "verify"]
-        environment = {"BRIDGE_CONFIG": str(self._config), "PATH": "/usr/bin:/bin"}
-        done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
+    def command(self, *words: str) -> str:
+        """What `python -m bridge` says to a command. Raises CommandFailed."""
+        command = [python(peers=False), "-m", "bridge", *words]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(CLEARED)}
+        environment = {**clean, "BRIDGE_CONFIG": str(self._config)}
+        done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise CommandFailed(f"{' '.join(words)}: {done.stdout[-2000:]} {done.stderr[-2000:]}")
         return done.stdout.strip()
 
     @property
@@ -92,7 +102,7 @@ class DeskBridge(Bridge):
             "operator": OPERATOR, "protocol": "generic", "base_url": str(self.simulator["address"]),
             "currencies": [EUR, USD], "request_secret": SECRET,
         }  # fmt: skip
-        return {**tables, f"providers.{LIAR}": liar}
+        return {**tables, f"providers.{LIAR}": liar, "desk": {"secret": self._desk_secret}}
 
 
 @contextmanager
