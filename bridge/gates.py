@@ -145,21 +145,32 @@ def pause(runtime: Runtime, provider: str, reason: str, actor: str) -> None:
 
     Raises NotFound.
     """
+    with db.writing(runtime.engine) as connection:
+        pause_in(connection, runtime, provider, reason, actor)
+    _log.warning("provider paused", provider=provider, reason=reason, actor=actor)
+
+
+def pause_in(connection: Connection, runtime: Runtime, provider: str, reason: str, actor: str) -> None:
+    """As `pause`, in the caller's transaction."""
     if provider not in runtime.config.providers:
         raise NotFound(f"There is no provider {provider!r} in the configuration.")
-    with db.writing(runtime.engine) as connection:
-        _close(connection, [provider], PAUSED, reason, actor, runtime.clock.now())
-    _log.warning("provider paused", provider=provider, reason=reason, actor=actor)
+    _close(connection, [provider], PAUSED, reason, actor, runtime.clock.now())
 
 
 def resume(runtime: Runtime, provider: str, actor: str) -> Closed:
     """Open a provider for transfers in, by a person; what had closed it. Raises NotFound when nothing had."""
     with db.writing(runtime.engine) as connection:
-        found = closed(connection, provider)
-        if not found:
-            raise NotFound(f"Transfers into {provider!r} are not closed.")
-        connection.execute(delete(_switch).where(_switch.c.provider == provider))
-    _log.warning("provider resumed", provider=provider, was=found[0].cause, reason=found[0].reason, actor=actor)
+        was = resume_in(connection, provider)
+    _log.warning("provider resumed", provider=provider, was=was.cause, reason=was.reason, actor=actor)
+    return was
+
+
+def resume_in(connection: Connection, provider: str) -> Closed:
+    """As `resume`, in the caller's transaction."""
+    found = closed(connection, provider)
+    opened = delete(_switch).where(_switch.c.provider == provider)
+    if not found or not connection.execute(opened).rowcount:
+        raise NotFound(f"Transfers into {provider!r} are not closed.")
     return found[0]
 
 

@@ -16,7 +16,8 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 from flask_bootstrap import Bootstrap5
 
 from bridge import __version__
-from bridge.dashboard import account, cookies, entrance, gate, home, origin, seal, trouble
+from bridge.dashboard import account, cookies, entrance, gate, home, links, origin, people, seal, trouble
+from bridge.dashboard.pages import audit, jobs, orphans, overview, players, providers, shown, transfers
 from bridge.desk import keyring
 from bridge.models.desk import Role
 from bridge.runtime import Runtime
@@ -24,13 +25,16 @@ from bridge.runtime import Runtime
 PREFIX = "/ops"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
-ROOMS: tuple[Blueprint, ...] = (home.room, gate.room, account.room)
+ROOMS: tuple[Blueprint, ...] = (
+    home.room, gate.room, links.room, account.room, people.room,
+    overview.room, orphans.room, transfers.room, players.room, providers.room, jobs.room, audit.room,
+)  # fmt: skip
 
 NAVIGATION: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
     ("Overview", "overview.show", entrance.EVERYBODY),
     ("Orphans", "orphans.show", entrance.EVERYBODY),
     ("Proposals", "proposals.show", entrance.EVERYBODY),
-    ("Players", "players.search", entrance.EVERYBODY),
+    ("Players", "player.search", entrance.EVERYBODY),
     ("Providers", "providers.show", entrance.EVERYBODY),
     ("Jobs", "jobs.show", entrance.EVERYBODY),
     ("Audit log", "audit.show", entrance.EVERYBODY),
@@ -57,6 +61,7 @@ def furnish(app: Flask, runtime: Runtime, elsewhere: Callable[[Exception], Any])
     app.register_error_handler(Exception, lambda error: trouble.answer(error) if is_desk() else elsewhere(error))
     app.jinja_env.globals.update(desk_version=__version__, form_field=cookies.FIELD)
     app.jinja_env.filters |= {"instant": instant, "capitalize_first": lambda words: words[:1].upper() + words[1:]}
+    app.jinja_env.filters |= shown.filters(runtime.currencies)
     app.context_processor(_on_every_page)
 
 
@@ -111,7 +116,8 @@ def _on_every_page() -> dict[str, Any]:
     known = current_app.view_functions
     seen = () if visit is None else [each for each in NAVIGATION if each[1] in known and visit.person.role in each[2]]
     token = partial(cookies.form_token, runtime)
-    return {"visit": visit, "navigation": seen, "known": known, "form_token": token}
+    return {"visit": visit, "navigation": seen, "known": known, "form_token": token,
+            "configured_providers": runtime.config.providers}  # fmt: skip
 
 
 def instant(at: int | None) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, make_response, redirect, render_template, request
+from typing import Any
 
-from bridge.dashboard import cookies
+from flask import Blueprint, Response, jsonify, make_response, redirect, render_template, request
+
+from bridge.dashboard import cookies, origin
 from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed, anybody, local
-from bridge.desk import sittings
+from bridge.desk import doorkeeper, entering, passkeys, sittings
+from bridge.errors import Invalid
 from bridge.runtime import Runtime
 
 room = Blueprint("gate", __name__, url_prefix="/ops")
@@ -16,7 +19,44 @@ room = Blueprint("gate", __name__, url_prefix="/ops")
 @anybody
 def show(_runtime: Runtime) -> Page:
     """The form."""
-    return render_template("desk/gate.html", next=local(request.args.get("next")), wrong={}, told={})
+    return _form(local(request.args.get("next")))
+
+
+@room.post("/gate")
+@anybody
+def enter(runtime: Runtime) -> Page:
+    """Login, password and code have come."""
+    form, wanted = request.form, local(request.form.get("next"))
+    try:
+        token = entering.by_password(
+            runtime, login=form.get("login", ""), password=form.get("password", ""), code=form.get("code", ""),
+            address=origin.address(runtime), instead_of=request.cookies.get(cookies.SITTING, ""),
+        )  # fmt: skip
+    except Invalid as refusal:
+        return _form(wanted, login=form.get("login", ""), wrong=refusal.fields), 422
+    except entering.NotLetIn as refusal:
+        return _form(wanted, login=form.get("login", ""), trouble=refusal.detail), 403
+    return seated(token, redirect(wanted, 303))
+
+
+@room.post("/gate/passkey/challenge")
+@anybody
+def ask_passkey(runtime: Runtime) -> Page:
+    """What a passkey is to sign, so that its person comes in."""
+    doorkeeper.knock(runtime, origin.address(runtime))
+    return jsonify(passkeys.ask_to_show(runtime, origin.place(runtime), passkeys.ENTER))
+
+
+@room.post("/gate/passkey")
+@anybody
+def enter_by_passkey(runtime: Runtime) -> Page:
+    """A passkey has signed."""
+    told = sent_json()
+    token = entering.by_passkey(
+        runtime, origin.place(runtime), told.get("credential"), password=str(told.get("password") or ""),
+        address=origin.address(runtime), instead_of=request.cookies.get(cookies.SITTING, ""),
+    )  # fmt: skip
+    return seated(token, jsonify({"next": local(told.get("next"))}))
 
 
 @room.post("/leave")
@@ -27,3 +67,24 @@ def leave(visit: Visit) -> Page:
     response = make_response(redirect("/ops/gate", 303))
     cookies.drop(response, cookies.SITTING)
     return response
+
+
+def seated(token: str, page: Any) -> Response:
+    """An answer to somebody who sits here from now on."""
+    response = make_response(page)
+    cookies.put(response, cookies.SITTING, token)
+    cookies.drop(response, cookies.GUEST)
+    return response
+
+
+def sent_json() -> dict[str, Any]:
+    """What our own script has sent. Raises Invalid."""
+    told = request.get_json(force=True, silent=True)
+    if not isinstance(told, dict):
+        raise Invalid(fields={"body": "is not what this page sends"})
+    return told
+
+
+def _form(wanted: str, *, login: str = "", wrong: dict[str, str] | None = None, trouble: str = "") -> str:
+    told = {"next": wanted, "login": login[: entering.LONGEST_LOGIN], "wrong": wrong or {}, "trouble": trouble}
+    return render_template("desk/gate.html", **told)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from flask import request
 
 from bridge import addresses, forwarded
+from bridge.desk import passkeys
 from bridge.runtime import Runtime
 
 LOCAL_NAME = "localhost"
@@ -61,6 +62,12 @@ def own(runtime: Runtime) -> str:
     if told is not None and not _is_local(runtime):
         return told
     return f"{'https' if is_encrypted(runtime) else 'http'}://{request.host}"
+
+
+def place(runtime: Runtime) -> passkeys.Place:
+    """The same, for passkeys: they are bound to the host's name."""
+    found = own(runtime)
+    return passkeys.Place(urlsplit(found).hostname or "", found)
 
 
 def for_links(runtime: Runtime) -> str:

@@ -7,11 +7,12 @@ browser must not be able to.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, select, update
 
 from bridge import db, models
-from bridge.desk import accesses, codes, rows, sittings
+from bridge.desk import accesses, codes, passkeys, rows, sittings
 from bridge.desk.sittings import Sitting
 from bridge.errors import Invalid, Unauthorized
 from bridge.runtime import Runtime
@@ -33,22 +34,36 @@ def by_code(runtime: Runtime, sitting: Sitting, code: str) -> None:
     shown(runtime, sitting, lambda connection, row: codes.use(connection, runtime, row, code), wanted, "code")
 
 
+def by_passkey(runtime: Runtime, sitting: Sitting, place: passkeys.Place, credential: Any) -> None:
+    """Prove by one of the person's own passkeys. Raises Invalid, which counts; Unauthorized when that was the last."""
+    try:
+        passkey = passkeys.shown(runtime, place, passkeys.PROVE, credential, sitting.person.id)
+    except Invalid as wrong:
+        shown(runtime, sitting, lambda _connection, _row: False, wrong, "passkey")
+        raise
+    shown(runtime, sitting, lambda connection, _row: passkeys.count(connection, runtime, passkey),
+          passkeys.not_taken(), "passkey")  # fmt: skip
+
+
 def shown(
     runtime: Runtime,
     sitting: Sitting,
     proves: Callable[[Connection, RowMapping], bool],
     wrong: Invalid,
     what: str,
+    *,
+    renews: bool = True,
 ) -> None:
     """Count one proof, right or wrong, by what `proves` says of the person's row in the transaction that counts it.
-    Raises `wrong`, or Unauthorized when it was the last try; `what` names the proof for the note."""
+    Raises `wrong`, or Unauthorized when it was the last try; `what` names the proof for the note. `renews`: a right one
+    is good for `desk.prove_minutes`."""
     now = runtime.clock.now()
     with db.writing(runtime.engine) as connection:
         person = sittings.still(connection, runtime, sitting)
         is_right = proves(connection, rows.one(connection, person.operator_id, person.id))
         mine = _sitting.c.digest == sitting.digest
         failures = 0 if is_right else int(connection.execute(select(_sitting.c.failures).where(mine)).scalar_one()) + 1
-        values = {"failures": failures, **({"proved_at": now} if is_right else {})}
+        values = {"failures": failures, **({"proved_at": now} if is_right and renews else {})}
         connection.execute(update(_sitting).where(mine).values(**values))
         if failures >= TRIES:
             sittings.end(connection, sitting.digest, now)

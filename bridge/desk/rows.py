@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, Table, select, update
 
 from bridge import models
 from bridge.errors import NotFound
-from bridge.models.desk import PersonState, Role
+from bridge.models.desk import Role
 
 person_table: Table = models.metadata.tables["person"]
 
@@ -38,6 +38,12 @@ def is_vouched(row: RowMapping) -> bool:
     return row["made_by"] is None or row["vouched_by"] is not None
 
 
+def unvouched(by: Person | None) -> dict[str, Any]:
+    """Columns of a person whom `by` has just made, let in anew or given a role; None, the command line, needs nobody
+    else."""
+    return {"made_by": None if by is None else by.id, "vouched_by": None, "vouched_at": None}
+
+
 def person_of(row: RowMapping) -> Person:
     """A row as rights are judged."""
     granted, vouched = Role(row["role"]), is_vouched(row)
@@ -54,16 +60,14 @@ def held(connection: Connection, ids: Collection[str]) -> dict[str, RowMapping]:
     return {row["id"]: row for row in rows}
 
 
-def admins(connection: Connection, operator_id: int) -> list[str]:
-    """The ids of an operator's active admins, whether anybody vouched for them or not."""
-    mine = (person_table.c.operator_id == operator_id, person_table.c.role == Role.ADMIN)
-    query = select(person_table.c.id).where(*mine, person_table.c.state == PersonState.ACTIVE)
-    return list(connection.execute(query.order_by(person_table.c.id)).scalars())
-
-
 def by_login(connection: Connection, login: str) -> RowMapping | None:
     """The row of whoever has this login."""
     return connection.execute(select(person_table).where(person_table.c.login == login)).mappings().first()
+
+
+def by_id(connection: Connection, person_id: str) -> RowMapping:
+    """The row of a person who is there."""
+    return connection.execute(select(person_table).where(person_table.c.id == person_id)).mappings().one()
 
 
 def one(connection: Connection, operator_id: int, person_id: str) -> RowMapping:

@@ -9,6 +9,34 @@ from bridge.ports import Cancel, Descriptor, LookupKey, SameId
 
 SECONDS_A_DAY = 86_400
 
+REASONS = {
+    "unproved": "nobody could say what became of it",
+    "contradiction": "the provider said two things that cannot both be true",
+    "mismatch": "the provider told of another amount, currency, player or direction",
+    "reference_conflict": "the provider had used its reference before",
+    "taken_back": "the provider took it back",
+    "wallet_spent": "the wallet does not hold what it would have to give back",
+    "partial": "the provider moved a part of it",
+    "decided": "people decided",
+    "provider_unreachable": "no request reached the provider",
+    "provider_unavailable": "no request was sent to the provider",
+    "not_completed": "it was prepared and never completed",
+    "not_executed": "the provider does not know it",
+    "provider_refused": "the provider refused it",
+    "provider_cancelled": "the provider cancelled it",
+    "cancelled": "it was cancelled",
+    "clawed_back": "it was taken out of the game again",
+    "balance_moving": "the balance kept moving",
+    "nothing_to_move": "there was nothing to move",
+    "player_in_game": "the player was in a game",
+}
+"""Why a transfer is where it is: its code in words."""
+
+
+def why(code: str | None) -> str:
+    """A reason's code in words; itself where there are none for it."""
+    return REASONS.get(code or "", code or "")
+
 
 def promises(promised: Descriptor) -> Iterator[tuple[str, str]]:
     """What the provider's protocol promises: (what, how)."""

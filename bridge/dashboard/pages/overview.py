@@ -1,0 +1,58 @@
+"""The first page: how everything stands, by itself up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, render_template
+
+from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed
+from bridge.dashboard.pages.charts import Series, beside, stacked
+from bridge.views import overview
+from bridge.views.amounts import instant
+from bridge.views.overview import Day, Hour
+
+room = Blueprint("overview", __name__, url_prefix="/ops")
+
+
+@room.get("/overview")
+@allowed(*EVERYBODY)
+def show(visit: Visit) -> Page:
+    """The page."""
+    return render_template("desk/overview.html", **_read(visit))
+
+
+@room.get("/overview/part")
+@allowed(*EVERYBODY)
+def part(visit: Visit) -> Page:
+    """What on it changes."""
+    return render_template("desk/overview_part.html", **_read(visit))
+
+
+def _read(visit: Visit) -> Mapping[str, Any]:
+    told = overview.overview(visit.runtime, visit.operator_id)
+    return {"told": told, "charts": (_of_days(told.days), _of_hours(told.hours))}
+
+
+def _of_days(days: tuple[Day, ...]) -> Any:
+    return beside(
+        "Orphans by day",
+        [f"{instant(day.start):%d %b}" for day in days],
+        [
+            Series("opened", "opened", [day.opened for day in days]),
+            Series("closed", "closed", [day.closed for day in days]),
+        ],
+    )
+
+
+def _of_hours(hours: tuple[Hour, ...]) -> Any:
+    return stacked(
+        "Transfers by hour, UTC",
+        [f"{instant(hour.start):%d %b %H:00}" for hour in hours],
+        [
+            Series("confirmed", "confirmed", [hour.confirmed for hour in hours]),
+            Series("reversed", "reversed", [hour.reversed for hour in hours]),
+            Series("orphaned", "orphaned", [hour.orphaned for hour in hours]),
+        ],
+    )

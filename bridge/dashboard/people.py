@@ -1,0 +1,115 @@
+"""The people of an operator, for its admins: invite, give roles, vouch, unlock, disable; and what each has done."""
+
+from __future__ import annotations
+
+from flask import Blueprint, redirect, render_template, request
+
+from bridge import db
+from bridge.dashboard import origin
+from bridge.dashboard.entrance import ADMINS, Page, Visit, allowed
+from bridge.desk import accesses, people, rows
+from bridge.errors import Conflict, Invalid
+from bridge.models.desk import InvitationKind, Role
+
+room = Blueprint("people", __name__, url_prefix="/ops")
+
+NOTES = 100
+"""So many of the last notes about a person are shown."""
+
+
+@room.get("/people")
+@allowed(*ADMINS)
+def show(visit: Visit) -> Page:
+    """Everybody of this operator."""
+    return _list(visit)
+
+
+@room.post("/people")
+@allowed(*ADMINS, proved=True)
+def invite(visit: Visit) -> Page:
+    """Somebody new; the link by which they join is shown once."""
+    form = request.form
+    told = {"login": form.get("login", ""), "name": form.get("name", ""), "role": form.get("role", "")}
+    try:
+        made = people.add(visit.runtime, people.by_admin(visit.sitting), visit.operator_id, **told)
+    except Invalid as refusal:
+        return _list(visit, refusal.fields, told), 422
+    except Conflict as refusal:
+        return _list(visit, refusal.fields, told), 409
+    return _link(visit, *made)
+
+
+@room.get("/people/<person_id>")
+@allowed(*ADMINS)
+def show_one(visit: Visit, person_id: str) -> Page:
+    """One person, what can be done about them, and what they did."""
+    with db.reading(visit.runtime.engine) as connection:
+        row = rows.one(connection, visit.operator_id, person_id)
+        notes = accesses.about(connection, visit.operator_id, person_id, NOTES)
+    return render_template(
+        "desk/person.html", row=row, notes=notes, vouched=rows.is_vouched(row), roles=tuple(Role), own=visit.person.id
+    )
+
+
+@room.post("/people/<person_id>/role")
+@allowed(*ADMINS, proved=True)
+def give_role(visit: Visit, person_id: str) -> Page:
+    """Another role."""
+    actor = people.by_admin(visit.sitting)
+    people.give_role(visit.runtime, actor, visit.operator_id, person_id, request.form.get("role", ""))
+    return _back(person_id)
+
+
+@room.post("/people/<person_id>/link")
+@allowed(*ADMINS, proved=True)
+def make_link(visit: Visit, person_id: str) -> Page:
+    """A new link, shown once."""
+    try:
+        kind = InvitationKind(request.form.get("kind", ""))
+    except ValueError:
+        raise Invalid(fields={"kind": f"must be one of {', '.join(InvitationKind)}"}) from None
+    actor = people.by_admin(visit.sitting)
+    return _link(visit, person_id, people.link(visit.runtime, actor, visit.operator_id, person_id, kind))
+
+
+@room.post("/people/<person_id>/vouch")
+@allowed(*ADMINS, proved=True)
+def vouch(visit: Visit, person_id: str) -> Page:
+    """Stand for somebody whom another admin has made."""
+    people.vouch(visit.runtime, people.by_admin(visit.sitting), visit.operator_id, person_id)
+    return _back(person_id)
+
+
+@room.post("/people/<person_id>/disable")
+@allowed(*ADMINS, proved=True)
+def disable(visit: Visit, person_id: str) -> Page:
+    """Let somebody in no more."""
+    people.disable(visit.runtime, people.by_admin(visit.sitting), visit.operator_id, person_id)
+    return _back(person_id)
+
+
+@room.post("/people/<person_id>/enable")
+@allowed(*ADMINS, proved=True)
+def enable(visit: Visit, person_id: str) -> Page:
+    """Let somebody in again."""
+    people.enable(visit.runtime, people.by_admin(visit.sitting), visit.operator_id, person_id)
+    return _back(person_id)
+
+
+def _list(visit: Visit, wrong: dict[str, str] | None = None, told: dict[str, str] | None = None) -> str:
+    listed = people.listed(visit.runtime, visit.operator_id)
+    vouched = {row["id"]: rows.is_vouched(row) for row in listed}
+    told = {"login": "", "name": "", "role": Role.VIEWER.value, **(told or {})}
+    return render_template(
+        "desk/people.html", people=listed, vouched=vouched, roles=tuple(Role), wrong=wrong or {}, told=told
+    )
+
+
+def _link(visit: Visit, person_id: str, token: str) -> str:
+    address = f"{origin.for_links(visit.runtime)}/ops/link/{token}"
+    hours = visit.runtime.config.desk.invitation_hours
+    return render_template("desk/link.html", address=address, person_id=person_id, hours=hours)
+
+
+def _back(person_id: str) -> Page:
+    return redirect(f"/ops/people/{person_id}", 303)

@@ -1,0 +1,82 @@
+"""The doorkeeper: who knocks too often waits, by address and by login, whatever the answers were.
+
+A bucket is one row: the instant at which it will be full again. A knock moves that by `every` seconds, and is refused
+where that would be more than `burst` knocks from now. One conditional statement: as many as come at once, as many pass
+as may, in all processes together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_network
+
+from sqlalchemy import Connection, Table, case, delete, select, update
+
+from bridge import addresses, db, keys, models
+from bridge.errors import Refusal, Retry
+from bridge.ports import SECOND
+from bridge.runtime import Runtime
+
+_bucket: Table = models.metadata.tables["doorkeeper"]
+
+
+@dataclass(frozen=True)
+class Pace:
+    """So many knocks at once, and one more every so many seconds."""
+
+    burst: int
+    every_seconds: int
+
+
+BY_ADDRESS = Pace(30, 10)
+"""An office behind one address comes in within a minute in the morning; a sprayer has six tries a minute."""
+
+BY_LOGIN = Pace(10, 20)
+"""Three wrong tries lock anyway; this bounds what is computed for one login. A link and a passkey go past it: nobody
+keeps a person out by knocking under their name."""
+
+KEPT_SECONDS = 3600
+"""A bucket that has been full for so long is forgotten."""
+
+IPV6_PREFIX = 64
+"""Whoever has one IPv6 address has as many as they like below it."""
+
+
+class TooManyTries(Refusal):
+    """Too many tries from here, or for this login: wait."""
+
+    status, code, retry = 429, "too_many_tries", Retry.AFTER
+
+
+def knock(runtime: Runtime, address: str, login: str | None = None) -> None:
+    """Count one try. Raises TooManyTries, with the seconds to wait; a try that is refused counts no further."""
+    wanted = [(f"address {_place(address)}", BY_ADDRESS)]
+    if login is not None:
+        wanted.append((f"login {keys.digest(login)}", BY_LOGIN))
+    now = runtime.clock.now()
+    with db.writing(runtime.engine) as connection:
+        waits = [_take(connection, key, pace, now) for key, pace in sorted(wanted)]
+    if any(waits):
+        raise TooManyTries(after_seconds=max(waits) // SECOND + 1)
+
+
+def _take(connection: Connection, key: str, pace: Pace, now: int) -> int:
+    """Take from a bucket; 0, or the microseconds until there is something in it."""
+    every = pace.every_seconds * SECOND
+    if db.insert_if_absent(connection, _bucket, {"key": key, "full_at": now + every}):
+        connection.execute(delete(_bucket).where(_bucket.c.full_at < now - KEPT_SECONDS * SECOND))
+        return 0
+    from_then = case((_bucket.c.full_at > now, _bucket.c.full_at), else_=now)
+    room = (_bucket.c.key == key, from_then <= now + (pace.burst - 1) * every)
+    if connection.execute(update(_bucket).where(*room).values(full_at=from_then + every)).rowcount == 1:
+        return 0
+    full_at = connection.execute(select(_bucket.c.full_at).where(_bucket.c.key == key)).scalar_one()
+    return int(full_at - now - (pace.burst - 1) * every)
+
+
+def _place(address: str) -> str:
+    """What counts as one caller."""
+    found = addresses.literal(address)
+    if isinstance(found, IPv6Address) and found.ipv4_mapped is None:
+        return str(ip_network(f"{found}/{IPV6_PREFIX}", strict=False))
+    return address if found is None else str(getattr(found, "ipv4_mapped", None) or found)

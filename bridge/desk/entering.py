@@ -1,0 +1,182 @@
+"""Coming in: by password and code, by passkey, or by a link after a lock; one answer to whatever was wrong.
+
+A try is counted before anything is compared, in a transaction of its own, and taken back by success: as many tries at
+once as there may be, whatever dies between. Three wrong ones within 30 minutes lock (GLI-19 2.5.3 d). A lock keeps out
+whoever wants to come in by password and one-time code, or by passkey alone. It is opened by the password together with
+a recovery code or a passkey, by an admin's link, and by time never. Whoever sits already stays: a stranger's tries must
+not end a person's work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping
+
+from bridge import db, keys
+from bridge.desk import accesses, codes, doorkeeper, passkeys, passwords, rows, sittings
+from bridge.desk.rows import person_of
+from bridge.desk.sittings import MINUTE
+from bridge.errors import Invalid, Refusal
+from bridge.models.desk import PersonState
+from bridge.runtime import Runtime
+
+TRIES, WINDOW_MINUTES = 3, 30
+"""So many wrong tries within this time lock."""
+
+UNLOCKED: dict[str, Any] = {"failures": 0, "failing_since": None, "locked_at": None}
+"""Columns of somebody who has nothing to answer for."""
+
+LONGEST_LOGIN, LONGEST_PASSWORD = 64, 1024
+
+
+class NotLetIn(Refusal):
+    """Login, password or code is wrong, the code was used, or there were three wrong tries and the login is locked."""
+
+    status, code = 403, "not_let_in"
+
+
+@dataclass(frozen=True)
+class _Try:
+    """One try under way: whose row it is about, None for nobody who could come in; whether it was counted."""
+
+    row: RowMapping | None
+    counted: bool
+
+    @property
+    def kept(self) -> str | None:
+        """The hash to compare with."""
+        return None if self.row is None else self.row["password_hash"]
+
+
+def by_password(
+    runtime: Runtime, *, login: str, password: str, code: str, address: str, instead_of: str = ""
+) -> str:
+    """Come in by password and one-time code, or a recovery code in its place; the cookie's secret. `instead_of`: the
+    cookie that the browser had, whose sitting ends. Raises Invalid for an empty field, which counts as nothing;
+    TooManyTries; NotLetIn for whatever is wrong."""
+    require_filled(login=login.strip(), password=password, code=code.strip())
+    asked, secret = login.strip().lower()[:LONGEST_LOGIN], password[:LONGEST_PASSWORD]
+    doorkeeper.knock(runtime, address, asked)
+    began = _begin_try(runtime, asked)
+    fits = passwords.fits(secret, began.kept)
+    now = runtime.clock.now()
+    with db.writing(runtime.engine) as connection:
+        row = None if began.row is None else rows.held(connection, [began.row["id"]]).get(began.row["id"])
+        if row is not None and fits and _is_same(row, began) and _code_is_right(connection, runtime, row, began, code):
+            sittings.end(connection, keys.digest(instead_of), now)
+            return _seat(connection, runtime, row, address, "password")
+        _refuse(connection, runtime, row, asked, address, counted=began.counted)
+    raise NotLetIn
+
+
+def _begin_try(runtime: Runtime, login: str) -> _Try:
+    """Count a try at once, unless it is nobody's, or there are as many already as there may be."""
+    now = runtime.clock.now()
+    with db.writing(runtime.engine) as connection:
+        found = rows.by_login(connection, login)
+        row = None if found is None else rows.held(connection, [found["id"]])[found["id"]]
+        if row is None or row["state"] != PersonState.ACTIVE:
+            return _Try(None, counted=False)
+        if _is_shut(row, now):
+            return _Try(row, counted=False)
+        _count(connection, row, now)
+        return _Try(row, counted=True)
+
+
+def _is_shut(row: RowMapping, now: int) -> bool:
+    """Locked, or about to be: as many tries are under way as there may be."""
+    return row["locked_at"] is not None or _failures(row, now) >= TRIES
+
+
+def _failures(row: RowMapping, now: int) -> int:
+    """Wrong tries that still count."""
+    since = row["failing_since"]
+    return 0 if since is None or now - since > WINDOW_MINUTES * MINUTE else int(row["failures"])
+
+
+def _count(connection: Connection, row: RowMapping, now: int) -> None:
+    before = _failures(row, now)
+    rows.change(connection, row["id"], now, failures=before + 1, failing_since=row["failing_since"] if before else now)
+
+
+def _is_same(row: RowMapping, began: _Try) -> bool:
+    """Whether what was compared is still what counts."""
+    return bool(row["state"] == PersonState.ACTIVE and row["password_hash"] == began.kept)
+
+
+def _code_is_right(connection: Connection, runtime: Runtime, row: RowMapping, began: _Try, code: str) -> bool:
+    """A one-time code where nothing is locked, a recovery code in any case; used up by being right."""
+    if began.counted and row["locked_at"] is None and codes.use(connection, runtime, row, code):
+        return True
+    return codes.use_recovery(connection, runtime, row["id"], code)
+
+
+def by_passkey(
+    runtime: Runtime, place: passkeys.Place, credential: Any, *, password: str, address: str, instead_of: str = ""
+) -> str:
+    """Come in by a passkey; where the login is locked, together with the password. As `by_password`."""
+    doorkeeper.knock(runtime, address)
+    passkey = passkeys.shown(runtime, place, passkeys.ENTER, credential)
+    with db.reading(runtime.engine) as connection:
+        kept = rows.by_id(connection, passkey.person_id)["password_hash"]
+    fits = bool(password) and passwords.fits(password[:LONGEST_PASSWORD], kept)
+    now = runtime.clock.now()
+    with db.writing(runtime.engine) as connection:
+        row = rows.held(connection, [passkey.person_id])[passkey.person_id]
+        opens = row["locked_at"] is None or (fits and row["password_hash"] == kept)
+        if row["state"] == PersonState.ACTIVE and passkeys.count(connection, runtime, passkey) and opens:
+            sittings.end(connection, keys.digest(instead_of), now)
+            return _seat(connection, runtime, row, address, "passkey")
+        _refuse(connection, runtime, row, row["login"], address, counted=False)
+    raise NotLetIn
+
+
+def by_link(
+    connection: Connection, runtime: Runtime, row: RowMapping, *, fits: bool, code: str, address: str
+) -> tuple[str | None, bool]:
+    """(the cookie's secret of a locked person who is let in again, None for a wrong try; whether the link is used up
+    by it). Password and code as ever, in the caller's transaction, which holds the row and has seen that the link is
+    good: so a link has three tries, however many come at once."""
+    if fits and (codes.use(connection, runtime, row, code) or codes.use_recovery(connection, runtime, row["id"], code)):
+        return _seat(connection, runtime, row, address, "link"), True
+    failures = int(row["failures"]) + 1
+    rows.change(connection, row["id"], runtime.clock.now(), failures=failures)
+    _refuse(connection, runtime, row, row["login"], address, counted=False)
+    return None, failures >= 2 * TRIES
+
+
+def require_filled(**told: str) -> None:
+    """Raise Invalid naming each field that is empty."""
+    empty = {name: "is empty" for name, value in told.items() if not value}
+    if empty:
+        raise Invalid(fields=empty)
+
+
+def _seat(connection: Connection, runtime: Runtime, row: RowMapping, address: str, how: str) -> str:
+    now = runtime.clock.now()
+    was_locked = row["locked_at"] is not None
+    rows.change(connection, row["id"], now, **UNLOCKED)
+    told: dict[str, Any] = {"outcome": accesses.DONE, "person": person_of(row), "address": address}
+    if was_locked:
+        accesses.note(connection, runtime, kind="unlock", subject=row["id"], reason=how, **told)
+    accesses.note(connection, runtime, kind="enter", reason=how, **told)
+    return sittings.begin(connection, runtime, row["id"], row["epoch"], address)
+
+
+def _refuse(
+    connection: Connection, runtime: Runtime, row: RowMapping | None, login: str, address: str, *, counted: bool
+) -> None:
+    """Write a refused try down; the third one locks."""
+    now = runtime.clock.now()
+    told: dict[str, Any] = {"outcome": accesses.REFUSED, "address": address}
+    if row is None:
+        accesses.note(connection, runtime, kind="enter", login=login, **told)
+        return
+    person = person_of(row)
+    accesses.note(connection, runtime, kind="enter", person=person, **told)
+    if counted and _failures(row, now) >= TRIES and row["locked_at"] is None:
+        rows.change(connection, row["id"], now, locked_at=now)
+        accesses.note(connection, runtime, kind="lock", person=person, subject=row["id"],
+                      reason=f"{TRIES} wrong tries", **told)  # fmt: skip

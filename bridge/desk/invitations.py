@@ -1,0 +1,179 @@
+"""Links that let one person in once: to join, to choose password and code anew, to come in again after a lock.
+
+A link is 256 random bits, kept as its digest, for `desk.invitation_hours`; a newer one for the same person makes it
+worth nothing. What it leads to is done in the transaction that uses it up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, RowMapping, Table, insert, select, update
+
+from bridge import db, keys, models
+from bridge.desk import accesses, codes, doorkeeper, entering, keyring, passkeys, passwords, rows, sittings
+from bridge.desk.rows import Person
+from bridge.errors import Conflict, Invalid, NotFound
+from bridge.models.desk import InvitationKind, PersonState
+from bridge.runtime import Runtime
+
+_invitation: Table = models.metadata.tables["invitation"]
+_person = rows.person_table
+
+
+class LinkSpent(NotFound):
+    """This link has been used, has expired, or a newer one was made: ask for another."""
+
+    code = "link_spent"
+
+
+@dataclass(frozen=True)
+class Invited:
+    """Whom a link is for, and what for."""
+
+    kind: InvitationKind
+    digest: str
+    person_id: str
+    login: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What somebody has who has used a link: where they sit now, and the recovery codes, shown this once."""
+
+    token: str
+    recovery: tuple[str, ...] = ()
+
+
+def make(
+    connection: Connection, runtime: Runtime, row: RowMapping, kind: InvitationKind, by: Person | None, address: str
+) -> str:
+    """A link's secret for the person of a row that the caller holds, withdrawing those before. Raises Conflict.
+
+    Whoever is let in to choose factors anew by one admin has to be vouched for again: a link is a person in an admin's
+    hand until somebody else has seen them. `by` None: the command line, which needs no voucher.
+    """
+    if row["state"] == PersonState.DISABLED:
+        raise Conflict("This person is disabled: enable them first.", code="person_disabled")
+    if (kind == InvitationKind.JOIN) != (row["state"] == PersonState.INVITED):
+        raise Conflict("An invited person joins; one who has joined is reset or unlocked.", code="wrong_link")
+    token, now = runtime.ids.secret(), runtime.clock.now()
+    if kind == InvitationKind.UNLOCK:
+        if row["locked_at"] is None:
+            raise Conflict("This person is not locked.", code="not_locked")
+        rows.change(connection, row["id"], now, failures=entering.TRIES)  # a new link has three tries again
+    else:
+        rows.change(connection, row["id"], now, **rows.unvouched(by))
+    withdraw(connection, row["id"], now)
+    made = {"digest": keys.digest(token), "person_id": row["id"], "kind": kind.value, "created_at": now,
+            "made_by": None if by is None else by.id,
+            "expires_at": now + int(runtime.config.desk.invitation_hours * sittings.HOUR)}  # fmt: skip
+    connection.execute(insert(_invitation).values(**made))
+    accesses.note(connection, runtime, kind="link", outcome=accesses.DONE, person=by, operator_id=row["operator_id"],
+                  subject=row["id"], after=kind.value, address=address)  # fmt: skip
+    return token
+
+
+def withdraw(connection: Connection, person_id: str, now: int) -> None:
+    """Make every link of a person worth nothing."""
+    open_ones = (_invitation.c.person_id == person_id, *_UNSPENT)
+    connection.execute(update(_invitation).where(*open_ones).values(withdrawn_at=now))
+
+
+_UNSPENT = (_invitation.c.used_at.is_(None), _invitation.c.withdrawn_at.is_(None))
+
+
+def look(runtime: Runtime, token: str) -> Invited:
+    """Whom a link is for, without using it. Raises LinkSpent."""
+    digest = keys.digest(token)
+    query = select(_invitation.c.kind, _person).join(_person, _person.c.id == _invitation.c.person_id)
+    good = (_invitation.c.digest == digest, *_UNSPENT, _invitation.c.expires_at > runtime.clock.now())
+    with db.reading(runtime.engine) as connection:
+        row = connection.execute(query.where(*good, _person.c.state != PersonState.DISABLED)).mappings().first()
+    if row is None:
+        raise LinkSpent
+    return Invited(InvitationKind(row["kind"]), digest, row["id"], row["login"], row["name"])
+
+
+def offer(runtime: Runtime, invited: Invited) -> tuple[str, str]:
+    """(a new seed, the same sealed): shown for one try at enrolling; it counts for nothing until a code of it came."""
+    seed = codes.new_seed(runtime)
+    return seed, keyring.seal(runtime, keyring.OFFERS, invited.digest, seed)
+
+
+def join(runtime: Runtime, invited: Invited, *, password: str, offered: str, code: str, address: str) -> Joined:
+    """Use a link to choose a password and enrol a seed that was offered; whatever proved this person before is worth
+    nothing any more, and every sitting of theirs ends. Raises LinkSpent, Invalid naming `password` or `code`."""
+    if invited.kind == InvitationKind.UNLOCK:
+        raise LinkSpent
+    good = passwords.require_good(password, invited.login, invited.name)
+    seed, step = _confirmed(runtime, invited, offered, code)
+    kept = passwords.hashed(runtime, good)
+    now = runtime.clock.now()
+    with db.writing(runtime.engine) as connection:
+        row = _held(connection, invited, now)
+        _use(connection, invited, now)
+        epoch = row["epoch"] + 1
+        rows.change(
+            connection, row["id"], now, state=PersonState.ACTIVE.value, password_hash=kept, last_step=step, epoch=epoch,
+            seed=keyring.seal(runtime, keyring.SEEDS, row["id"], seed), **entering.UNLOCKED,
+        )  # fmt: skip
+        passkeys.remove_all(connection, row["id"], now)
+        recovery = codes.new_recovery_codes(connection, runtime, row["id"])
+        accesses.note(connection, runtime, kind=invited.kind.value, outcome=accesses.DONE, person=rows.person_of(row),
+                      before=row["state"], after=PersonState.ACTIVE.value, address=address)  # fmt: skip
+        token = sittings.begin(connection, runtime, row["id"], epoch, address)
+    return Joined(token, tuple(recovery))
+
+
+def _confirmed(runtime: Runtime, invited: Invited, offered: str, code: str) -> tuple[str, int]:
+    """(the seed, the step of the code by which it was confirmed)."""
+    try:
+        seed = keyring.open_sealed(runtime, keyring.OFFERS, invited.digest, offered)
+    except keyring.Unreadable:
+        raise Invalid(fields={"code": "belongs to a page that is too old: scan the seed again"}) from None
+    step = codes.step_of(seed, code, runtime.clock.now())
+    if step is None:
+        raise Invalid(fields={"code": "is wrong: put in the seed that is shown now, and wait for the next code"})
+    return seed, step
+
+
+def unlock(runtime: Runtime, invited: Invited, *, password: str, code: str, address: str) -> Joined:
+    """Use a link to come in again after a lock, by password and code as ever: a link alone proves nothing. Raises
+    LinkSpent, also when nothing is locked any more; NotLetIn, after which the link has fewer tries left, of three."""
+    entering.require_filled(password=password, code=code.strip())
+    doorkeeper.knock(runtime, address)
+    with db.reading(runtime.engine) as connection:
+        kept = rows.by_id(connection, invited.person_id)["password_hash"]
+    fits = passwords.fits(password[: entering.LONGEST_PASSWORD], kept)
+    now = runtime.clock.now()
+    with db.writing(runtime.engine) as connection:
+        row = _held(connection, invited, now)
+        if invited.kind != InvitationKind.UNLOCK or row["locked_at"] is None:
+            raise LinkSpent
+        is_it = fits and row["password_hash"] == kept
+        token, used = entering.by_link(connection, runtime, row, fits=is_it, code=code, address=address)
+        if used:
+            _use(connection, invited, now)
+    if token is None:
+        raise entering.NotLetIn
+    return Joined(token)
+
+
+def _held(connection: Connection, invited: Invited, now: int) -> RowMapping:
+    """The row of whom a good link is for, held. Everybody who uses a link holds that row first, so a link that is good
+    here stays so until the transaction ends. Raises LinkSpent."""
+    row = rows.held(connection, [invited.person_id]).get(invited.person_id)
+    good = (_invitation.c.digest == invited.digest, *_UNSPENT, _invitation.c.expires_at > now)
+    there = connection.execute(select(_invitation.c.digest).where(*good)).first() is not None
+    if row is None or not there or row["state"] == PersonState.DISABLED:
+        raise LinkSpent
+    return row
+
+
+def _use(connection: Connection, invited: Invited, now: int) -> None:
+    """Use a link up. Raises LinkSpent where somebody has."""
+    mine = (_invitation.c.digest == invited.digest, *_UNSPENT)
+    if connection.execute(update(_invitation).where(*mine).values(used_at=now)).rowcount != 1:
+        raise LinkSpent

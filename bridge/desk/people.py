@@ -1,0 +1,210 @@
+"""The people of an operator: invited, given a role, vouched for, disabled; by an admin, or by the command line.
+
+What an admin does is asked again in the transaction that does it (`sittings.still`). Rows are held in one order: two
+who act on each other at once wait in turn, and the second may not be an admin any more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, RowMapping, select
+
+from bridge import db
+from bridge.desk import accesses, invitations, rows, sittings
+from bridge.desk.rows import Person
+from bridge.desk.sittings import Sitting
+from bridge.errors import Conflict, Forbidden, Invalid, NotFound
+from bridge.models.desk import InvitationKind, PersonState, Role
+from bridge.runtime import Runtime
+
+_person = rows.person_table
+_LOGIN = re.compile(r"[a-z0-9][a-z0-9._@+-]{2,63}")
+LONGEST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who changes something about people: an admin in a sitting, or (`sitting` None) the command line."""
+
+    sitting: Sitting | None
+    address: str
+
+    def confirmed(self, connection: Connection, runtime: Runtime) -> Person | None:
+        """The admin, read again and held in this transaction. Raises Unauthorized, Forbidden."""
+        return None if self.sitting is None else sittings.still(connection, runtime, self.sitting, Role.ADMIN)
+
+
+def by_admin(sitting: Sitting) -> Actor:
+    """An admin at the desk."""
+    return Actor(sitting, sitting.address)
+
+
+def by_command() -> Actor:
+    """Whoever may run commands on the machine: nobody has to vouch for what they do."""
+    return Actor(None, accesses.COMMAND_LINE)
+
+
+def add(runtime: Runtime, actor: Actor, operator_id: int, *, login: str, name: str, role: str) -> tuple[str, str]:
+    """(a new person's id, the secret of the link by which they join). Raises Invalid, Conflict for a login that is
+    taken, whoever has it."""
+    asked, called, given = _login(login), _name(name), _role(role)
+    person_id, now = runtime.ids.new("person"), runtime.clock.now()
+    with db.writing(runtime.engine) as connection:
+        by = actor.confirmed(connection, runtime)
+        if by is not None and by.operator_id != operator_id:
+            raise NotFound("There is no such operator.")
+        row = {"id": person_id, "operator_id": operator_id, "login": asked, "name": called, "role": given.value,
+               "state": PersonState.INVITED.value, "failures": 0, "epoch": 0, "created_at": now, "changed_at": now,
+               **rows.unvouched(by)}  # fmt: skip
+        if not db.insert_if_absent(connection, _person, row):
+            raise Conflict("This login is taken.", fields={"login": "is taken"})
+        accesses.note(connection, runtime, kind="invite", outcome=accesses.DONE, person=by, operator_id=operator_id,
+                      subject=person_id, after=f"{asked} {given}", address=actor.address)  # fmt: skip
+        made = rows.one(connection, operator_id, person_id)
+        token = invitations.make(connection, runtime, made, InvitationKind.JOIN, by, actor.address)
+    return person_id, token
+
+
+def link(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, kind: InvitationKind) -> str:
+    """The secret of a new link for a person; those before are worth nothing. Raises NotFound, Conflict; Forbidden to an
+    admin for themselves."""
+    with db.writing(runtime.engine) as connection:
+        row, by = _about(connection, runtime, actor, operator_id, person_id)
+        if kind != InvitationKind.UNLOCK:
+            _require_another(row, by)
+        return invitations.make(connection, runtime, row, kind, by, actor.address)
+
+
+def give_role(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, role: str) -> None:
+    """Give a person another role: their sittings end, and somebody has to vouch for them anew. Raises NotFound,
+    Invalid; Forbidden to an admin for themselves."""
+    given, now = _role(role), runtime.clock.now()
+    with db.writing(runtime.engine) as connection:
+        row, by = _about(connection, runtime, actor, operator_id, person_id)
+        if row["role"] == given:
+            return
+        _require_another(row, by)
+        values = {"role": given.value, "epoch": row["epoch"] + 1, **rows.unvouched(by)}
+        rows.change(connection, person_id, now, **values)
+        _note(connection, runtime, actor, row, by, kind="role", before=row["role"], after=given.value)
+
+
+def vouch(runtime: Runtime, actor: Actor, operator_id: int, person_id: str) -> None:
+    """Stand for a person whom another admin has made, let in anew or given a role: from now on they may what their role
+    says. Raises NotFound, Conflict where nobody needs it, Forbidden to the one who made them and to themselves."""
+    now = runtime.clock.now()
+    with db.writing(runtime.engine) as connection:
+        row, by = _about(connection, runtime, actor, operator_id, person_id)
+        if rows.is_vouched(row):
+            raise Conflict("This person needs no voucher.", code="vouched")
+        if row["state"] != PersonState.ACTIVE:
+            raise Conflict("They have not joined yet: vouch for whom you have seen.", code="not_joined")
+        if by is None:
+            values = rows.unvouched(None)
+        elif by.id in (row["made_by"], person_id):
+            raise Forbidden("Somebody else has to vouch for them: four eyes.", code="four_eyes")
+        else:
+            values = {"vouched_by": by.id, "vouched_at": now}
+        rows.change(connection, person_id, now, **values)
+        _note(connection, runtime, actor, row, by, kind="vouch", before=None, after=row["role"])
+
+
+def disable(runtime: Runtime, actor: Actor, operator_id: int, person_id: str) -> None:
+    """Let a person in no more: every sitting and every link of theirs ends. Raises NotFound; Forbidden
+    to an admin for themselves."""
+    now = runtime.clock.now()
+    with db.writing(runtime.engine) as connection:
+        row, by = _about(connection, runtime, actor, operator_id, person_id)
+        if row["state"] == PersonState.DISABLED:
+            return
+        _require_another(row, by)
+        rows.change(connection, person_id, now, state=PersonState.DISABLED.value, epoch=row["epoch"] + 1)
+        invitations.withdraw(connection, person_id, now)
+        _note(connection, runtime, actor, row, by, kind="disable", before=row["state"], after="disabled")
+
+
+def enable(runtime: Runtime, actor: Actor, operator_id: int, person_id: str) -> None:
+    """Let a person in again, by what proved them before; who never joined is invited anew. Raises NotFound."""
+    now = runtime.clock.now()
+    with db.writing(runtime.engine) as connection:
+        row, by = _about(connection, runtime, actor, operator_id, person_id)
+        if row["state"] != PersonState.DISABLED:
+            return
+        state = PersonState.INVITED if row["password_hash"] is None else PersonState.ACTIVE
+        rows.change(connection, person_id, now, state=state.value, epoch=row["epoch"] + 1)
+        _note(connection, runtime, actor, row, by, kind="enable", before=row["state"], after=state.value)
+
+
+def listed(runtime: Runtime, operator_id: int) -> Sequence[RowMapping]:
+    """An operator's people, by login."""
+    with db.reading(runtime.engine) as connection:
+        mine = select(_person).where(_person.c.operator_id == operator_id).order_by(_person.c.login)
+        return connection.execute(mine).mappings().all()
+
+
+def _about(
+    connection: Connection, runtime: Runtime, actor: Actor, operator_id: int, person_id: str
+) -> tuple[RowMapping, Person | None]:
+    """(the row of whom it is about, who does it), both held. Raises NotFound for another operator's person, and what
+    `Actor.confirmed` raises."""
+    acting = [] if actor.sitting is None else [actor.sitting.person.id]
+    rows.held(connection, {person_id, *acting})
+    by = actor.confirmed(connection, runtime)
+    if by is not None and by.operator_id != operator_id:
+        raise NotFound("There is no such person.")
+    return rows.one(connection, operator_id, person_id), by
+
+
+def _require_another(row: RowMapping, by: Person | None) -> None:
+    """Raise Forbidden where an admin acts on themselves. So whoever acts is an admin before and after it, and no
+    operator loses its last one at the desk; the command line may take even that one, for it can make another."""
+    if by is not None and by.id == row["id"]:
+        raise Forbidden("Another admin has to do that.", code="not_oneself")
+
+
+def _note(
+    connection: Connection,
+    runtime: Runtime,
+    actor: Actor,
+    row: RowMapping,
+    by: Person | None,
+    *,
+    kind: str,
+    before: str | None,
+    after: str,
+) -> None:
+    accesses.note(connection, runtime, kind=kind, outcome=accesses.DONE, person=by, operator_id=row["operator_id"],
+                  subject=row["id"], before=before, after=after, address=actor.address)  # fmt: skip
+
+
+def _login(login: str) -> str:
+    told = login.strip().lower()
+    if not _LOGIN.fullmatch(told):
+        raise Invalid(fields={"login": "must be 3 to 64 of a-z, 0-9 and . _ @ + -, beginning with a letter or digit"})
+    return told
+
+
+def _name(name: str) -> str:
+    told = " ".join(name.split())
+    if not told or len(told) > LONGEST_NAME or not told.isprintable():
+        raise Invalid(fields={"name": f"must have 1 to {LONGEST_NAME} characters"})
+    return told
+
+
+def _role(role: str) -> Role:
+    try:
+        return Role(role)
+    except ValueError:
+        raise Invalid(fields={"role": f"must be one of {', '.join(Role)}"}) from None
+
+
+def found(runtime: Runtime, login: str) -> RowMapping:
+    """The row of whoever has a login, of whatever operator. Raises NotFound."""
+    with db.reading(runtime.engine) as connection:
+        row = rows.by_login(connection, _login(login))
+    if row is None:
+        raise NotFound(f"There is nobody with the login {login!r}.")
+    return row

@@ -1,0 +1,67 @@
+"""Switches of providers, turned by people at the desk: the switch and the note of who turned it in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from bridge import db, gates, log, players
+from bridge.desk import accesses, sittings
+from bridge.desk.rows import Person
+from bridge.desk.sittings import Sitting
+from bridge.errors import Invalid, NotFound
+from bridge.models.desk import Role
+from bridge.runtime import Runtime
+
+MAY = (Role.OPERATOR, Role.APPROVER)
+LEAST_REASON, LONGEST_REASON = 3, 300
+
+_log = log.get("desk")
+
+
+def pause(runtime: Runtime, sitting: Sitting, provider: str, reason: str) -> None:
+    """Close a provider of the person's operator for transfers in, whatever had closed it before; transfers out, and all
+    that is under way, go on. Raises Unauthorized, Forbidden, NotFound, Invalid naming the reason."""
+    reason = _stated(reason)
+    with db.writing(runtime.engine) as connection:
+        person = sittings.still(connection, runtime, sitting, *MAY)
+        _require_own(connection, runtime, person, provider)
+        before = gates.closed(connection, provider)
+        gates.pause_in(connection, runtime, provider, reason, person.login)
+        accesses.note(
+            connection, runtime, kind="pause provider", outcome=accesses.DONE, person=person, subject=provider,
+            reason=reason, before=_words(before), after="closed for transfers in", address=sitting.address,
+        )  # fmt: skip
+    _log.warning("provider paused", provider=provider, person=person.id)
+
+
+def resume(runtime: Runtime, sitting: Sitting, provider: str, reason: str) -> None:
+    """Open a provider for transfers in, whatever had closed it. Raises as `pause`; NotFound too where nothing had."""
+    reason = _stated(reason)
+    with db.writing(runtime.engine) as connection:
+        person = sittings.still(connection, runtime, sitting, *MAY)
+        _require_own(connection, runtime, person, provider)
+        was = gates.resume_in(connection, provider)
+        accesses.note(
+            connection, runtime, kind="resume provider", outcome=accesses.DONE, person=person, subject=provider,
+            reason=reason, before=_words([was]), after="open for transfers in", address=sitting.address,
+        )  # fmt: skip
+    _log.warning("provider resumed", provider=provider, person=person.id, was=was.cause)
+
+
+def _stated(reason: str) -> str:
+    reason = reason.strip()
+    if not LEAST_REASON <= len(reason) <= LONGEST_REASON or "\x00" in reason:
+        raise Invalid(fields={"reason": f"must be {LEAST_REASON} to {LONGEST_REASON} characters"})
+    return reason
+
+
+def _require_own(connection: Connection, runtime: Runtime, person: Person, provider: str) -> None:
+    policy = runtime.config.providers.get(provider)
+    if policy is None or policy.operator != players.operator_name(connection, person.operator_id):
+        raise NotFound("There is no such provider.")
+
+
+def _words(closed: Sequence[gates.Closed]) -> str:
+    return "; ".join(f"closed by {each.actor} ({each.cause}): {each.reason}" for each in closed) or "open"
