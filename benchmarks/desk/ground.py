@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -148,8 +148,12 @@ class Filled:
 
 def fill(bridge: DeskBridge, transfers: int, orphans: int, tell: Tell, *, looks_at_most: int | None = None) -> Filled:
     """Make a pattern of every kind, and copy them: so many plain transfers, and so many orphans among them."""
-    workshop = bridge.workshop()
-    try:
+    with ExitStack() as ends:
+        # What is logged about the patterns does not belong on the screen.
+        log = ends.enter_context((bridge.folder / "workshop.log").open("a", encoding="utf-8"))
+        ends.enter_context(redirect_stderr(log))
+        workshop = bridge.workshop()
+        ends.callback(workshop.runtime.engine.dispose)
         with psycopg.connect(plain(bridge.url), autocommit=True) as connection:
             workshop.begin()
             shares = [
@@ -162,8 +166,6 @@ def fill(bridge: DeskBridge, transfers: int, orphans: int, tell: Tell, *, looks_
             )  # fmt: skip
             size = patterns.one(connection, "SELECT pg_database_size(current_database())")
             return Filled(size, patterns.counts(connection))
-    finally:
-        workshop.runtime.engine.dispose()
 
 
 def _shares(

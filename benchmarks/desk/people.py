@@ -1,4 +1,4 @@
-"""Somebody who works at the desk: added by the command line, come in by a link with a password and a one-time code."""
+"""Somebody who works at the desk: invited, and come in by the link with a password and a one-time code."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 
 import pyotp
 
-from benchmarks.contestants.bridge import OPERATOR
 from benchmarks.desk.browser import Browser, NotShown
 from benchmarks.desk.ground import DeskBridge, Tell
+from bridge.desk import people
+from bridge.models.desk import Role
 
-LOGIN, ROLE = "looker", "viewer"
-LINK = re.compile(r"/ops/link/\S+")
+LOGIN = "looker"
 SEED = re.compile(r"desk-secret[^>]*>([A-Z2-7 ]+)<")
 OFFERED = re.compile(r'name="offered" value="([^"]+)"')
 
@@ -23,10 +23,9 @@ OFFERED = re.compile(r'name="offered" value="([^"]+)"')
 def come_in(bridge: DeskBridge, tell: Tell) -> Iterator[Browser]:
     """A browser in which this person sits; it is closed afterwards."""
     tell("letting somebody in")
-    told = bridge.command("people", "add", LOGIN, "--operator", OPERATOR, "--role", ROLE)
     browser = Browser(bridge.port)
     try:
-        page = browser.page(_found(LINK, told))
+        page = browser.page(f"/ops/link/{_invited(bridge)}")
         password, seed = secrets.token_urlsafe(16), _found(SEED, page.text).replace(" ", "")
         browser.send(
             page, page.path, offered=_found(OFFERED, page.text), code=pyotp.TOTP(seed).now(), password=password,
@@ -35,6 +34,15 @@ def come_in(bridge: DeskBridge, tell: Tell) -> Iterator[Browser]:
         yield browser
     finally:
         browser.close()
+
+
+def _invited(bridge: DeskBridge) -> str:
+    runtime = bridge.runtime()
+    try:
+        by, operator = people.by_command(), bridge.operator_id(runtime)
+        return people.add(runtime, by, operator, login=LOGIN, name=LOGIN, role=Role.VIEWER)[1]
+    finally:
+        runtime.engine.dispose()
 
 
 def _found(pattern: re.Pattern[str], text: str) -> str:

@@ -64,7 +64,7 @@ class Measured:
 
 def measure(bridge: DeskBridge, browser: Browser, tell: Tell) -> Measured:
     """Ask for the three pages in turn, always the next one at once."""
-    pages = {OVERVIEW: _overview(), ORPHANS: _orphans(bridge), TRANSFER: _transfers(bridge)}
+    pages = addresses(bridge.url)
     for number in range(WARM):
         tell(f"warming up: {number + 1} of {WARM}")
         for paths in pages.values():
@@ -105,14 +105,19 @@ def _begin(bridge: DeskBridge) -> Child:
 # --- what is asked for ----------------------------------------------------------------------------------------
 
 
+def addresses(url: str) -> dict[str, Iterator[str]]:
+    """By page, what it is asked for by, over and over; `url`: of the database that is looked at."""
+    return {OVERVIEW: _overview(), ORPHANS: _orphans(url), TRANSFER: _transfers(url)}
+
+
 def _overview() -> Iterator[str]:
     while True:
         yield "/ops/overview"
 
 
-def _orphans(bridge: DeskBridge) -> Iterator[str]:
+def _orphans(url: str) -> Iterator[str]:
     """The whole list, by currency, provider, reason and age, further pages of it, and searches: in turn."""
-    with psycopg.connect(plain(bridge.url)) as connection:
+    with psycopg.connect(plain(url)) as connection:
         rows = connection.execute(_SOME_ORPHANS, {"limit": DRAWN // 2}).fetchall()
     chance = random.Random(1)
     while True:
@@ -120,15 +125,15 @@ def _orphans(bridge: DeskBridge) -> Iterator[str]:
         player = f"p{chance.randrange(PLAYERS)}"
         for asked in (
             {}, {"currency": "EUR"}, {"page": chance.randrange(2, 100)}, {"provider": LIAR, "reason": "mismatch"},
-            {"currency": "EUR", "page": chance.randrange(2, 50)}, {"player": player}, {"older_than": 7 * 86_400},
+            {"currency": "EUR", "page": chance.randrange(2, 50)}, {"player": player}, {"older": 7 * 86_400},
             {"word": player}, {"word": transfer}, {"word": reference}, {"word": told}, {"word": "no-such-thing"},
         ):  # fmt: skip
             yield f"/ops/orphans?{urlencode(asked)}"
 
 
-def _transfers(bridge: DeskBridge) -> Iterator[str]:
+def _transfers(url: str) -> Iterator[str]:
     """An orphan, then one that ended, then an orphan …"""
-    with psycopg.connect(plain(bridge.url)) as connection:
+    with psycopg.connect(plain(url)) as connection:
         orphans = [row[0] for row in connection.execute(_SOME_ORPHANS, {"limit": DRAWN // 2}).fetchall()]
         others = [row[0] for row in connection.execute(_SOME_OTHERS, {"limit": DRAWN // 2}).fetchall()]
     chance = random.Random(2)
@@ -144,5 +149,4 @@ _SOME_ORPHANS = """
     JOIN leg AS l ON l.transfer_id = t.id AND l.holder <> 'wallet'
     JOIN evidence AS e ON e.transfer_id = t.id GROUP BY t.id"""
 _SOME_OTHERS = """
-    SELECT id FROM transfer TABLESAMPLE SYSTEM (1) REPEATABLE (1) WHERE state IN ('confirmed', 'reversed')
-    ORDER BY md5(id) LIMIT %(limit)s"""
+    SELECT id FROM transfer WHERE state IN ('confirmed', 'reversed') ORDER BY md5(id) LIMIT %(limit)s"""

@@ -5,63 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 import psycopg
-import pytest
 
 from benchmarks import filling, patterns
-from benchmarks.children import Child, python
-from benchmarks.contestants.base import SECRET
 from benchmarks.contestants.floor import plain
 from benchmarks.desk import kinds
-from bridge import cashier, keys, players, verify
-from bridge.app import compose
-from bridge.config import Config
+from bridge import verify
 from bridge.transfers.core.decisions import Kind
 from bridge.transfers.decide import Decision, decide
 from tests.harness import audit
 
-PLAYERS = 3
 PLAIN, ORPHANS = 60, 24
-
-
-@pytest.fixture
-def simulator(tmp_path):
-    """Address and control of the product's own simulator."""
-    command = [python(peers=False), "-m", "bridge.simulator", "--protocol", "generic", "--currencies", "EUR:2,USD:2",
-               "--ledger", str(tmp_path / "simulator.ledger")]  # fmt: skip
-    child = Child("simulator", command, tmp_path, {"SIMULATOR_SECRET": SECRET}, pipes=True)
-    child.start()
-    try:
-        yield child.line()
-    finally:
-        child.stop()
-
-
-@pytest.fixture
-def workshop(postgres, migrated_postgres_template, provider, simulator):
-    """A bridge on a fresh PostgreSQL database with the pattern's player and three others."""
-    url = postgres.create_database("bridge_desk", migrated_postgres_template)
-    account = {"operator": "acme", "protocol": "generic", "request_secret": SECRET}
-    tables = {
-        kinds.CLEAN: {**account, "base_url": f"{provider}/bridge", "currencies": ["EUR"]},
-        kinds.LIAR: {**account, "base_url": simulator["address"], "currencies": ["EUR", "USD"], **kinds.HURRY},
-    }
-    runtime = compose(Config(database={"url": url}, engine=kinds.POLLS, providers=tables))
-    operator = keys.add_operator(runtime, "acme")
-    _, secret = keys.create(runtime, "acme", ["transfers"], "test")
-    for player in (patterns.PLAYER, *(f"p{number}" for number in range(PLAYERS))):
-        players.register(runtime, operator, player, ["EUR", "USD"])
-        for currency in ("EUR", "USD"):
-            wish = cashier.CashWish(player, "500000.00", currency)
-            cashier.move(runtime, operator, "deposit", f"{currency}-{player}", wish)
-    yield kinds.Workshop(runtime, secret, simulator["control"]), operator, plain(url)
-    runtime.engine.dispose()
-    postgres.drop_database("bridge_desk")
 
 
 def test_copied_orphans_are_orphans(workshop):
     """Every invariant holds with them in the tables; each has its own id, case, amount and reference; and one is
     confirmed, one reversed by two people as any other."""
-    made, operator, url = workshop
+    made, operator, url = workshop.made, workshop.operator, plain(workshop.url)
     few = [replace(kind, looks=min(kind.looks, 3)) for kind in (*kinds.PLAIN, *kinds.ORPHANS)]
     made.begin()
     with psycopg.connect(url, autocommit=True) as connection:
@@ -71,7 +30,7 @@ def test_copied_orphans_are_orphans(workshop):
             *kinds.shares(patterned[len(kinds.PLAIN) :], ORPHANS),
         ]
         before = patterns.counts(connection)
-        filling.fill(connection, shares, PLAYERS, lambda _: None)
+        filling.fill(connection, shares, workshop.players, lambda _: None)
         added = {name: number - before[name] for name, number in patterns.counts(connection).items()}
         orphans = connection.execute("""
             SELECT t.id, c.id, l.reference, t.amount, array_agg(DISTINCT e.provider_reference)
