@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bridge import db, gates, log
 from bridge.config import Config
+from bridge.desk import thresholds
 from bridge.money import Currencies
 from bridge.providers import build as build_provider
 from bridge.runtime import Clock, Runtime, SystemClock
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 def compose(config: Config, clock: Clock | None = None) -> Runtime:
     """The runtime of one process: engine, providers, currencies, clock. Opens nothing yet.
 
-    Raises UnknownCurrency, or AmountRefused for an exposure cap that is no exact amount.
+    Raises UnknownCurrency, or AmountRefused for an exposure cap or a threshold that is no exact amount.
     """
     log.configure()
     clock = clock or SystemClock()
     currencies = Currencies(config.currencies)
     gates.check_caps(config, currencies)
+    thresholds.check(config, currencies)
     providers = {name: build_provider(name, settings, currencies, clock) for name, settings in config.providers.items()}
     engine = db.connect(config.database)
     return Runtime(config=config, engine=engine, providers=providers, currencies=currencies, clock=clock)

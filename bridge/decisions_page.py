@@ -26,7 +26,8 @@ For whoever has an orphan on the desk. *Orphaned* means that the machine cannot 
 is left alone; the amount stands in **custody**, or, where the wallet had been given it before the doubt arose, the
 **house** bears one.
 
-- Two people decide: one proposes, another one approves. What they decide is proof from then on, labelled as theirs.
+- Two people decide: one proposes, another one approves, above a threshold two others ([four-eyes.md](four-eyes.md)).
+  What they decide is proof from then on, labelled as theirs.
 - They decide about what they saw. If something new was told since, the decision is refused as stale: look again.
 - What a source repeats afterwards, or says in agreement, changes nothing. A *new* fact that says otherwise, or a later
   one by the provider's own count, stands against the decision, and the transfer is orphaned again.

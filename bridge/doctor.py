@@ -18,14 +18,13 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from bridge import clocks, db, gates, lineage, readiness
+from bridge import clocks, db, gates, guards, lineage, readiness
 from bridge.app import compose
 from bridge.config import CONFIG_VARIABLE, Config, GenericSection
 from bridge.money import AmountRefused, UnknownCurrency
 from bridge.outbound import Outbound
 from bridge.ports import SECOND, Window
 from bridge.runtime import Runtime
-from bridge.verify import missing_triggers
 
 DATABASE_TROUBLE = (DBAPIError, PoolTimeout)
 """What a database raises that cannot be reached, is locked for too long, or is not ours."""
@@ -205,7 +204,7 @@ def _schema(runtime: Runtime) -> list[Remark]:
     except db.NotMigrated as wrong:
         return [Remark("bad", "schema", str(wrong))]
     with db.reading(runtime.engine) as connection:
-        missing, closed = missing_triggers(connection), gates.closed(connection)
+        missing, closed = guards.missing(connection), gates.closed(connection)
     found = f"missing {', '.join(missing)}" if missing else "all in force"
     triggers = _judged("triggers", found, not missing, "what is written for ever can be changed")
     shut = [Remark("note", each.provider, f"transfers in are closed ({each.cause}): {each.reason}") for each in closed]

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import bindparam, text
 
-from bridge import db, models
+from bridge import db, guards
+from bridge.desk.invariants import FOUR_EYES
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from statemachines import MACHINES, TransferState
@@ -280,21 +281,9 @@ PER_TRANSFER = (
         JOIN orphan_case c ON c.transfer_id = t.id
         WHERE t.id > :after AND t.id <= :upto AND t.state IN ('confirmed', 'reversed') AND c.state <> 'closed'
             AND c.reason <> 'engine_error'"""),
+    *(Check("I-54", sentence, query) for sentence, query in FOUR_EYES.items()),
 )  # fmt: skip
 """Asked of all transfers, in batches."""
-
-TRIGGERS_IN_PLACE = {
-    "sqlite": """
-        SELECT name FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%BEFORE%RAISE(ABORT%'
-            AND name IN (tbl_name || '_no_update', tbl_name || '_no_delete', tbl_name || '_no_replace')""",
-    "postgresql": """
-        SELECT t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-        WHERE pg_table_is_visible(c.oid) AND t.tgname = c.relname || '_no_change'
-            AND t.tgenabled IN ('O', 'A') AND (t.tgtype & 58) = 58""",
-}
-"""Those that are in force; 58: before UPDATE, DELETE and TRUNCATE."""
-
-TRIGGER_ENDINGS = {"sqlite": ("_no_update", "_no_delete", "_no_replace"), "postgresql": ("_no_change",)}
 
 CHECKS = (*(check.invariant for check in (*WHOLE, *PER_PLAYER, *PER_TRANSFER)), "I-07")
 """The invariants that are asked, once for each check."""
@@ -309,17 +298,9 @@ def verify(runtime: Runtime) -> list[Finding]:
     return sorted([*asked.values(), *_triggers(runtime)], key=lambda finding: finding.invariant)
 
 
-def missing_triggers(connection: Connection) -> list[str]:
-    """The triggers that keep append-only tables append-only, and are not there or not in force."""
-    dialect = connection.dialect.name
-    present = set(connection.execute(text(TRIGGERS_IN_PLACE[dialect])).scalars())
-    wanted = [table + ending for table in models.APPEND_ONLY for ending in TRIGGER_ENDINGS[dialect]]
-    return [name for name in wanted if name not in present]
-
-
 def _triggers(runtime: Runtime) -> list[Finding]:
     with db.reading(runtime.engine) as connection:
-        missing = missing_triggers(connection)
+        missing = guards.missing(connection)
     sentence = "The triggers that refuse UPDATE and DELETE of what is written for ever are in force."
     rows = tuple({"trigger": name} for name in missing)
     return [Finding("I-07", sentence, rows, len(rows))] if rows else []

@@ -8,7 +8,7 @@ from threading import Event
 
 from bridge.config import Config
 from bridge.runtime import Runtime
-from jobs import aftercare, deliver, inbox, outbox, resolve, sweep, verify
+from jobs import aftercare, deliver, expire, inbox, outbox, resolve, sweep, verify
 
 RunOnce = Callable[[Runtime, int, int, Event], dict[str, int]]
 
@@ -37,6 +37,8 @@ SCHEDULE = (
         "moves become events, numbered in one sequence for each operator"),
     Job("deliver",   lambda config: config.events.deliver_every_seconds, deliver.run_once,   10_000,
         "events are sent to their operators until they are taken, over days"),
+    Job("expire",    lambda _config: 60,                                 expire.run_once,    1000,
+        "what was proposed at the desk and not approved in time lapses"),
     Job("verify",    lambda config: config.engine.verify_every_seconds,  verify.run_once,    5,
         "what must always hold is asked of the database, by one process per slot"),
 )  # fmt: skip

@@ -67,8 +67,8 @@ LAYERS: list[tuple[str, ...]] = [
     # services, bottom
     ("bridge.breaks", "bridge.clocks", "bridge.endpoints", "bridge.players", "bridge.lineage"),
     ("bridge.events",),
-    ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.idempotency", "bridge.inbox", "bridge.keys",
-     "bridge.ledger", "bridge.outbox", "bridge.tallies"),
+    ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.guards", "bridge.idempotency", "bridge.inbox",
+     "bridge.keys", "bridge.ledger", "bridge.outbox", "bridge.tallies"),
     # adapters
     ("bridge.providers.*",),
     ("bridge.outbound",),
@@ -115,7 +115,7 @@ ROWS = ("bridge.db", "bridge.sqlite", "bridge.stroke", "bridge.migrations.*", "b
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",
         "bridge.endpoints", "bridge.deliveries", "bridge.replays", "bridge.tallies", "bridge.gauges",
-        "bridge.metrics", "bridge.views.*", "bridge.desk.*")  # fmt: skip
+        "bridge.metrics", "bridge.guards", "bridge.views.*", "bridge.desk.*")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": PEERS,

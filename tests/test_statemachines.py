@@ -56,12 +56,12 @@ LEG = {
 LEG_TRIGGERS = ("send", "reserve", "resend", "apply", "refuse", "cancel", "to_applied")
 
 CASE = {
-    #            propose     return  approve   settle    reopen  close  to_closed
-    "open":     ("proposed", NO,     NO,       "closed", NO,     NO,    NO),
-    "proposed": (NO,         "open", "closed", "closed", NO,     NO,    NO),
-    "closed":   (NO,         NO,     NO,       NO,       "open", NO,    NO),
+    #            propose     return  order   approve   settle    reopen  close  to_closed
+    "open":     ("proposed", NO,     NO,     NO,       "closed", NO,     NO,    NO),
+    "proposed": (NO,         "open", "open", "closed", "closed", NO,     NO,    NO),
+    "closed":   (NO,         NO,     NO,     NO,       NO,       "open", NO,    NO),
 }  # fmt: skip
-CASE_TRIGGERS = ("propose", "return", "approve", "settle", "reopen", "close", "to_closed")
+CASE_TRIGGERS = ("propose", "return", "order", "approve", "settle", "reopen", "close", "to_closed")
 
 GRIDS = {
     "transfer": (transfer_machine, TransferFacts, TRANSFER, TRANSFER_TRIGGERS),
@@ -134,12 +134,17 @@ GUARDS = [
     ("case", "open", "propose", "proposed",
      ["has_proposal"], ["", "second_person", "rejected", "transfer_changed", "proved", "contradicted"]),
     ("case", "proposed", "return", "open",
-     ["has_proposal rejected", "has_proposal transfer_changed", "has_proposal rejected transfer_changed"],
-     ["", "has_proposal", "rejected", "transfer_changed", "has_proposal second_person", "proved"]),
+     ["has_proposal rejected", "has_proposal transfer_changed", "has_proposal rejected transfer_changed",
+      "has_proposal lapsed", "has_proposal lapsed second_person"],
+     ["", "has_proposal", "rejected", "lapsed", "transfer_changed", "has_proposal second_person", "proved"]),
+    ("case", "proposed", "order", "open",
+     ["has_proposal second_person"],
+     ["", "has_proposal", "second_person", "proved", "has_proposal second_person rejected",
+      "has_proposal second_person lapsed", "has_proposal second_person transfer_changed"]),
     ("case", "proposed", "approve", "closed",
      ["has_proposal second_person"],
      ["", "has_proposal", "second_person", "proved", "has_proposal second_person rejected",
-      "has_proposal second_person transfer_changed"]),
+      "has_proposal second_person lapsed", "has_proposal second_person transfer_changed"]),
     ("case", "open", "settle", "closed",
      ["proved"], ["", "has_proposal", "second_person", "has_proposal second_person", "contradicted"]),
     ("case", "proposed", "settle", "closed",
@@ -214,7 +219,7 @@ def test_the_machines_know_no_trigger_and_no_edge_that_is_not_typed_here():
         for name, (_, _, grid, triggers) in GRIDS.items()
     }
     assert {name: set(edges) for name, edges in rows.items()} == typed
-    assert {name: len(edges) for name, edges in rows.items()} == {"transfer": 7, "leg": 11, "case": 6}
+    assert {name: len(edges) for name, edges in rows.items()} == {"transfer": 7, "leg": 11, "case": 7}
     assert tuple(machine for machine, *_ in GRIDS.values()) == MACHINES
 
 
@@ -279,14 +284,16 @@ def leg_in_words(state: str, trigger: str, facts: LegFacts) -> str | None:
 
 def case_in_words(state: str, trigger: str, facts: CaseFacts) -> str | None:
     """Design §4, the case, read aloud a second time and without its table."""
-    stale_or_rejected = facts.transfer_changed or facts.rejected
+    stale_or_rejected = facts.transfer_changed or facts.rejected or facts.lapsed
+    two_people = facts.has_proposal and facts.second_person
     match trigger, state:
         case "propose", "open":
             return "proposed" if facts.has_proposal else HELD
         case "return", "proposed":
             return "open" if facts.has_proposal and stale_or_rejected else HELD
+        case "order", "proposed":
+            return "open" if two_people and not stale_or_rejected else HELD
         case "approve", "proposed":
-            two_people = facts.has_proposal and facts.second_person
             return "closed" if two_people and not stale_or_rejected else HELD
         case "settle", "open" | "proposed":
             return "closed" if facts.proved else HELD
@@ -297,7 +304,7 @@ def case_in_words(state: str, trigger: str, facts: CaseFacts) -> str | None:
 
 @pytest.mark.parametrize(
     ("name", "in_words", "combinations"),
-    [("transfer", transfer_in_words, 16), ("leg", leg_in_words, 32), ("case", case_in_words, 64)],
+    [("transfer", transfer_in_words, 16), ("leg", leg_in_words, 32), ("case", case_in_words, 128)],
     ids=["transfer", "leg", "case"],
 )
 def test_every_combination_of_facts_moves_as_the_words_say(name, in_words, combinations):
@@ -423,7 +430,7 @@ def test_the_page_draws_every_edge_and_says_what_every_state_means():
     """I-11: the page holds an arrow per edge with its guard, and a sentence per state."""
     page = diagrams.render()
     arrows = [line.strip() for line in page.splitlines() if " --> " in line and "[*]" not in line]
-    assert len(arrows) == 7 + 11 + 6
+    assert len(arrows) == 7 + 11 + 7
     assert "pending --> confirmed: confirm [arrival is proved]" in arrows
     assert "reserved --> sent: send [intent is committed]" in arrows
     assert "proposed --> closed: approve [another person approves]" in arrows

@@ -15,4 +15,9 @@ APPEND_ONLY = (
 )  # fmt: skip
 """Tables in which a row, once written, stays as it is: UPDATE and DELETE are refused by triggers."""
 
-__all__ = ["APPEND_ONLY", "desk", "events", "metadata", "people", "proposals", "providers", "transfers", "upkeep"]
+FROZEN = ("proposal",)
+"""Tables in which a row stays as it is but for its end, which is written once: triggers refuse the rest."""
+
+__all__ = [
+    "APPEND_ONLY", "FROZEN", "desk", "events", "metadata", "people", "proposals", "providers", "transfers", "upkeep",
+]  # fmt: skip

@@ -43,7 +43,10 @@ class Proposal(SQLModel, table=True):
         # What moves money needs another person; asking again does not.
         CheckConstraint("(needs = 0) = (kind = 'ask_again')", name="eyes"),
         CheckConstraint("(state = 'open') = (ended_at IS NULL)", name="ended"),
+        # What was carried out with money is one decision, and nothing else is one.
+        CheckConstraint("(decision_id IS NOT NULL) = (state = 'carried_out' AND kind <> 'ask_again')", name="effect"),
         UniqueConstraint("id", "maker_id"),
+        UniqueConstraint("decision_id"),
         Index(None, "transfer_id"),
         Index(None, "operator_id", "state", "created_at"),
         Index(
@@ -64,8 +67,8 @@ class Proposal(SQLModel, table=True):
     maker_id: str = Field(foreign_key="person.id")
     needs: int  # so many checkers
     version: int = Field(sa_type=BigInteger)  # the transfer's, when it was looked at
-    seen: str  # digest of everything that was shown: state, amounts, balances, evidence, postings
-    postings: str  # what it would post, JSON, as the maker was shown it
+    seen: str  # digest of everything that matters in what was shown: state, amounts, evidence, postings, the wallet
+    postings: str  # what it would post, with balances before and after, JSON, as the maker was shown it
     batch: str | None = None  # proposed together with others
     created_at: int = Field(sa_type=BigInteger)
     expires_at: int = Field(sa_type=BigInteger)

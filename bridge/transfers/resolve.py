@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from bridge import cases, db, log
@@ -31,13 +31,25 @@ def claim_due(
 ) -> list[Claim]:
     """Take up to `limit` due transfers in one of `states`, or the one named if it is not under somebody's
     live lease."""
+    with db.writing(runtime.engine) as connection:
+        return _claimed(connection, runtime, limit, transfer_id, states)
+
+
+def claim_within(connection: Connection, runtime: Runtime, transfer_id: str) -> Claim | None:
+    """Take one transfer in the caller's transaction, after whose commit it is driven; None under somebody's live
+    lease."""
+    return next(iter(_claimed(connection, runtime, 1, transfer_id, ())), None)
+
+
+def _claimed(
+    connection: Connection, runtime: Runtime, limit: int, transfer_id: str | None, states: Iterable[TransferState]
+) -> list[Claim]:
     which: dict[str, Any] = {"now": runtime.clock.now(), "most": limit}
     if transfer_id is not None:
         which["named"], states = transfer_id, (TransferState.PENDING, TransferState.ORPHANED)
     lease = runtime.in_seconds(runtime.lease_seconds(_longest_call(runtime)))
-    with db.writing(runtime.engine) as connection:
-        statement = _claim(tuple(states), named=transfer_id is not None)
-        claimed = connection.execute(statement, {**which, "lease_owner": runtime.worker, "wake_at": lease}).all()
+    statement = _claim(tuple(states), named=transfer_id is not None)
+    claimed = connection.execute(statement, {**which, "lease_owner": runtime.worker, "wake_at": lease}).all()
     return [Claim(row.id, row.lease_epoch) for row in claimed]
 
 

@@ -99,8 +99,10 @@ def record(
     moves: Sequence[Move],
     now: int,
     stored: Mapping[int, int] | None = None,
+    actor: str | None = None,
 ) -> None:
-    """Write moves into the history of `transfer.version`; `stored`: id() of found evidence → its row."""
+    """Write moves into the history of `transfer.version`; `stored`: id() of found evidence → its row; `actor`: who
+    moved it, this process unless a person is named."""
     rows.insert_history(
         connection,
         [
@@ -113,7 +115,7 @@ def record(
                 "target": move.target,
                 "reason": move.reason,
                 "evidence_id": None if move.proof is None else (move.proof.id or (stored or {}).get(id(move.proof))),
-                "actor": runtime.worker,
+                "actor": actor or runtime.worker,
                 "lease_epoch": transfer.lease_epoch,
                 "at": now,
             }

@@ -40,7 +40,7 @@ def test_two_processes_share_the_work_and_one_verifies(migrated_url, tmp_path, j
             made.begin("in", "1.00", queued=True)
         options = {**CALM, "verify_every_seconds": 86_400}
         processes = [jobs(migrated_url, provider.address, **options) for _ in range(3)]
-        names = ["resolve", "inbox", "aftercare", "sweep", "outbox", "deliver", "verify"]
+        names = ["resolve", "inbox", "aftercare", "sweep", "outbox", "deliver", "expire", "verify"]
         assert [process.ready()["jobs"] for process in processes] == [names] * 3
         until(lambda: states(made) == {"confirmed"})
         until(lambda: all(run["finished_at"] for run in made.rows("SELECT * FROM job_run")))

@@ -47,7 +47,7 @@ def happened(transfer: Transfer, descriptor: Descriptor, upto: int | None = None
 
 def is_news(piece: Evidence, earlier: tuple[Evidence, ...]) -> bool:
     """Whether a source says what it had not said before."""
-    return _said(piece) not in {_said(other) for other in earlier}
+    return said(piece) not in {said(other) for other in earlier}
 
 
 def _contrary(transfer: Transfer, leg: Leg, kind: Kind, decision: Evidence, descriptor: Descriptor) -> Evidence | None:
@@ -154,8 +154,9 @@ def _new_facts(pieces: tuple[Evidence, ...], decision: Evidence) -> tuple[Eviden
     return tuple(piece for piece in later if is_news(piece, seen) and (piece.reply.sequence or last) >= last)
 
 
-def _said(piece: Evidence) -> tuple[object, ...]:
-    """By the provider's own count a later word is another one, also where it says what an earlier one said."""
+def said(piece: Evidence) -> tuple[object, ...]:
+    """What a source says: repeated, it is no news. By the provider's own count a later word is another one, also where
+    it says what an earlier one said."""
     reply = piece.reply
     told = (reply.sequence, reply.amount, reply.currency, reply.player, reply.side, reply.provider_reference)
     return piece.source, reply.answer, *told
