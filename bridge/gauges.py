@@ -62,11 +62,16 @@ def unresolved(connection: Connection, operator_id: int | None = None) -> list[U
     )
     if operator_id is not None:
         query = query.where(_transfer.c.operator_id == operator_id)
-    rows = connection.execute(query.group_by(*kind).order_by(*kind))
-    return [
-        Unresolved(operator, provider, currency, direction, named, count, int(giga) * GIGA + int(units), oldest)
-        for operator, provider, currency, direction, named, count, giga, units, oldest in rows
-    ]
+    # Sorted here, where there are few: a database would sort all of them by their words before it counts.
+    return sorted(
+        (
+            Unresolved(operator, provider, currency, direction, named, count, int(giga) * GIGA + int(units), oldest)
+            for operator, provider, currency, direction, named, count, giga, units, oldest in connection.execute(
+                query.group_by(*kind)
+            )
+        ),
+        key=lambda each: (each.operator_id, each.provider, each.currency, each.direction, each.stage),
+    )
 
 
 def answers(connection: Connection, runtime: Runtime) -> Sequence[Any]:

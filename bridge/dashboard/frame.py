@@ -17,7 +17,19 @@ from flask_bootstrap import Bootstrap5
 
 from bridge import __version__
 from bridge.dashboard import account, cookies, entrance, gate, home, links, origin, people, seal, trouble
-from bridge.dashboard.pages import audit, jobs, orphans, overview, players, providers, shown, transfers
+from bridge.dashboard.pages import (
+    audit,
+    jobs,
+    many,
+    orphans,
+    overview,
+    players,
+    proposals,
+    proposing,
+    providers,
+    shown,
+    transfers,
+)
 from bridge.desk import keyring
 from bridge.models.desk import Role
 from bridge.runtime import Runtime
@@ -28,6 +40,7 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 ROOMS: tuple[Blueprint, ...] = (
     home.room, gate.room, links.room, account.room, people.room,
     overview.room, orphans.room, transfers.room, players.room, providers.room, jobs.room, audit.room,
+    proposing.room, proposals.room, many.room,
 )  # fmt: skip
 
 NAVIGATION: tuple[tuple[str, str, tuple[Role, ...]], ...] = (

@@ -75,6 +75,13 @@ class Leg(SQLModel, table=True):
         one_of("step", Step, optional=True),
         CheckConstraint("amount > 0", name="amount"),
         UniqueConstraint("holder", "reference"),
+        # The few without a usable answer: else whoever counts them reads every leg there ever was.
+        Index(
+            "ix_leg_unknown",
+            "transfer_id",
+            sqlite_where=text("unknown_since IS NOT NULL"),
+            postgresql_where=text("unknown_since IS NOT NULL"),
+        ),
     )
     transfer_id: str = Field(foreign_key="transfer.id", primary_key=True)
     ordinal: int = Field(primary_key=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template
 
-from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed
+from bridge.dashboard.entrance import EVERYBODY, PROPOSERS, Page, Visit, allowed
+from bridge.dashboard.pages import proposing
 from bridge.views import transfer
 
 room = Blueprint("transfer", __name__, url_prefix="/ops")
@@ -14,13 +15,17 @@ room = Blueprint("transfer", __name__, url_prefix="/ops")
 @allowed(*EVERYBODY)
 def show(visit: Visit, transfer_id: str) -> Page:
     """The page."""
-    told = transfer.page(visit.runtime, visit.operator_id, transfer_id)
-    return render_template("desk/transfer.html", told=told)
+    return render_template("desk/transfer.html", **_read(visit, transfer_id))
 
 
 @room.get("/transfers/<transfer_id>/part")
 @allowed(*EVERYBODY)
 def part(visit: Visit, transfer_id: str) -> Page:
     """What on it changes."""
+    return render_template("desk/transfer_part.html", **_read(visit, transfer_id))
+
+
+def _read(visit: Visit, transfer_id: str) -> dict[str, object]:
     told = transfer.page(visit.runtime, visit.operator_id, transfer_id)
-    return render_template("desk/transfer_part.html", told=told)
+    options = proposing.options(visit, transfer_id) if told.proposal is None else []
+    return {"told": told, "options": options, "may_propose": visit.person.role in PROPOSERS}

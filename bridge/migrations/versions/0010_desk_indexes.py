@@ -15,6 +15,10 @@ ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Indexes of what people look for, and one new table."""
+    lost = sa.text("unknown_since IS NOT NULL")
+    op.create_index(
+        "ix_leg_unknown", "leg", ["transfer_id"], unique=False, sqlite_where=lost, postgresql_where=lost
+    )
     _where_there_is_one("evidence", "provider_reference")
     _where_there_is_one("access_note", "subject")
     for column in ("opened_at", "closed_at"):
