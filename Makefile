@@ -29,7 +29,7 @@ PEERS       := .venv-bench
 PEERS_READY := $(PEERS)/.ready
 PEERS_PINS  := requirements.txt benchmarks/requirements-peers.txt benchmarks/package.json constraints.txt
 
-.PHONY: help setup demo up test test-browser check lint types architecture simulate proof chaos bench clean
+.PHONY: help setup demo up test test-browser check lint types architecture simulate proof chaos bench bench-desk clean
 
 help:  ## this list
 	@echo "make demo and make test set everything up by themselves, inside $(VENV)."
@@ -73,6 +73,9 @@ chaos: $(READY)  ## SIGKILL at every commit and call, 200 at once, SIGSTOP: on b
 
 bench: $(READY) $(PEERS_READY)  ## side by side with peers in one run: docs/benchmarks.md (QUICK=1: ten minutes)
 	@$(RUN) -m benchmarks
+
+bench-desk: $(READY)  ## pages of /ops over a million transfers: docs/desk-speed.md (DESK_TRANSFERS, DESK_ORPHANS)
+	@$(RUN) -m benchmarks.desk
 
 clean:  ## remove the environments and what tools left behind
 	rm -rf $(VENV) $(BROWSER) $(PEERS) .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis

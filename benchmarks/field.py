@@ -130,8 +130,8 @@ def opened(database: str, names: Sequence[str]) -> Iterator[Field]:
     with ExitStack() as ends:
         folder = Path(tempfile.mkdtemp(prefix="bridge-bench-"))
         ends.callback(shutil.rmtree, folder, ignore_errors=True)
-        server = ends.enter_context(_postgres()) if database == POSTGRESQL else None
-        provider = _provider(folder)
+        server = ends.enter_context(postgres()) if database == POSTGRESQL else None
+        provider = start_provider(folder)
         ends.callback(provider.stop)
         ground = Ground(
             provider=str(provider.line()["address"]),
@@ -155,7 +155,8 @@ def opened(database: str, names: Sequence[str]) -> Iterator[Field]:
 
 
 @contextmanager
-def _postgres() -> Iterator[PostgresServer]:
+def postgres() -> Iterator[PostgresServer]:
+    """A server of our own with everything durable, and POSTGRES_SETTINGS."""
     with PostgresServer(durable=True) as server:
         with server.connect() as connection:
             for name, value in POSTGRES_SETTINGS.items():
@@ -164,7 +165,8 @@ def _postgres() -> Iterator[PostgresServer]:
         yield server
 
 
-def _provider(folder: Path) -> Child:
+def start_provider(folder: Path) -> Child:
+    """The provider, started; its first line is its address. It checks signatures for the bridges among the accounts."""
     secrets = (f"--secret={name}={SECRET}" for name in (BRIDGE, GUNICORN, *GROWN))
     command = [python(peers=False), "-m", "benchmarks.wire.provider", *secrets]
     provider = Child("provider", command, folder, pipes=True)

@@ -1,253 +1,338 @@
 """Fills a bridge's PostgreSQL tables with the transfers of years, by SQL.
 
-One transfer is really made, through the API. Then every row that it has left, in whatever table, is the pattern of a
-copy: its id, its key, its player and its times are replaced wherever they occur, numbers of rows and of versions go
-on. Before that it is checked that the pattern is whole: really made transfers add as many rows to every table as the
-pattern has. `bridge verify` holds for what is filled (tests/benchmarks/test_filling.py).
+A transfer is really made, through the API; every row that it has left is the pattern of a copy (`patterns`): its id,
+its key, its player and its times are replaced wherever they occur, numbers of rows and of versions go on. Copies of
+several patterns are mixed as if they had come one after the other, and may each have an amount of their own.
+`bridge verify` holds for what is filled (tests/benchmarks/test_filling.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from sqlalchemy import BigInteger, Column, Integer, String, Table
+from sqlalchemy import Column, Table
+from sqlalchemy.dialects import postgresql
 
-from bridge import models
-
-PLAYER, KEY = "pattern-player", "pattern-key"
-"""Words that occur in no row but those of the pattern."""
+from benchmarks.patterns import PLAYER, Pattern, numbered, one
+from bridge import models, tallies
 
 BATCH = 100_000
-SPAN_SECONDS = 30 * 86_400  # the copies are spread over the month before the pattern
+SPAN_SECONDS = 30 * 86_400  # the copies are spread over the month before the newest pattern
 AN_INSTANT = 10**15  # microseconds since 1970 are larger, and nothing else is
-NOT_OF_A_TRANSFER = (
-    "account", "player", "job_run", "lineage", "seal", "seal_mark", "cash_movement", "denomination", "operator",
-    "api_key",
-    "outbox", "tally", "hour_tally", "event", "event_head", "event_origin", "webhook_endpoint", "delivery",
-    "delivery_try",
-)  # fmt: skip
-"""Tables in which a transfer leaves no row of its own: balances, masters, upkeep; and its events, whose numbers are the
-operator's: those of the copies begin behind them."""
+LOOKED_AT_SECONDS = 3600  # what is open is looked at once in so long, when it is old
+FILLED = "filled-"
+"""The keys of copies begin so."""
+
+AMOUNT, TOLD = 700_109, 700_102
+"""Minor units that occur in a pattern only as its amount, and as another one that its provider told: where copies have
+amounts of their own, these are replaced, in numbers and in texts (7001.09, 7001.02)."""
 
 Progress = Callable[[int], None]
-
-
-class PatternIncomplete(Exception):
-    """A really made transfer leaves rows that the pattern does not have: a copy would be no transfer."""
+Account = tuple[str, str]
+"""As a pattern names it, and its currency."""
 
 
 @dataclass(frozen=True)
-class Pattern:
-    """All rows of one transfer, by table, in the order in which they were written."""
+class Share:
+    """So many copies of a pattern; `amounts` in minor units, drawn from with equal chances, each larger than
+    `AMOUNT - TOLD`. Without them all copies have the pattern's own; with them, that must be AMOUNT."""
 
-    transfer_id: str
-    created_at: int
-    rows: Mapping[str, list[dict[str, Any]]]
+    pattern: Pattern
+    copies: int
+    amounts: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        assert not self.amounts or (self.pattern.amount == AMOUNT and min(self.amounts) > AMOUNT - TOLD)
 
     @property
-    def hex(self) -> str:
-        """Its id without the prefix: references begin with it too."""
-        return self.transfer_id.partition("_")[2]
-
-    def counts(self) -> dict[str, int]:
-        """Rows a table."""
-        return {name: len(rows) for name, rows in self.rows.items()}
+    def versions(self) -> dict[Account, list[int]]:
+        """As the pattern's."""
+        return self.pattern.versions()
 
 
-def counts(connection: psycopg.Connection[Any]) -> dict[str, int]:
-    """Rows of every table that transfers write to."""
-    return {table.name: _one(connection, f"SELECT count(*) FROM {table.name}") for table in _tables()}  # noqa: S608
-
-
-def find_pattern(connection: psycopg.Connection[Any]) -> Pattern:
-    """The transfer that was made under KEY."""
-    query = "SELECT id, created_at FROM transfer WHERE idempotency_key = %s"
-    found = connection.execute(query, (KEY,)).fetchone()
-    assert found is not None
-    transfer_id, created_at = found
-    rows = {table.name: _rows(connection, table, transfer_id) for table in _tables()}
-    return Pattern(transfer_id, created_at, {name: of_table for name, of_table in rows.items() if of_table})
-
-
-def check(pattern: Pattern, before: Mapping[str, int], after: Mapping[str, int], transfers: int) -> None:
-    """Raise PatternIncomplete unless so many transfers have added exactly as many rows as the pattern says."""
-    added = {name: after[name] - before[name] for name in after if after[name] != before[name]}
-    expected = {name: number * transfers for name, number in pattern.counts().items()}
-    if added != expected:
-        raise PatternIncomplete(f"{transfers} transfers added {added}, the pattern says {expected}")
-
-
-def fill(connection: psycopg.Connection[Any], pattern: Pattern, players: int, transfers: int, tell: Progress) -> None:
-    """Add `transfers` copies for players `p0` … in turn; `tell` hears how many there are. The connection is a
-    superuser's: triggers and foreign keys rest meanwhile, for what they would refuse is not written."""
+def fill(connection: psycopg.Connection[Any], shares: Sequence[Share], players: int, tell: Progress) -> None:
+    """Add all copies for players `p0` …, mixed; `tell` hears how many there are. The connection is a superuser's:
+    triggers and foreign keys rest meanwhile, for what they would refuse is not written."""
     connection.execute("SET session_replication_role = replica")
     connection.execute("SET synchronous_commit = off")  # of the filling; the servers keep theirs
-    bases = {name: _highest(connection, name) for name in pattern.rows if _numbered(name) is not None}
-    inserts = [
-        _insert(pattern, name, place, row, bases)
-        for name, rows in pattern.rows.items()
-        for place, row in enumerate(rows)
-    ]
-    for first in range(0, transfers, BATCH):
-        last = min(transfers, first + BATCH)
-        connection.execute(_numbers(pattern, players, transfers, first, last).encode())
-        for insert in inserts:
-            connection.execute(insert.encode())
-        tell(last)
-    connection.execute("DROP TABLE IF EXISTS bench_number")
-    for statement in (*_balances(pattern, players, transfers), *_sequences(bases)):
+    connection.execute("SET work_mem = '256MB'")
+    copies = sum(share.copies for share in shares)
+    for statement in _numbers(connection, shares, players, copies):
         connection.execute(statement.encode())
+    inserts = [_insert(shares, name) for name in _tables(shares)]
+    for first in range(0, copies, BATCH):
+        last = min(copies, first + BATCH)
+        for insert in inserts:
+            connection.execute(insert.format(first=first, last=last).encode())
+        tell(last)
+    for statement in (*_balances(shares), _hours(), _wakes(), *_sequences(shares)):
+        connection.execute(statement.encode())
+    connection.execute("DROP TABLE bench_number")
     connection.execute("UPDATE event_origin SET history_id = (SELECT MAX(id) FROM history)")
+    connection.execute("RESET work_mem")
     connection.execute("SET session_replication_role = DEFAULT")
     for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
         connection.execute(statement.encode())
     connection.execute("SET synchronous_commit = DEFAULT")
 
 
-def _tables() -> Iterator[Table]:
-    return (table for table in models.metadata.sorted_tables if table.name not in NOT_OF_A_TRANSFER)
+def _tables(shares: Sequence[Share]) -> list[str]:
+    """All that any pattern has rows in, in the order in which they are written."""
+    return [table.name for table in models.metadata.sorted_tables if any(table.name in s.pattern.rows for s in shares)]
 
 
-def _rows(connection: psycopg.Connection[Any], table: Table, transfer_id: str) -> list[dict[str, Any]]:
-    """The rows in which any text is the transfer's id."""
-    types = {column.name: getattr(column.type, "impl_instance", column.type) for column in table.columns}
-    texts = [name for name, of_column in types.items() if isinstance(of_column, String)]
-    if not texts:
-        return []
-    names, order = [column.name for column in table.columns], ", ".join(c.name for c in table.primary_key.columns)
-    where = " OR ".join(f'"{name}" = %(id)s' for name in texts)
-    listed = ", ".join(f'"{name}"' for name in names)
-    query = f'SELECT {listed} FROM "{table.name}" WHERE {where} ORDER BY {order}'  # noqa: S608 - names of our own
-    found = connection.execute(query.encode(), {"id": transfer_id}).fetchall()
-    return [dict(zip(names, row, strict=True)) for row in found]
+def _accounts(shares: Sequence[Share]) -> list[Account]:
+    """The players' accounts that any pattern has moved."""
+    return sorted({account for share in shares for account in share.versions})
 
 
-def _numbers(pattern: Pattern, players: int, transfers: int, first: int, last: int) -> str:
-    """The copies of a batch: number, id (version 7, as old as its time), player, how many the player had before."""
-    step = SPAN_SECONDS * 1_000_000 // max(1, transfers)
-    began = pattern.created_at - step * (transfers + 1)
-    return f"""
-        DROP TABLE IF EXISTS bench_number;
+# --- the copies, before they have rows ----------------------------------------------------------------------
+
+
+def _numbers(
+    connection: psycopg.Connection[Any], shares: Sequence[Share], players: int, copies: int
+) -> Iterator[str]:
+    """The copies in their order: number, share, id (version 7, as old as its time), player, amount; `row_…`: the number
+    of the first row in each table; `had_…`: the postings that each account had before."""
+    step = SPAN_SECONDS * 1_000_000 // max(1, copies)
+    began = max(share.pattern.created_at for share in shares) - step * (copies + 1)
+    places = " UNION ALL ".join(
+        f"SELECT {number} AS share, (i + 0.5) / {share.copies} AS place FROM generate_series(1, {share.copies}) AS i"
+        for number, share in enumerate(shares)
+    )
+    operator = shares[0].pattern.rows["transfer"][0]["operator_id"]
+    accounts = list(enumerate(_accounts(shares)))
+    joined = " ".join(
+        f"LEFT JOIN account AS a{place} ON a{place}.operator_id = {operator} AND a{place}.currency = '{currency}' "
+        f"AND a{place}.account = {_player_in(account)}"
+        for place, (account, currency) in accounts
+    )
+    rows = [
+        f"{_highest(connection, name) + 1} + "
+        f"{_before([len(s.pattern.rows.get(name, ())) for s in shares])} AS row_{name}"
+        for name in _tables(shares)
+        if numbered(name) is not None
+    ]
+    had = [
+        f"coalesce(a{place}.version, 0) + "
+        f"{_before([len(s.versions.get(account, ())) for s in shares], 'PARTITION BY n.player')} AS had_{place}"
+        for place, account in accounts
+    ]
+    columns = ", ".join(("n.*", *rows, *had))
+    yield f"""
         CREATE TEMPORARY TABLE bench_number AS
-        SELECT g, at, 'p' || g % {players} AS player, g / {players} AS earlier, 'filled-' || g AS key,
-               lpad(to_hex(at / 1000), 12, '0') || '7' || substr(mess, 1, 3) || '8' || substr(mess, 4, 15) AS hex
-        FROM (SELECT g, {began} + g * {step}::bigint AS at, md5(g::text) AS mess
-              FROM generate_series({first}, {last - 1}) AS g) AS numbered"""  # noqa: S608 - numbers of our own
+        WITH placed AS (SELECT row_number() OVER (ORDER BY place, share) - 1 AS g, share FROM ({places}) AS every),
+        dated AS (SELECT g, share, {began} + g * {step}::bigint AS at, md5(g::text) AS mess FROM placed),
+        n AS (SELECT g, share, at, 'p' || {_drawn(20)} % {players} AS player, '{FILLED}' || g AS key,
+                     lpad(to_hex(at / 1000), 12, '0') || '7' || substr(mess, 1, 3) || '8' || substr(mess, 4, 15) AS hex,
+                     {_amounts(shares)} AS amount
+              FROM dated)
+        SELECT {columns} FROM n {joined} ORDER BY n.g"""
+    yield "CREATE UNIQUE INDEX ON bench_number (share, g)"
+    yield "ANALYZE bench_number"
 
 
-def _insert(pattern: Pattern, name: str, place: int, row: Mapping[str, Any], bases: Mapping[str, int]) -> str:
+def _drawn(place: int) -> str:
+    """A number by chance, from a place of the copy's own digits; the same in every run."""
+    return f"('x' || substr(mess, {place}, 6))::bit(24)::int"
+
+
+def _amounts(shares: Sequence[Share]) -> str:
+    cases = " ".join(
+        f"WHEN {number} THEN (ARRAY[{', '.join(map(str, share.amounts))}])[1 + {_drawn(26)} % {len(share.amounts)}]"
+        for number, share in enumerate(shares)
+        if share.amounts
+    )
+    return f"(CASE share {cases} END)::bigint" if cases else "NULL::bigint"
+
+
+def _before(of_each: Sequence[int], partition: str = "") -> str:
+    """The sum, over all copies before this one, of a number that each share has."""
+    cases = " ".join(f"WHEN {share} THEN {number}" for share, number in enumerate(of_each))
+    mine = f"CASE n.share {cases} END"
+    return f"sum({mine}) OVER ({partition} ORDER BY n.g) - {mine}"
+
+
+# --- their rows ---------------------------------------------------------------------------------------------
+
+
+def _insert(shares: Sequence[Share], name: str) -> str:
+    """All rows of a batch in one table, in the order of the copies; the batch is still to be named."""
     table = models.metadata.tables[name]
-    columns = ", ".join(f'"{column}"' for column in row)
-    values = ", ".join(_value(pattern, table.columns[column], place, row, bases) for column in row)
-    return f'INSERT INTO "{name}" ({columns}) SELECT {values} FROM bench_number AS n'  # noqa: S608 - as above
+    copied = " UNION ALL ".join(
+        f"SELECT n.g, {place} AS place, {_row(_Copy(share, shares), table, place, row)} FROM bench_number AS n "
+        f"WHERE n.share = {number} AND n.g >= {{first}} AND n.g < {{last}}"
+        for number, share in enumerate(shares)
+        for place, row in enumerate(share.pattern.rows.get(name, ()))
+    )
+    columns = ", ".join(f'"{column.name}"' for column in table.columns)
+    return f'INSERT INTO "{name}" ({columns}) SELECT {columns} FROM ({copied}) AS copied ORDER BY g, place'
 
 
-def _value(
-    pattern: Pattern, column: Column[Any], place: int, row: Mapping[str, Any], bases: Mapping[str, int]
-) -> str:
-    """One column of a copy as SQL."""
-    value, table = row[column.name], str(column.table.name)
-    if value is None:
-        return "NULL"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if _numbered(table) == column.name:
-        return _number(pattern, table, place, bases)
-    pointed = next((key.column for key in column.foreign_keys if key.column.table.name in bases), None)
-    if pointed is not None:
-        others = [other[pointed.name] for other in pattern.rows[pointed.table.name]]
-        return _number(pattern, pointed.table.name, others.index(value), bases)
-    if column.name in ("debit_version", "credit_version"):
-        return _version(pattern, row[column.name.removesuffix("_version")], value)
-    if isinstance(value, int):
-        return f"n.at + {value - pattern.created_at}" if value > AN_INSTANT else str(value)
-    return _text(pattern, str(value))
+def _row(copy: _Copy, table: Table, place: int, row: Mapping[str, Any]) -> str:
+    values = (
+        f"CAST({copy.value(column, place, row)} AS {column.type.compile(postgresql.dialect())}) "  # type: ignore[no-untyped-call]  # SQLAlchemy's
+        f'AS "{column.name}"'
+        for column in table.columns
+    )
+    return ", ".join(values).replace("{", "{{").replace("}", "}}")
 
 
-def _number(pattern: Pattern, table: str, place: int, bases: Mapping[str, int]) -> str:
-    return f"{bases[table] + 1 + place} + n.g * {len(pattern.rows[table])}"
+@dataclass(frozen=True)
+class _Copy:
+    """Says as SQL what stands in a copy where the pattern has a value."""
+
+    share: Share
+    shares: Sequence[Share]
+
+    def value(self, column: Column[Any], place: int, row: Mapping[str, Any]) -> str:
+        """One column of one row."""
+        value, table = row[column.name], str(column.table.name)
+        if value is None:
+            return "NULL"
+        if isinstance(value, bool):
+            return str(value).lower()
+        if numbered(table) == column.name:
+            return f"n.row_{table} + {place}"
+        rows = self.share.pattern.rows
+        pointed = next((k.column for k in column.foreign_keys if k.column.table.name in rows), None)
+        if pointed is not None and numbered(pointed.table.name) == pointed.name:
+            others = [other[pointed.name] for other in rows[pointed.table.name]]
+            return f"n.row_{pointed.table.name} + {others.index(value)}"
+        if column.name in ("debit_version", "credit_version"):
+            return self._version((row[column.name.removesuffix("_version")], row["currency"]), value)
+        if isinstance(value, int):
+            return self.number(value)
+        if column.name == "id" and column.primary_key and value != self.share.pattern.transfer_id:
+            return _id(value, f"{table} {place}")
+        return self.text(str(value))
+
+    def number(self, value: int) -> str:
+        """An instant as far from the copy's beginning as from the pattern's; the amounts; any other as it is."""
+        if value > AN_INSTANT:
+            return f"n.at + {value - self.share.pattern.created_at}"
+        if self.share.amounts and value in (AMOUNT, TOLD):
+            return f"n.amount - {AMOUNT - value}"
+        return str(value)
+
+    def text(self, value: str) -> str:
+        """A text with the copy's id, key, player, amounts and provider's reference in place of the pattern's."""
+        pattern = self.share.pattern
+        words = [(pattern.hex, "n.hex"), (pattern.key, "n.key"), (PLAYER, "n.player")]
+        if self.share.amounts:
+            words += [(_decimal(each), f"({_decimal_of(f'n.amount - {AMOUNT - each}')})") for each in (AMOUNT, TOLD)]
+        told = {row["provider_reference"] for name in ("leg", "evidence") for row in pattern.rows[name]} - {None}
+        if value in told:
+            return f"{self._replaced(value, words)} || '-' || n.g"
+        words += [(f'"{each}"', f"""'"{each}-' || n.g || '"'""") for each in told]
+        return self._replaced(value, words)
+
+    def _replaced(self, value: str, words: Sequence[tuple[str, str]]) -> str:
+        parts = [_quoted(value)]
+        for word, column in words:
+            parts = [piece for part in parts for piece in _split(part, word, column)]
+        return " || ".join(part for part in parts if part != "''") or "''"
+
+    def _version(self, account: Account, value: int) -> str:
+        """A player's account counts its postings: on from those that it had."""
+        place = _accounts(self.shares).index(account)
+        return f"n.had_{place} + {1 + self.share.versions[account].index(value)}"
 
 
-def _version(pattern: Pattern, account: str, value: int) -> str:
-    """A player's account counts its postings: on from those of the purse, so many a transfer."""
-    versions = _versions(pattern)[account]
-    return f"{_purse(account) + 1 + versions.index(value)} + n.earlier * {len(versions)}"
+def _id(value: str, row: str) -> str:
+    """An id of the same kind for a row that is not the transfer's own, as old as the copy's."""
+    kind = value.partition("_")[0]
+    return f"'{kind}_' || substr(n.hex, 1, 13) || substr(md5({_quoted(row)} || n.hex), 14)"
 
 
-def _versions(pattern: Pattern) -> dict[str, list[int]]:
-    """The versions that the pattern's transfer has given to its player's accounts, in order."""
-    found: dict[str, list[int]] = {}
-    for row in pattern.rows["posting"]:
-        for side in ("debit", "credit"):
-            if row[f"{side}_version"] is not None:
-                found.setdefault(row[side], []).append(row[f"{side}_version"])
-    return {account: sorted(versions) for account, versions in found.items()}
-
-
-def _purse(account: str) -> int:
-    """Postings before the first transfer: the deposit, in a wallet."""
-    return 1 if account.startswith("wallet:") else 0
-
-
-def _text(pattern: Pattern, value: str) -> str:
-    """A text with the copy's id, key and player in place of the pattern's."""
-    parts = ["'" + value.replace("'", "''") + "'"]
-    for word, column in ((pattern.hex, "n.hex"), (KEY, "n.key"), (PLAYER, "n.player")):
-        parts = [piece for part in parts for piece in _split(part, word, column)]
-    return " || ".join(part for part in parts if part != "''") or "''"
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 def _split(part: str, word: str, column: str) -> list[str]:
-    if not part.startswith("'"):
+    if not part.startswith("'") or part.startswith("""'"'"""):
         return [part]
     pieces = part[1:-1].split(word)
     return [each for piece in pieces for each in (column, f"'{piece}'")][1:]
 
 
-def _balances(pattern: Pattern, players: int, transfers: int) -> Iterator[str]:
-    """What the copies have done to the players' accounts."""
-    each = f"""(SELECT 'p' || p AS player, {transfers} / {players} + (p < {transfers} % {players})::int AS times
-                FROM generate_series(0, {players} - 1) AS p) AS filled"""  # noqa: S608 - numbers of our own
-    for account, versions in _versions(pattern).items():
-        moved = sum(
-            row["amount"] * ((row["credit"] == account) - (row["debit"] == account)) for row in pattern.rows["posting"]
-        )
-        name, version = _text(pattern, account).replace("n.player", "filled.player"), f"{len(versions)} * times"
-        first = pattern.rows["posting"][0]
-        if account.startswith("wallet:"):  # opened with the player; a game's account comes with the first transfer
-            yield (
-                f"UPDATE account SET balance = balance + {moved} * times, "  # noqa: S608 - as above
-                f"version = version + {version} FROM {each} "
-                f"WHERE account = {name} AND currency = '{first['currency']}'"
-            )
-        else:
-            yield (
-                "INSERT INTO account (operator_id, account, currency, player_id, balance, version) "  # noqa: S608 - as above
-                f"SELECT {first['operator_id']}, {name}, '{first['currency']}', filled.player, {moved} * times, "
-                f"{version} FROM {each} WHERE times > 0"
-            )
+def _decimal(units: int) -> str:
+    return f"{units // 100}.{units % 100:02}"
 
 
-def _sequences(bases: Mapping[str, int]) -> Iterator[str]:
-    for name in bases:
-        yield f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), (SELECT max(id) FROM \"{name}\"))"  # noqa: S608
+def _decimal_of(units: str) -> str:
+    return f"to_char(({units}) / 100.0, 'FM9999999990.00')"
 
 
-def _numbered(name: str) -> str | None:
-    """The column by which a table numbers its rows itself."""
-    columns = list(models.metadata.tables[name].primary_key.columns)
-    alone = columns[0] if len(columns) == 1 else None
-    return alone.name if alone is not None and isinstance(alone.type, BigInteger | Integer) else None
+def _player_in(account: str) -> str:
+    return " || ".join(part for part in _split(_quoted(account), PLAYER, "n.player") if part != "''")
+
+
+# --- what they have done to the rest ------------------------------------------------------------------------
+
+
+def _balances(shares: Sequence[Share]) -> Iterator[str]:
+    """What the copies have done to the players' accounts; a game's account comes with the first transfer."""
+    operator = shares[0].pattern.rows["transfer"][0]["operator_id"]
+    for account, currency in _accounts(shares):
+        units = " ".join(f"WHEN {n} THEN {_moved(share, (account, currency))}" for n, share in enumerate(shares))
+        times = " ".join(f"WHEN {n} THEN {len(s.versions.get((account, currency), ()))}" for n, s in enumerate(shares))
+        moved = f"""
+            WITH moved AS (
+                SELECT {_player_in(account)} AS account, n.player, sum(CASE share {units} END)::bigint AS units,
+                    sum(CASE share {times} END)::bigint AS times
+                FROM bench_number AS n GROUP BY n.player)"""
+        yield f"""{moved}
+            UPDATE account AS a SET balance = a.balance + moved.units, version = a.version + moved.times FROM moved
+            WHERE a.operator_id = {operator} AND a.account = moved.account AND a.currency = '{currency}'"""
+        yield f"""{moved}
+            INSERT INTO account (operator_id, account, currency, player_id, balance, version)
+            SELECT {operator}, account, '{currency}', player, units, times FROM moved WHERE times > 0
+                AND NOT EXISTS (SELECT 1 FROM account AS a WHERE a.operator_id = {operator}
+                    AND a.account = moved.account AND a.currency = '{currency}')"""
+
+
+def _moved(share: Share, account: Account) -> str:
+    """The sum of what one copy moves to an account."""
+    copy, parts = _Copy(share, (share,)), ["0"]
+    for row in share.pattern.rows["posting"]:
+        for side, sign in (("credit", "+"), ("debit", "-")):
+            if (row[side], row["currency"]) == account:
+                parts.append(f"{sign} ({copy.number(row['amount'])})")
+    return " ".join(parts)
+
+
+def _hours() -> str:
+    """How many of their moves came in each hour, and after how long: what `tallies` counts when a move is numbered."""
+    bounds = ", ".join(str(int(seconds * 1_000_000)) for seconds in tallies.BOUNDS_SECONDS)
+    return f"""
+        INSERT INTO hour_tally (operator_id, hour, provider, state, bucket, moves)
+        SELECT t.operator_id, h.at / {tallies.HOUR} * {tallies.HOUR}, t.provider, h.target,
+            width_bucket(greatest(0, h.at - t.created_at) - 1, ARRAY[{bounds}]::bigint[]), count(*)
+        FROM transfer AS t JOIN history AS h ON h.transfer_id = t.id
+        WHERE h.subject = 'transfer' AND h.source <> h.target AND t.idempotency_key LIKE '{FILLED}%'
+        GROUP BY 1, 2, 3, 4, 5
+        ON CONFLICT (operator_id, hour, provider, state, bucket)
+        DO UPDATE SET moves = hour_tally.moves + excluded.moves"""
+
+
+def _wakes() -> str:
+    """What is open is looked at again within the time between two looks at what is old: not all of it at once."""
+    return f"""
+        UPDATE transfer SET wake_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+            + ('x' || substr(md5(id), 1, 7))::bit(28)::bigint * 1000 % {LOOKED_AT_SECONDS * 1_000_000}
+        WHERE wake_at IS NOT NULL AND idempotency_key LIKE '{FILLED}%'"""
+
+
+def _sequences(shares: Sequence[Share]) -> Iterator[str]:
+    for name in _tables(shares):
+        column = numbered(name)
+        if column is not None:
+            yield f"SELECT setval(pg_get_serial_sequence('{name}', '{column}'), (SELECT max({column}) FROM \"{name}\"))"
 
 
 def _highest(connection: psycopg.Connection[Any], name: str) -> int:
-    return _one(connection, f"SELECT coalesce(max(id), 0) FROM {name}")  # noqa: S608 - as above
-
-
-def _one(connection: psycopg.Connection[Any], query: str) -> int:
-    found = connection.execute(query.encode()).fetchone()
-    assert found is not None
-    return int(found[0])
+    return one(connection, f"SELECT coalesce(max({numbered(name)}), 0) FROM {name}")

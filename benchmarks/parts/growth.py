@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks import filling
+from benchmarks import filling, patterns
 from benchmarks.children import DidNotStart
 from benchmarks.contestants import DAY
 from benchmarks.contestants.base import PLAYERS
@@ -55,21 +55,21 @@ def _grown(bridge: Bridge, transfers: int, tell: Tell) -> dict[str, Any]:
     bridge.start()
     try:
         with psycopg.connect(plain(bridge.url), autocommit=True) as connection:
-            _move(bridge, filling.KEY)  # the first one of a player opens an account
-            before = filling.counts(connection)
+            _move(bridge, patterns.KEY)  # the first one of a player opens an account
+            before = patterns.counts(connection)
             for number in range(REAL):
                 _move(bridge, f"real-{number}")
-            after = filling.counts(connection)
-            pattern = filling.find_pattern(connection)
-            filling.check(pattern, before, after, REAL)
+            after = patterns.counts(connection)
+            pattern = patterns.find(connection)
+            patterns.check(pattern, before, after, REAL)
             bridge.stop()
             begun = time.monotonic()
             filling.fill(
-                connection, pattern, PLAYERS, transfers,
+                connection, [filling.Share(pattern, transfers)], PLAYERS,
                 lambda done: tell(f"filling {bridge.name}: {done:,} of {transfers:,} transfers"),
             )  # fmt: skip
             (size,) = connection.execute("SELECT pg_database_size(current_database())").fetchone() or (0,)
-            rows = filling.counts(connection)
+            rows = patterns.counts(connection)
             connection.execute("DELETE FROM job_run WHERE job = 'verify'")  # it is to run again, on the filled tables
     finally:
         bridge.stop()
@@ -81,14 +81,14 @@ def _enrol(bridge: Bridge) -> None:
     """The pattern's player, with money."""
     runtime = bridge.runtime()
     operator = next(int(row["id"]) for row in keys.operators(runtime) if row["name"] == OPERATOR)
-    players.register(runtime, operator, filling.PLAYER, [CURRENCY])
-    cashier.move(runtime, operator, cashier.DEPOSIT, "purse", cashier.CashWish(filling.PLAYER, PURSE, CURRENCY))
+    players.register(runtime, operator, patterns.PLAYER, [CURRENCY])
+    cashier.move(runtime, operator, cashier.DEPOSIT, "purse", cashier.CashWish(patterns.PLAYER, PURSE, CURRENCY))
     runtime.engine.dispose()
 
 
 def _move(bridge: Bridge, key: str) -> None:
     door = bridge.door
-    content = {"player_id": filling.PLAYER, "provider": PROVIDER, "direction": "in", "amount": "1.00",
+    content = {"player_id": patterns.PLAYER, "provider": PROVIDER, "direction": "in", "amount": "1.00",
                "currency": CURRENCY}  # fmt: skip
     headers = {**door.headers, "Idempotency-Key": key, "Content-Type": "application/json"}
     url = f"http://{door.host}:{door.port}{door.path}"

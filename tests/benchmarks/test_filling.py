@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from benchmarks import filling
+from benchmarks import filling, patterns
 from benchmarks.contestants.base import SECRET
 from benchmarks.contestants.floor import plain
 from bridge import cashier, keys, players, verify
@@ -25,13 +25,14 @@ def bridge(postgres, migrated_postgres_template, provider):
     runtime = compose(Config(database={"url": url}, providers={"stub": table}))
     operator = keys.add_operator(runtime, "acme")
     _, secret = keys.create(runtime, "acme", ["transfers"], "test")
-    for player in (filling.PLAYER, *(f"p{number}" for number in range(PLAYERS))):
+    for player in (patterns.PLAYER, *(f"p{number}" for number in range(PLAYERS))):
         players.register(runtime, operator, player, ["EUR"])
         cashier.move(runtime, operator, "deposit", f"purse-{player}", cashier.CashWish(player, "500.00", "EUR"))
     client = create_app(runtime).test_client()
 
     def transfer(key):
-        body = {"player_id": filling.PLAYER, "provider": "stub", "direction": "in", "amount": "1.00", "currency": "EUR"}
+        body = {"player_id": patterns.PLAYER, "provider": "stub", "direction": "in", "amount": "1.00",
+                "currency": "EUR"}  # fmt: skip
         headers = {"Authorization": f"Bearer {secret}", "Idempotency-Key": key}
         assert client.post("/v1/transfers", json=body, headers=headers).json["state"] == "confirmed"
 
@@ -43,16 +44,19 @@ def bridge(postgres, migrated_postgres_template, provider):
 def test_every_invariant_holds_on_filled_tables_and_the_next_transfer_goes_through(bridge):
     """As many rows in every table as so many real transfers leave; then real ones again, on top of them."""
     runtime, transfer, url = bridge
-    transfer(filling.KEY)
+    transfer(patterns.KEY)
     with psycopg.connect(url, autocommit=True) as connection:
-        before = filling.counts(connection)
+        before = patterns.counts(connection)
         transfer("another")
-        pattern = filling.find_pattern(connection)
-        filling.check(pattern, before, filling.counts(connection), 1)
+        pattern = patterns.find(connection)
+        patterns.check(pattern, before, patterns.counts(connection), 1)
         heard = []
-        filling.fill(connection, pattern, PLAYERS, 40, heard.append)
-        filling.check(pattern, before, filling.counts(connection), 41)
+        filling.fill(connection, [filling.Share(pattern, 40)], PLAYERS, heard.append)
+        patterns.check(pattern, before, patterns.counts(connection), 41)
+        told = connection.execute("SELECT sum(moves), max(bucket) FROM hour_tally WHERE state = 'confirmed'").fetchone()
     assert heard == [40]
+    assert told is not None
+    assert (told[0], told[1] < 10) == (40, True)
     assert pattern.counts()["transfer"] == 1
     transfer("after")
     assert audit(runtime) == []
@@ -62,10 +66,10 @@ def test_every_invariant_holds_on_filled_tables_and_the_next_transfer_goes_throu
 def test_a_row_that_the_pattern_does_not_have_is_noticed(bridge):
     """What a later version writes beside is not left out of the growth without a word."""
     _, transfer, url = bridge
-    transfer(filling.KEY)
+    transfer(patterns.KEY)
     with psycopg.connect(url, autocommit=True) as connection:
-        before = filling.counts(connection)
+        before = patterns.counts(connection)
         transfer("another")
-        pattern, after = filling.find_pattern(connection), filling.counts(connection)
-    with pytest.raises(filling.PatternIncomplete, match="inbox"):
-        filling.check(pattern, before, {**after, "inbox": after["inbox"] + 1}, 1)
+        pattern, after = patterns.find(connection), patterns.counts(connection)
+    with pytest.raises(patterns.PatternIncomplete, match="inbox"):
+        patterns.check(pattern, before, {**after, "inbox": after["inbox"] + 1}, 1)
