@@ -254,7 +254,6 @@ class Bridge(Node):
         self.world.spawn(self, f"{name} {self.requests}", lambda: run_job(self.runtime, JOBS[job], Event()))
 
 
-def application() -> Any:
-    """An application for a web process; which runtime it has is said when the process starts."""
-    nothing: Any = None
-    return create_app(nothing)
+def application(runtime: Runtime) -> Any:
+    """An application for a web process; which runtime answers is said when the process starts."""
+    return create_app(runtime)

@@ -14,10 +14,10 @@ from sqlalchemy.exc import DBAPIError
 
 from bridge import gates
 from bridge.clocks import APART_AT_MOST
-from bridge.errors import Declined, Invalid, NotFound, Stale
+from bridge.errors import NotFound
 from bridge.simulator.books import Refused
 from bridge.transfers.core.decisions import Kind
-from bridge.transfers.decide import Decision, decide
+from tests.simulation.desk import Desk
 from tests.simulation.ledgers import ProviderLedgers
 from tests.simulation.node import Bridge
 from tests.simulation.oracle import Oracle
@@ -47,6 +47,8 @@ class People:
         self.world, self.providers, self.oracle, self.operator = world, providers, oracle, operator
         self.bridges = bridges
         self._webs = [bridge for bridge in bridges if bridge.name.startswith("web")]
+        self._desk = Desk(world, oracle, operator, decision_for)
+        self._desk.webs = self._webs
         dice = world.chance.stream("people")
         self._busy = dice.choice((0.0, 0.6, 0.9))
         for hour in LOOKS_AT_HOURS:
@@ -65,21 +67,16 @@ class People:
         for row in self.oracle.transfers():
             since = self.world.now - self.oracle.orphaned_at(row["id"])
             if row["state"] == "orphaned" and since > HOUR * SECOND and dice.random() < self._busy:
-                decided = partial(self._decide, web, row, generous=dice.random() < 0.5)
-                self.world.spawn(web, f"people decide {row['id']} {hour}", decided)
+                name = f"people decide {row['id']} {hour}"
+                decided = partial(self._decide, web, row, name, generous=dice.random() < 0.5)
+                self.world.spawn(web, name, decided)
 
-    def _decide(self, web: Bridge, row: dict[str, Any], *, generous: bool) -> None:
+    def _decide(self, web: Bridge, row: dict[str, Any], name: str, *, generous: bool) -> None:
         """As the provider's own books say, which is whom honest people would ask."""
         kind, parts = decision_for(row, self.oracle.ledgers)
         if kind is Kind.WRITE_OFF and not generous:
             kind = Kind.CLAW_BACK
-        wanted = Decision(kind, "maria", "chen", "the provider's statement", row["version"], **parts)
-        with suppress(Invalid, Stale, Declined, NotFound, DBAPIError):  # people look at it again another day
-            decide(web.runtime, self.operator, row["id"], wanted)
-            query = "SELECT 1 FROM decision WHERE transfer_id = ? AND kind = ?"
-            told = f"people decided {kind.value} about {row['id']}"
-            self.oracle.told.require(query, row["id"], kind.value, facts=told)
-            self.world.trace("people", f"{row['id']}: {kind.value} {parts or ''}")
+        self._desk.decide(web, row, kind, parts, name)
 
     # --- clocks, switches, bets -------------------------------------------------------------------------
 

@@ -15,7 +15,12 @@ _DUE = {
     "aftercare": "SELECT MIN(wake_at) FROM transfer WHERE state IN ('confirmed', 'reversed')",
     "inbox": "SELECT MIN(wake_at) FROM inbox_task",
     "outbox": "SELECT MIN(at) FROM outbox",
+    "expire": "SELECT MIN(expires_at) FROM proposal WHERE state = 'open'",
 }
+SEALED_AT_HOURS = (20, 46)
+SEALED_APART_SECONDS = (31.0, 700.0)
+"""Seals come in two ticks: one sees how far a table goes, a later one seals up to there. After ten minutes
+what was sealed is looked at a second time."""
 LONGEST_REST_SECONDS = 300
 """Ticks at which nothing moves, for every clock is off or every process stands still, become as rare as this."""
 
@@ -23,6 +28,13 @@ BOTH_TICK = 0.3
 """How often the second process of jobs fires at the same tick as the first: both are always there, and what is due is
 there for both, but one of them is usually the faster."""
 
+SEALING = 0.4
+"""In so many stories anything is sealed: it is a third of the work of a story."""
+
+SEALS = 0.6
+"""How often each process of jobs seals at such a tick: often both at once."""
+
+HOUR = 3600
 IDLE_TICK, EARLY = 0.1, APART_AT_MOST
 """How often a tick comes although nothing is due any more; so much earlier a clock that is ahead finds it due."""
 
@@ -37,7 +49,16 @@ class Pulse:
         self._next = dict.fromkeys(_DUE, 0)
         self._rests = dict.fromkeys(_DUE, 1.0)
         self._looks = dict.fromkeys(_DUE, 0)
-        self._every = dict.fromkeys(_DUE, 1.0) | {"aftercare": 10.0, "outbox": 60.0}
+        self._every = dict.fromkeys(_DUE, 1.0) | {"aftercare": 10.0, "outbox": 60.0, "expire": 60.0}
+        for hour in SEALED_AT_HOURS if self._dice.random() < SEALING else ():
+            begun = (hour + self._dice.random()) * HOUR
+            for seconds in (0.0, *SEALED_APART_SECONDS):
+                world.after(begun + seconds, self._seal)
+
+    def _seal(self) -> None:
+        for bridge in self.jobs:
+            if self._dice.random() < SEALS:
+                bridge.tick("seal")
 
     def close(self) -> None:
         """Let go of the file."""

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from bridge.config import Config, GenericSection, QTechSection
-from bridge.sections import DatabaseSection, EngineSection, WebSection
+from bridge.sections import DatabaseSection, DeskSection, EngineSection, WebSection
 
 OPERATOR = "op"
 QTECH, GENERIC = "alpha", "beta"
@@ -59,6 +59,8 @@ def configuration(seed: int, database: Path) -> Config:
     return Config(
         database=DatabaseSection(url=f"sqlite:///{database}"),
         web=WebSection(wait_seconds=15),
+        # Who sits there when a story begins sits there when it ends.
+        desk=DeskSection(idle_minutes=10_000, absolute_hours=200, expiry_hours=dice.choice((0.01, 5, 24))),
         engine=EngineSection(poll_seconds=dice.choice(LADDERS), resolve_threads=dice.choice((1, 2, 8))),
         providers={
             QTECH: QTechSection(

@@ -23,6 +23,7 @@ from bridge.app import compose
 from tests.simulation import log
 from tests.simulation.chance import Chance, Decision, rule_the_system
 from tests.simulation.database import Slot, Store
+from tests.simulation.desk import hire
 from tests.simulation.ending import check_ending, check_healed
 from tests.simulation.ledgers import ProviderLedgers
 from tests.simulation.lies import lies_of, undecided
@@ -105,7 +106,7 @@ class Stage:
         self._template = folder / "template.db"
         self.operator, self.api_key = self._prepare()
         log.take_over()
-        self.webs = [(Slot(self.database), application()) for _ in range(2)]
+        self.webs = [(Slot(self.database), application(self._composed)) for _ in range(2)]
         self.jobs = [Slot(self.database) for _ in range(2)]
         self._warm_up()
 
@@ -114,12 +115,14 @@ class Stage:
         url = f"sqlite:///{self._template}"
         db.migrate(url)
         at_first: Any = SimpleNamespace(now=lambda: BEGINS, world=SimpleNamespace(now=BEGINS))
+        self._composed = compose(configuration(0, self._template))
         runtime = replace(
-            compose(configuration(0, self._template)),
+            self._composed,
             clock=Clock(at_first),
             ids=Ids(at_first, Chance(0).stream("template")),  # type: ignore[arg-type] # as of a Bridge
         )
         operator = keys.add_operator(runtime, OPERATOR)
+        hire(runtime, operator)
         _, secret = keys.create(runtime, OPERATOR, ["transfers", "read"], "simulation")
         for player in PLAYERS:
             players.register(runtime, operator, player, list(WALLETS[player]))

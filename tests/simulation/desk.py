@@ -1,0 +1,114 @@
+"""The desk in the world: one person proposes what is to become of an orphan, and later, perhaps before another process,
+another person looks at the provider's books again and approves it, or rejects it. Both go through the real desk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import insert
+from sqlalchemy.exc import DBAPIError
+
+from bridge import db, models
+from bridge.desk import docket, proposals, verdicts
+from bridge.desk.rows import Person
+from bridge.desk.sight import preview
+from bridge.desk.sittings import Sitting
+from bridge.errors import Conflict, Declined, Invalid, NotFound, Stale, Unavailable
+from bridge.models.desk import Role
+from bridge.models.proposals import ProposalKind
+from bridge.runtime import Runtime
+from bridge.transfers.core.decisions import Kind
+from tests.simulation.ledgers import ProviderLedgers
+from tests.simulation.node import Bridge
+from tests.simulation.oracle import Oracle
+from tests.simulation.settings import BEGINS
+from tests.simulation.world import World
+
+MAKER, CHECKER = "maria", "chen"
+STAFF = {MAKER: Role.OPERATOR, CHECKER: Role.APPROVER}
+ADDRESS, WHY = "192.0.2.9", "the provider's statement"
+THINKS_SECONDS = (1.0, 60.0, 900.0)
+"""From a proposal to its approval."""
+
+OVERTAKEN = (Invalid, Stale, Conflict, Declined, NotFound, Unavailable, DBAPIError)
+"""What may come between people and what they want: they look at it again another day. That they may not is no part of
+it: whoever sits here has both factors and the role."""
+
+_OPEN = "SELECT id, kind, arrived FROM proposal WHERE transfer_id = ? AND state = 'open'"
+
+
+def hire(runtime: Runtime, operator: int) -> None:
+    """Two people and their sittings, which last longer than a story."""
+    person, sitting = models.metadata.tables["person"], models.metadata.tables["sitting"]
+    with db.writing(runtime.engine) as connection:
+        for login, role in STAFF.items():
+            times = dict.fromkeys(("began_at", "seen_at", "proved_at"), BEGINS)
+            connection.execute(insert(person).values(
+                id=f"pe_{login}", operator_id=operator, login=login, name=login, role=role.value, state="active",
+                password_hash="-", seed="-", failures=0, epoch=0, created_at=BEGINS, changed_at=BEGINS,
+            ))  # fmt: skip
+            connection.execute(insert(sitting).values(
+                digest=login, person_id=f"pe_{login}", epoch=0, address=ADDRESS, failures=0, **times
+            ))  # fmt: skip
+
+
+def seat(login: str, operator: int) -> Sitting:
+    """Where one of them sits."""
+    return Sitting(login, Person(f"pe_{login}", operator, login, login, STAFF[login], 0), BEGINS, ADDRESS)
+
+
+class Desk:
+    """Two people before one operator's orphans. `truth` says what is right about an orphan, by the provider's books."""
+
+    def __init__(
+        self, world: World, oracle: Oracle, operator: int,
+        truth: Callable[[dict[str, Any], ProviderLedgers], tuple[Kind, dict[str, int]]],
+    ) -> None:  # fmt: skip
+        self.world, self.oracle, self._truth = world, oracle, truth
+        self._maker, self._checker = seat(MAKER, operator), seat(CHECKER, operator)
+        self.webs: list[Bridge] = []
+
+    def decide(self, web: Bridge, row: dict[str, Any], kind: Kind, parts: dict[str, int], name: str) -> None:
+        """Propose, unless something is proposed already; and have somebody else look at it afterwards."""
+        transfer = row["id"]
+        if not self.oracle.ask(_OPEN, transfer):
+            with suppress(*OVERTAKEN):
+                wanted = ProposalKind(kind.value)
+                sight = preview(web.runtime, self._maker.person, transfer, wanted, **parts)
+                wish = proposals.Wish(transfer, wanted, WHY, sight.seen, **parts)
+                proposals.propose(web.runtime, self._maker, wish)
+                self.world.trace("people", f"{transfer}: {MAKER} proposes {kind.value} {parts or ''}")
+        seconds = self.world.chance.stream(f"{name} is approved").choice(THINKS_SECONDS)
+        self.world.after(seconds, self._come_back, transfer, name)
+
+    def _come_back(self, transfer: str, name: str) -> None:
+        web = next((web for web in self.webs if not web.dead), None)
+        if web is not None:
+            self.world.spawn(web, f"{name} is approved", lambda: self._check(web, transfer))
+
+    def _check(self, web: Bridge, transfer: str) -> None:
+        """Approve what is still right, by the provider's books of now, and reject anything else."""
+        row = next(row for row in self.oracle.transfers() if row["id"] == transfer)
+        found = self.oracle.ask(_OPEN, transfer)
+        if not found:
+            return
+        proposal, kind, arrived = found[0]
+        right, parts = self._truth(row, self.oracle.ledgers)
+        meant = {right, Kind.CLAW_BACK} if right is Kind.WRITE_OFF else {right}
+        with suppress(*OVERTAKEN):
+            if Kind(kind) not in meant or parts.get("arrived", 0) != arrived:
+                proposals.reject(web.runtime, self._checker, proposal, "the books say otherwise by now")
+                self.world.trace("people", f"{transfer}: {CHECKER} rejects {kind}")
+                return
+            shown = docket.shown(web.runtime, self._checker.person, proposal)
+            if shown.seen is None:
+                return
+            approval = verdicts.approve(web.runtime, self._checker, proposal, shown.seen, WHY)
+            if approval.moved is not None:
+                query = "SELECT 1 FROM decision WHERE transfer_id = ? AND kind = ?"
+                told = f"people decided {kind} about {transfer}"
+                self.oracle.told.require(query, transfer, kind, facts=told)
+                self.world.trace("people", f"{transfer}: {CHECKER} approves {kind}")
