@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -15,11 +16,12 @@ from sqlalchemy import MetaData, select
 
 from bridge import db, readiness
 from bridge.app import compose
+from bridge.audit.inspection import inspect
 from bridge.evidence import Step
 from bridge.ports import Effect, Side, Window
 from bridge.runtime import Runtime
 from bridge.verify import verify
-from jobs import aftercare, resolve
+from jobs import aftercare, resolve, seal
 from tests import previous
 from tests.harness import EUR, Bench, Simulator, configured, simulator
 from tests.previous import SECOND, STORIES, Story
@@ -107,6 +109,22 @@ def drive(made: Bench) -> None:
         assert time.monotonic() < end, states(made)
         resolve.run_once(made.runtime, made.runtime.clock.now(), 100, Event())
         time.sleep(0.1)
+
+
+def test_what_was_there_is_sealed(old: Bench) -> None:
+    """I-56: rows of the previous version are sealed as they were found, each of its requests too, and inspected."""
+    db.migrate(old.runtime.config.database.url)
+    audit = old.runtime.config.audit.model_copy(update={"delay_seconds": 0})
+    runtime = replace(old.runtime, config=old.runtime.config.model_copy(update={"audit": audit}))
+
+    counts = [seal.run_once(runtime, runtime.clock.now(), 10_000, Event()) for _ in range(2)]
+
+    assert [count["failed"] for count in counts] == [0, 0]
+    report = inspect(runtime)
+    assert (report.findings, report.unsealed) == ([], 0)
+    sealed = old.rows("SELECT source, SUM(entries) AS n FROM seal WHERE chain = -1 GROUP BY source")
+    told = {row["source"]: int(row["n"]) for row in sealed}
+    assert (told["transfer"], told["attempt"], told["evidence"], told["posting"]) == (8, 13, 25, 9)
 
 
 def test_migrating_changes_no_row_that_was_there(old: Bench) -> None:

@@ -176,6 +176,7 @@ def send(draft: Draft, step: Step, now: int, wire_until: int) -> Attempt:
     trigger = "resend" if leg.state is LegState.SENT else "send"
     facts = LegFacts(intent_committed=True, resend_allowed=trigger == "resend")
     attempt = Attempt(len(leg.attempts) + 1, step, now, wire_until)
+    # By this number in the history's reason a request is found where it is sealed (bridge/audit/sealed.py).
     moved = draft.move_leg(leg, trigger, facts, f"{step.value}, attempt {attempt.number}")
     draft.put(replace(moved, step=step, attempts=(*leg.attempts, attempt)))
     draft.attempt = attempt
