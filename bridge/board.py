@@ -139,8 +139,7 @@ def pause(
     _known(connection, job)
     if job not in MAY_REST:
         raise Conflict(
-            f"{job} cannot be paused: money, its resolution, or the word that something is wrong depends on it.",
-            code="job_never_rests",
+            f"{job} cannot be paused: money, its resolution, or the word that something is wrong depends on it."
         )
     if not reason.strip() or len(reason) > LONGEST_REASON:
         raise Invalid(fields={"reason": f"must be 1 to {LONGEST_REASON} characters"})
@@ -159,7 +158,7 @@ def resume(connection: Connection, runtime: Runtime, job: str) -> RowMapping:
     """End a pause; the line as it was. Raises NotFound, Conflict where the job is not paused."""
     before = _known(connection, job)
     if before["paused_until"] is None or before["paused_until"] <= runtime.clock.now():
-        raise Conflict(f"{job} is not paused.", code="job_not_paused")
+        raise Conflict(f"{job} is not paused.")
     _change(connection, job, paused_at=None, paused_until=None, paused_by=None, pause_reason="")
     return before
 
@@ -169,7 +168,7 @@ def run_now(connection: Connection, runtime: Runtime, job: str, actor: str) -> i
     (microseconds); a wish that waits already is not made again. Raises NotFound, Conflict while the job is paused."""
     now, before = runtime.clock.now(), _known(connection, job)
     if before["paused_until"] is not None and before["paused_until"] > now:
-        raise Conflict(f"{job} is paused: end the pause first.", code="job_paused")
+        raise Conflict(f"{job} is paused: end the pause first.")
     if before["wanted_at"] is not None and now - before["wanted_at"] < WISH_SECONDS * SECOND:
         return int(before["wanted_at"])
     _change(connection, job, wanted_at=now, wanted_by=actor)

@@ -34,6 +34,8 @@ CLOSED_WAIT_SECONDS = 60
 """When a client may ask again that met a closed switch: people, or a sweep, take at least that long."""
 
 CAP_HIT = "exposure_cap"
+"""The code of a refusal for the cap, and what people are told of under that name."""
+
 HIT_NOTED_SECONDS = 10
 """A cap that is hit again and again is noted this often."""
 
@@ -76,7 +78,7 @@ def admit(connection: Connection, runtime: Runtime, provider: str, currency: str
         most, held = (runtime.currencies.format(each, currency) for each in (cap, used))
         raise Unavailable(
             f"Of {most} {currency} that may be unresolved at {provider}, {held} are: this transfer does not fit.",
-            code=CAP_HIT,
+            code="exposure_cap",
             after_seconds=min(max(1, (next_look - now) // SECOND + 1), CAP_WAIT_AT_MOST),
         )
 

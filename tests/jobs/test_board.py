@@ -213,9 +213,8 @@ def test_a_pause_is_ended_by_a_person(made):
 def test_what_money_depends_on_never_rests(made, name):
     """Rule 10: resolution is never stopped; not by a row that somebody wrote by hand either."""
     working, ran = shift(made), []
-    with pytest.raises(Conflict, match="cannot be paused: money") as refused:
+    with pytest.raises(Conflict, match="cannot be paused: money"):
         change(made, board.pause, name, "olga", "x")
-    assert refused.value.code == "job_never_rests"
     with db.writing(made.runtime.engine) as connection:
         connection.exec_driver_sql(
             f"UPDATE job_line SET paused_at = {made.runtime.clock.now()}, paused_by = 'x',"
