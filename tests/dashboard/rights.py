@@ -12,6 +12,7 @@ from typing import Any
 
 from bridge.desk import people
 from bridge.models.desk import Role
+from tests.dashboard.stock import PLAYER
 
 EVERYBODY = tuple(Role)
 PROPOSERS = (Role.OPERATOR, Role.APPROVER)
@@ -60,6 +61,35 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("POST", "/ops/account/passkeys"): Right(EVERYBODY, (422,), proved=True),
     ("POST", "/ops/account/passkeys/<passkey_id>/remove"): Right(EVERYBODY, (404,), proved=True, own=True),
     ("POST", "/ops/account/sittings/end-others"): Right(EVERYBODY, (303,)),
+    # money
+    ("GET", "/ops/overview"): Right(EVERYBODY),
+    ("GET", "/ops/overview/part"): Right(EVERYBODY),
+    ("GET", "/ops/orphans"): Right(EVERYBODY),
+    ("GET", "/ops/orphans/part"): Right(EVERYBODY),
+    ("GET", "/ops/orphans.csv"): Right(EVERYBODY),
+    ("GET", "/ops/transfers/<transfer_id>"): Right(EVERYBODY),
+    ("GET", "/ops/transfers/<transfer_id>/part"): Right(EVERYBODY),
+    ("GET", "/ops/transfers/<transfer_id>/propose"): Right(PROPOSERS),
+    ("POST", "/ops/transfers/<transfer_id>/propose"): Right(PROPOSERS, (422,), {"kind": "confirm"}, proved=True),
+    ("POST", "/ops/transfers/<transfer_id>/ask"): Right(PROPOSERS, (422,)),
+    ("GET", "/ops/proposals"): Right(EVERYBODY),
+    ("GET", "/ops/proposals/part"): Right(EVERYBODY),
+    ("GET", "/ops/proposals/<proposal_id>"): Right(EVERYBODY),
+    ("POST", "/ops/proposals/<proposal_id>/approve"): Right(APPROVERS, (422,), {"amount": "1.00"}, proved=True),
+    ("POST", "/ops/proposals/<proposal_id>/reject"): Right(APPROVERS, (422,), proved=True),
+    ("POST", "/ops/proposals/<proposal_id>/withdraw"): Right((*PROPOSERS, *ADMINS), (422,), proved=True),
+    ("GET", "/ops/many/propose"): Right(PROPOSERS, (422,)),  # nothing is chosen
+    ("POST", "/ops/many/propose"): Right(PROPOSERS, (422,), {"kind": "confirm"}, proved=True),
+    ("GET", "/ops/many/approve"): Right(APPROVERS, (422,)),
+    ("POST", "/ops/many/approve"): Right(APPROVERS, (422,), proved=True),
+    ("GET", "/ops/players"): Right(EVERYBODY),
+    ("GET", "/ops/players/<player_id>"): Right(EVERYBODY),
+    ("GET", "/ops/providers"): Right(EVERYBODY),
+    ("GET", "/ops/providers/<name>"): Right(EVERYBODY),
+    ("POST", "/ops/providers/<name>/pause"): Right(PROPOSERS, (303,), {"reason": "they are down"}, proved=True),
+    ("POST", "/ops/providers/<name>/resume"): Right(PROPOSERS, (303,), {"reason": "they are back"}, proved=True),
+    ("GET", "/ops/jobs"): Right(EVERYBODY),
+    ("GET", "/ops/audit"): Right(EVERYBODY),
     # people
     ("GET", "/ops/people"): Right(ADMINS),
     ("POST", "/ops/people"): Right(ADMINS, form={"login": "new", "name": "New", "role": "viewer"}, proved=True),
@@ -79,6 +109,10 @@ def _link(desk: Any) -> str:
 
 
 PARTS: dict[str, Callable[[Any], str]] = {
+    "transfer_id": lambda desk: str(desk.rows("SELECT MIN(id) AS id FROM transfer")[0]["id"]),
+    "proposal_id": lambda desk: str(desk.rows("SELECT MIN(id) AS id FROM proposal")[0]["id"]),
+    "player_id": lambda _desk: PLAYER,
+    "name": lambda _desk: "sim",
     "person_id": lambda desk: desk.people["viewer"].id,
     "passkey_id": lambda _desk: "AAAA",
     "token": _link,

@@ -10,12 +10,21 @@ import pytest
 from bridge.models import metadata
 from bridge.models.desk import Role
 from tests.dashboard.rights import FILES, PARTS, RIGHTS, Right
+from tests.dashboard.stock import stock
 from tests.desk import crew
 from tests.desk.stand import STRANGER, Desk
 
 ROUTES = sorted(RIGHTS)
 UNTOUCHED = ("access_note", "sitting", "doorkeeper", "challenge")
 """Tables in which a refused request leaves something: that it was refused, and that somebody was there."""
+
+
+@pytest.fixture(autouse=True)
+def stocked(desk: Desk) -> None:
+    """An orphan of the desk's operator, about which nothing is proposed, and another about which something is."""
+    shelves = stock(desk)
+    shelves.orphan()
+    shelves.propose(shelves.orphan())
 
 
 def routes(desk: Any) -> set[tuple[str, str]]:

@@ -77,7 +77,8 @@ def _form(visit: Visit, kind: ProposalKind, transfers: list[str], wrong: Mapping
     batch = batches.preview_many(visit.runtime, visit.person, free, kind) if free else batches.Batch((), {})
     return render_template(
         "desk/many_propose.html", batch=batch, waiting=waiting, kind=kind, kinds=KINDS, wrong=wrong,
-        transfers=transfers, reason=request.form.get("reason", ""), most=proposals.REASON_MOST, least=proposals.REASON_LEAST,
+        transfers=transfers, reason=request.form.get("reason", ""), most=proposals.REASON_MOST,
+        least=proposals.REASON_LEAST,
     )  # fmt: skip
 
 
