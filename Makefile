@@ -8,7 +8,7 @@ SHELL         := /bin/sh
 VENV   := .venv
 RUN    := $(VENV)/bin/python
 READY  := $(VENV)/.ready
-PINS   := requirements.txt requirements-dev.txt constraints.txt
+PINS   := requirements.txt requirements-traces.txt requirements-dev.txt constraints.txt
 PYTEST := $(RUN) -m pytest -q
 
 # The newest of these that runs, is 3.11 or newer and has a way to install packages, looked for once and only when

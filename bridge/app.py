@@ -14,6 +14,8 @@ from bridge.runtime import Clock, Runtime, SystemClock
 if TYPE_CHECKING:
     from flask_openapi.openapi import OpenAPI
 
+    from bridge.alerts.watchman import Watchman
+
 
 def compose(config: Config, clock: Clock | None = None) -> Runtime:
     """The runtime of one process: engine, providers, currencies, clock. Opens nothing yet.
@@ -28,6 +30,13 @@ def compose(config: Config, clock: Clock | None = None) -> Runtime:
     providers = {name: build_provider(name, settings, currencies, clock) for name, settings in config.providers.items()}
     engine = db.connect(config.database)
     return Runtime(config=config, engine=engine, providers=providers, currencies=currencies, clock=clock)
+
+
+def watch(runtime: Runtime) -> Watchman:
+    """Who notices, from a web process, that nobody runs the jobs; he watches once he is started."""
+    from bridge.alerts.watchman import Watchman
+
+    return Watchman(runtime)
 
 
 def create_app(runtime: Runtime) -> OpenAPI:

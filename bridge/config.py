@@ -23,6 +23,7 @@ from bridge import webhooks
 from bridge.money import ISO_4217_EXPONENTS
 from bridge.ports import WALLET, LanePolicy
 from bridge.sections import (
+    AlertsSection,
     CurrencyCode,
     DatabaseSection,
     DeskSection,
@@ -32,6 +33,7 @@ from bridge.sections import (
     Network,
     Seconds,
     Section,
+    TracesSection,
     Wait,
     WebSection,
 )
@@ -234,6 +236,8 @@ class Config(BaseSettings):
     events: EventsSection = EventsSection()
     metrics: MetricsSection = MetricsSection()
     desk: DeskSection = DeskSection()
+    traces: TracesSection = TracesSection()
+    alerts: AlertsSection = AlertsSection()
     currencies: dict[CurrencyCode, Annotated[int, Field(ge=0, le=9)]] = Field(
         default_factory=dict, description="Decimals of currencies beside ISO 4217, for instance BTC = 8."
     )

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, RowMapping, Table, and_, func, insert, or_, select, update
 
-from bridge import addresses, db, endpoints, log, models, webhooks
+from bridge import addresses, db, endpoints, log, models, traces, webhooks
 from bridge.outbound import Exchange, Outbound
 from bridge.ports import SECOND, Window
 from bridge.runtime import Runtime
@@ -122,9 +122,16 @@ def deliver(runtime: Runtime, lease: Lease) -> bool:
         found = _in_hand(connection, lease)
     if found is None:
         return False
+    about, event = found["transfer_id"], found["event_id"]
+    with log.within(about), traces.span("delivery", transfer=about, endpoint=lease.to.endpoint_id, event=event):
+        return _tried(runtime, lease, found)
+
+
+def _tried(runtime: Runtime, lease: Lease, found: RowMapping) -> bool:
     began = runtime.clock.monotonic()
     sent_at = runtime.clock.now()
     exchange = _sent(runtime, found, sent_at, began)
+    traces.tell(status=exchange.status or 0, failure=exchange.failure)
     milliseconds = round((runtime.clock.monotonic() - began) * 1000)
     dead = _noted(runtime, lease, exchange, sent_at, milliseconds)
     if dead:
@@ -143,7 +150,7 @@ def set_aside(runtime: Runtime, lease: Lease) -> None:
 
 def _in_hand(connection: Connection, lease: Lease) -> RowMapping | None:
     query = (
-        select(_endpoint, _event.c.id.label("event_id"), _event.c.body)
+        select(_endpoint, _event.c.id.label("event_id"), _event.c.body, _event.c.transfer_id)
         .join(_delivery, _delivery.c.endpoint_id == _endpoint.c.id)
         .join(_event, and_(_event.c.operator_id == _delivery.c.operator_id, _event.c.sequence == _delivery.c.sequence))
         .where(*_held(lease))

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from bridge import clocks, db, gates, guards, lineage, readiness
+from bridge import clocks, db, gates, guards, lineage, readiness, traces
 from bridge.app import compose
 from bridge.config import CONFIG_VARIABLE, Config, GenericSection
 from bridge.money import AmountRefused, UnknownCurrency
@@ -68,8 +68,9 @@ def configuration() -> Config:
 def bridge(config: Config, *, migrated: bool = True) -> Runtime:
     """The runtime of a configured bridge, its database migrated. Raises CannotStart."""
     try:
+        traces.require(config.traces)
         runtime = compose(config)
-    except (ArgumentError, AmountRefused, UnknownCurrency, ImportError, OSError) as wrong:
+    except (ArgumentError, AmountRefused, UnknownCurrency, ImportError, OSError, traces.NotInstalled) as wrong:
         raise CannotStart(f"The configuration cannot be used: {one_line(wrong)}.") from wrong
     if not migrated:
         return runtime
@@ -85,7 +86,10 @@ def bridge(config: Config, *, migrated: bool = True) -> Runtime:
 def bridge_or_exit() -> Runtime:
     """The runtime of this process, for an entry point; one sentence and exit code 2 where it cannot start."""
     try:
-        return bridge(configuration())
+        config = configuration()
+        runtime = bridge(config)
+        traces.start(config.traces, runtime.worker)
+        return runtime
     except CannotStart as sentence:
         sys.stderr.write(f"{sentence}\n")
         raise SystemExit(CANNOT_START) from None
@@ -164,7 +168,7 @@ class Remark:
 
 def examine(runtime: Runtime) -> list[Remark]:
     """Everything that has to be right, in the order in which it has to be put right."""
-    found = [*_database(runtime), *_times(runtime)]
+    found = [*_database(runtime), *_times(runtime), _desk(runtime), *_alerts(runtime)]
     return [*found, *(remark for name in runtime.providers for remark in _provider(runtime, name))]
 
 
@@ -250,6 +254,33 @@ def _times(runtime: Runtime) -> Iterator[Remark]:
             yield Remark("note", name, f"a lease of {lease:g} s outlives patience_seconds: a lost worker orphans")
     if not config.providers:
         yield Remark("bad", "providers", "none is configured: add a [providers.NAME] table to bridge.toml")
+
+
+def _desk(runtime: Runtime) -> Remark:
+    """Whether people can come to the desk, and orphaned money before them."""
+    desk = runtime.config.desk
+    try:
+        is_there = desk.master() is not None
+    except (OSError, ValueError) as wrong:
+        return Remark("bad", "desk", f"its secret cannot be read: {one_line(wrong)}")
+    if not is_there:
+        return Remark("note", "desk", "desk.secret is not set: /ops is closed, and nobody decides about orphans there")
+    if desk.address is None and runtime.config.web.host not in LOOPBACK:
+        return Remark("note", "desk", "desk.address is not set: links begin with whatever name a browser asked for")
+    return Remark("ok", "desk", desk.address or "at http://localhost")
+
+
+def _alerts(runtime: Runtime) -> Iterator[Remark]:
+    """Whether what alerts are sent with can be read; whether they arrive, `alerts test` says."""
+    settings = runtime.config.alerts
+    wanted = (("webhook_secret", settings.webhook_url, settings.signing_secret),
+              ("smtp_password", settings.smtp_user, settings.password))  # fmt: skip
+    for name, is_used, read in wanted:
+        try:
+            if is_used is not None:
+                read()
+        except (OSError, ValueError) as wrong:
+            yield Remark("bad", "alerts", f"{name}_file cannot be used: {one_line(wrong)}")
 
 
 def _provider(runtime: Runtime, name: str) -> Iterator[Remark]:

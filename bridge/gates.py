@@ -4,7 +4,8 @@ that may be unresolved at a provider. Money that comes home, and whatever is und
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, delete, func, select, text, update
@@ -19,6 +20,7 @@ from bridge.runtime import Runtime
 _switch: Table = models.metadata.tables["switch"]
 _exposure: Table = models.metadata.tables["exposure"]
 _transfer: Table = models.metadata.tables["transfer"]
+_cap_hit: Table = models.metadata.tables["cap_hit"]
 
 _log = log.get("gates")
 
@@ -30,6 +32,12 @@ RESTORED = "restored"
 
 CLOSED_WAIT_SECONDS = 60
 """When a client may ask again that met a closed switch: people, or a sweep, take at least that long."""
+
+CAP_HIT = "exposure_cap"
+"""The code of a refusal for the cap, and what people are told of under that name."""
+
+HIT_NOTED_SECONDS = 10
+"""A cap that is hit again and again is noted this often."""
 
 CAP_WAIT_AT_MOST = 60
 """Seconds that a client is told to wait for unresolved value to become less."""
@@ -127,6 +135,35 @@ def _unresolved(connection: Connection, provider: str, currency: str) -> tuple[i
     mine = query.where(_transfer.c.provider == provider, _transfer.c.currency == currency, _UNRESOLVED_IN)
     total, first = connection.execute(mine).one()
     return int(total), int(first)
+
+
+@contextmanager
+def hits_noted(runtime: Runtime, provider: str, currency: str) -> Iterator[None]:
+    """Around a transaction that :func:`admit` may refuse for the cap: once it is rolled back, the refusal is noted, for
+    people to be told. What is wrong with that changes no answer."""
+    try:
+        yield
+    except Unavailable as refused:
+        if refused.code == CAP_HIT:
+            _note_hit(runtime, provider, currency)
+        raise
+
+
+def _note_hit(runtime: Runtime, provider: str, currency: str) -> None:
+    """Where it was noted a moment ago nothing is written: refusals come in crowds."""
+    which, now = {"provider": provider, "currency": currency}, runtime.clock.now()
+    try:
+        with db.reading(runtime.engine) as connection:
+            noted = connection.execute(select(_cap_hit.c.hit_at).filter_by(**which)).scalar()
+        if noted is not None and 0 <= now - noted < HIT_NOTED_SECONDS * SECOND:
+            return
+        with db.writing(runtime.engine) as connection:
+            insert = db.inserting(connection, _cap_hit)
+            later = {"hit_at": insert.excluded.hit_at}
+            noting = insert.on_conflict_do_update(index_elements=["provider", "currency"], set_=later)
+            connection.execute(noting, {**which, "hit_at": now})
+    except Exception:  # noqa: BLE001 - whatever it is: the client is told what it has to know
+        _log.exception("refusal not noted", provider=provider, currency=currency)
 
 
 # --- the switch ---------------------------------------------------------------------------------------

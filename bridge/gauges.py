@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, case, func, select, text
 
-from bridge import models
+from bridge import board, models
+from bridge.alerts import sending
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.tallies import GIGA
@@ -24,6 +25,8 @@ _breaker: Table = models.metadata.tables["breaker"]
 _switch: Table = models.metadata.tables["switch"]
 _break: Table = models.metadata.tables["balance_break"]
 _job_run: Table = models.metadata.tables["job_run"]
+_job_line: Table = models.metadata.tables["job_line"]
+_alert: Table = models.metadata.tables["alert"]
 
 _operator: Table = models.metadata.tables["operator"]
 
@@ -131,3 +134,40 @@ def last_verified(connection: Connection) -> tuple[int, bool] | None:
     query = select(_job_run.c.finished_at, _job_run.c.outcome).where(*ended)
     row = connection.execute(query.order_by(_job_run.c.slot.desc()).limit(1)).first()
     return None if row is None else (row[0], not str(row[1] or "").startswith("failed"))
+
+
+@dataclass(frozen=True)
+class JobFigures:
+    """How a job stands: seconds since its last noted run (None: never), for how long it has failed, and whether people
+    have paused it."""
+
+    job: str
+    age: float | None
+    failing: float
+    paused: bool
+
+
+def jobs(connection: Connection, now: int) -> list[JobFigures]:
+    """Every job on the board."""
+    found = []
+    for row in connection.execute(select(_job_line).order_by(_job_line.c.job)).mappings():
+        age = None if row["ended_at"] is None else max(0, now - row["ended_at"]) / SECOND
+        failing = 0.0 if row["failing_since"] is None else max(0, now - row["failing_since"]) / SECOND
+        found.append(JobFigures(row["job"], age, failing, (row["paused_until"] or 0) > now))
+    return found
+
+
+def job_processes(connection: Connection, now: int) -> int:
+    """How many processes run the jobs."""
+    return len(board.living(connection, now))
+
+
+def open_alerts(connection: Connection) -> Sequence[Any]:
+    """(kind, number) of what is wrong."""
+    query = select(_alert.c.kind, func.count()).where(text("alert.ended_at IS NULL"))
+    return connection.execute(query.group_by(_alert.c.kind).order_by(_alert.c.kind)).all()
+
+
+def unsent_alerts(connection: Connection) -> list[sending.Unsent]:
+    """What people are to be told and have not been, by the way to them."""
+    return sending.unsent(connection)

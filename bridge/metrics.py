@@ -69,6 +69,8 @@ class _OfRows(Collector):
             yield from _unresolved(connection, runtime, names)
             yield from _providers(connection, runtime)
             yield from _upkeep(connection, runtime)
+            yield from _jobs(connection, runtime)
+            yield from _alerts(connection, runtime)
 
 
 def _moves(rows: Iterable[RowMapping], operators: Mapping[int, str]) -> Iterator[Metric]:
@@ -155,3 +157,30 @@ def _upkeep(connection: Connection, runtime: Runtime) -> Iterator[Metric]:
         yield GaugeMetricFamily("bridge_verified_age_seconds", "How long ago that was.", age)
     apart = clocks.apart(runtime, connection) / SECOND
     yield GaugeMetricFamily("bridge_clock_apart_seconds", "This process's clock and the database's.", apart)
+
+
+def _jobs(connection: Connection, runtime: Runtime) -> Iterator[Metric]:
+    now = runtime.clock.now()
+    age = GaugeMetricFamily("bridge_job_age_seconds", "Since a run of a job was last noted.", labels=("job",))
+    failing = GaugeMetricFamily("bridge_job_failing_seconds", "For how long a job has failed; else 0.", labels=("job",))
+    paused = GaugeMetricFamily("bridge_job_paused", "1 while people have paused a job.", labels=("job",))
+    for each in gauges.jobs(connection, now):
+        if each.age is not None:
+            age.add_metric((each.job,), each.age)
+        failing.add_metric((each.job,), each.failing)
+        paused.add_metric((each.job,), float(each.paused))
+    yield from (age, failing, paused)
+    live = float(gauges.job_processes(connection, now))
+    yield GaugeMetricFamily("bridge_job_processes", "Processes that run the jobs.", live)
+
+
+def _alerts(connection: Connection, runtime: Runtime) -> Iterator[Metric]:
+    found = GaugeMetricFamily("bridge_alerts", "What is wrong now, and people are told.", labels=("kind",))
+    for kind, number in gauges.open_alerts(connection):
+        found.add_metric((kind,), number)
+    unsent = GaugeMetricFamily("bridge_alerts_unsent", "Messages about alerts that wait to be taken.", labels=("sink",))
+    oldest = GaugeMetricFamily("bridge_alerts_unsent_oldest_seconds", "The age of the first.", labels=("sink",))
+    for each in gauges.unsent_alerts(connection):
+        unsent.add_metric((each.sink,), each.number)
+        oldest.add_metric((each.sink,), max(0, runtime.clock.now() - each.oldest) / SECOND)
+    yield from (found, unsent, oldest)

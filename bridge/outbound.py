@@ -27,7 +27,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, ProtocolError
 from urllib3.util.retry import Retry
 
-from bridge import log
+from bridge import log, traces
 from bridge.bounds import BODY_LIMIT
 from bridge.bounds import CALL as _CALL
 from bridge.bounds import BoundedAnswer as _BoundedAnswer
@@ -183,7 +183,7 @@ class Outbound:
         token = _CALL.set(call)
         try:
             address = self._addressed(method, path, *(params or {}).items())
-            exchange = self._exchange(call, address, headers, json)
+            exchange = self._exchange(call, address, {**headers, **traces.carried()}, json)
         except _Broken as broken:
             exchange = _unanswered(call, broken.failure, broken.name)
         except (RequestException, HTTPError, http.client.HTTPException, OSError, ValueError) as trouble:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
+
+from bridge import webhooks
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Wait = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -23,6 +26,10 @@ def _unmapped(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
 MAPPED_BITS = 96
 LEAST_SECRET = 32
 """Characters of a secret from which others are derived."""
+
+ON_THIS_MACHINE = ("127.0.0.1", "::1", "localhost")
+MailAddress = Annotated[str, StringConstraints(pattern=r"^[!#-'*+./0-9=?A-Z^_`a-z{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}$")]
+"""Plain ASCII: nothing in it can end a header."""
 
 Network = Annotated[IPv4Network | IPv6Network, AfterValidator(_unmapped)]
 
@@ -110,6 +117,18 @@ def _read_secret(name: str, secret: SecretStr | None, file: Path | None) -> str 
     return found
 
 
+def _read_nothing_twice(secret: SecretStr | None, file: Path | None, name: str) -> None:
+    if secret is not None and file is not None:
+        raise ValueError(f"give either {name} or {name}_file")
+
+
+def _plain(secret: SecretStr | None, file: Path | None) -> str:
+    if secret is not None:
+        return secret.get_secret_value()
+    assert file is not None
+    return file.read_text(encoding="utf-8").strip()
+
+
 class MetricsSection(Section):
     """Figures for Prometheus, at `/metrics`."""
 
@@ -126,6 +145,91 @@ class MetricsSection(Section):
     def expected(self) -> str | None:
         """The token, None where there is none: the figures are shown to nobody then. Raises OSError, ValueError."""
         return _read_secret("metrics.token", self.token, self.token_file)
+
+
+class TracesSection(Section):
+    """Traces by OpenTelemetry; they need requirements-traces.txt."""
+
+    endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/?#@]+/[^\s?#]*$",
+        description="Where spans are sent by OTLP over HTTP, such as `http://127.0.0.1:4318/v1/traces`; without it "
+        "there are no traces.",
+    )
+    sample: float = Field(1, ge=0, le=1, description="The share of traces that is kept; a transfer's whole or not.")
+
+
+class Security(StrEnum):
+    """How a mail server is spoken to."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
+
+
+class AlertsSection(Section):
+    """What is wrong, told to people: by a signed webhook, by e-mail, by both or by none."""
+
+    webhook_url: str | None = Field(
+        None, pattern=r"^https?://[^\s/?#@]+(/[^\s#]*)?$", description="Where alerts are posted to."
+    )
+    webhook_secret: SecretStr | None = Field(None, description="`whsec_…`, with which they are signed.")
+    webhook_secret_file: Path | None = Field(None, description="A file that holds it, instead of it.")
+    allowed_networks: tuple[Network, ...] = Field(
+        (), description="Addresses that `webhook_url` may lead to although they are not public; only there `http://`."
+    )
+    email_to: tuple[MailAddress, ...] = Field((), max_length=20, description="Who gets alerts by e-mail.")
+    email_from: MailAddress | None = Field(None, description="Whom they are from.")
+    smtp_host: str | None = Field(None, pattern=r"^[A-Za-z0-9.:_-]{1,253}$", description="The mail server.")
+    smtp_port: int = Field(587, ge=1, le=65535, description="Its port.")
+    smtp_security: Security = Field(Security.STARTTLS, description="`none` only to a loopback address.")
+    smtp_user: str | None = Field(None, min_length=1, description="Name to log in with; without it nobody logs in.")
+    smtp_password: SecretStr | None = Field(None, description="Password to log in with.")
+    smtp_password_file: Path | None = Field(None, description="A file that holds it, instead of it.")
+    answer_seconds: Seconds = Field(15, description="Total deadline of one message, by either way.")
+    desk_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
+        description="Where people reach the desk, such as `https://bridge.example/ops`: messages then link to it.",
+    )
+    again_hours: Annotated[float, Field(ge=0.1, le=168)] = Field(
+        4, description="What is still wrong is told again after so many hours."
+    )
+    orphans_grouped_seconds: Wait = Field(60, description="New orphans of an operator within it are one message.")
+    silent_seconds: Annotated[float, Field(ge=15, allow_inf_nan=False)] = Field(
+        60, description="After this without a sign of life from any process of jobs, web processes tell."
+    )
+    failing_seconds: Wait = Field(300, description="A job that fails for so long is told.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """A way that lacks a part is a typing error, not silence."""
+        _read_nothing_twice(self.webhook_secret, self.webhook_secret_file, "webhook_secret")
+        _read_nothing_twice(self.smtp_password, self.smtp_password_file, "smtp_password")
+        signs = self.webhook_secret is not None or self.webhook_secret_file is not None
+        if (self.webhook_url is None) == signs:
+            raise ValueError("webhook_url and webhook_secret (or webhook_secret_file) belong together")
+        if self.webhook_secret is not None:
+            webhooks.key(self.webhook_secret.get_secret_value())
+        mail = (bool(self.email_to), self.email_from is not None, self.smtp_host is not None)
+        if any(mail) and not all(mail):
+            raise ValueError("email_to, email_from and smtp_host belong together")
+        logs_in = self.smtp_password is not None or self.smtp_password_file is not None
+        if (self.smtp_user is not None) != logs_in:
+            raise ValueError("smtp_user and smtp_password (or smtp_password_file) belong together")
+        if self.smtp_security is Security.NONE and self.smtp_host not in (None, *ON_THIS_MACHINE):
+            raise ValueError("smtp_security none is for a mail server on this machine: 127.0.0.1, ::1 or localhost")
+        return self
+
+    def signing_secret(self) -> str:
+        """`whsec_…`, read anew each time; raises OSError, ValueError."""
+        found = _plain(self.webhook_secret, self.webhook_secret_file)
+        webhooks.key(found)
+        return found
+
+    def password(self) -> str:
+        """Of the mail server; raises OSError, ValueError."""
+        return _plain(self.smtp_password, self.smtp_password_file)
 
 
 class EventsSection(Section):

@@ -25,7 +25,9 @@ from rich.console import Console
 
 from bridge import cashier, db, doctor, keys, log, players
 from bridge.config import CONFIG_VARIABLE
+from bridge.desk import people
 from bridge.errors import Conflict
+from bridge.models.desk import InvitationKind, PersonState
 from bridge.outbound import wait_until_up
 from bridge.runtime import Runtime, SystemClock
 
@@ -194,16 +196,17 @@ class Stack:
         ours: dict[str, Mapping[str, Any]] = {
             "database": {"url": self.url},
             "web": {"host": HOST, "port": self.port, "threads": 32},
-            "events": {"secret_file": str(self._lasting_secret()), "allowed_networks": (f"{HOST}/32",)},
+            "events": {"secret_file": str(self._lasting_secret("events")), "allowed_networks": (f"{HOST}/32",)},
+            "desk": {"secret_file": str(self._lasting_secret("desk")), "steward": OPERATOR},
         }
         for each, more in providers.items():
             account = {"operator": OPERATOR, "protocol": each.protocol, "base_url": self.told[each.name]["address"]}
             ours[f"providers.{each.name}"] = {**account, **more, "currencies": ("EUR",)}
         return {name: {**ours.get(name, {}), **self.tables.get(name, {})} for name in {**ours, **self.tables}}
 
-    def _lasting_secret(self) -> Path:
-        """The file of the secret from which those of endpoints are derived: the same as long as the folder is there."""
-        path = self.folder / "events.secret"
+    def _lasting_secret(self, section: str) -> Path:
+        """The file of a secret from which others are derived: the same as long as the folder is there."""
+        path = self.folder / f"{section}.secret"
         if not path.exists():
             part = path.with_suffix(".part")
             part.touch(mode=0o600)
@@ -272,8 +275,9 @@ def run(folder: Path, port: int) -> int:
     try:
         out.print("starting two simulators, web and jobs …")
         with Stack(folder, port) as stack:
-            secret = _welcome(stack.runtime())
-            for line in _greeting(stack, secret):
+            runtime = stack.runtime()
+            secret, link = _welcome(runtime), _first_admin(runtime)
+            for line in (*_greeting(stack, secret), *_to_the_desk(stack, link), "Ctrl-C stops everything."):
                 out.print(line)
             clock = SystemClock()
             while (ended := stack.watch()) is None:
@@ -292,13 +296,36 @@ def _welcome(runtime: Runtime) -> str:
     try:
         operator = keys.add_operator(runtime, OPERATOR)
     except Conflict:
-        operator = next(int(row["id"]) for row in keys.operators(runtime) if row["name"] == OPERATOR)
+        operator = _operator(runtime)
     for row in keys.listed(runtime, OPERATOR):
         if row["label"] == "up" and row["revoked_at"] is None:
             keys.revoke(runtime, row["id"])
     players.register(runtime, operator, PLAYER, ["EUR"])
     cashier.move(runtime, operator, cashier.DEPOSIT, "first money", cashier.CashWish(PLAYER, "1000.00", "EUR"))
     return keys.create(runtime, OPERATOR, [keys.Scope.READ, keys.Scope.TRANSFERS], "up")[1]
+
+
+def _operator(runtime: Runtime) -> int:
+    return next(int(row["id"]) for row in keys.operators(runtime) if row["name"] == OPERATOR)
+
+
+def _first_admin(runtime: Runtime) -> str | None:
+    """The secret of a link by which the first admin joins; None where somebody has joined by now."""
+    operator = _operator(runtime)
+    listed = people.listed(runtime, operator)
+    if not listed:
+        return people.add(runtime, people.by_command(), operator, login="admin", name="First admin", role="admin")[1]
+    first = next((row for row in listed if row["state"] == PersonState.INVITED and row["login"] == "admin"), None)
+    if first is None:
+        return None
+    return people.link(runtime, people.by_command(), operator, first["id"], InvitationKind.JOIN)
+
+
+def _to_the_desk(stack: Stack, link: str | None) -> list[str]:
+    desk = f"http://localhost:{stack.port}/ops"
+    command = f"BRIDGE_CONFIG={stack.folder / 'bridge.toml'} python -m bridge people"
+    join = [] if link is None else [f"join       {desk}/link/{link}  (the first admin; once, within a day)"]
+    return [f"desk       {desk}", *join, f"people     {command} add LOGIN --operator {OPERATOR} --role approver"]
 
 
 def _secret() -> str:
@@ -323,7 +350,6 @@ def _greeting(stack: Stack, secret: str) -> list[str]:
         f"key        {secret}  (operator {OPERATOR}, player {PLAYER})",
         f"try        curl -sS {stack.address}/v1/transfers {headers} -d '{json.dumps(wish)}'",
         f'           (through the other protocol: "provider": "{GENERIC.name}", and another Idempotency-Key)',
-        "Ctrl-C stops everything.",
     ]
 
 

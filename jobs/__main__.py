@@ -16,50 +16,51 @@ from threading import Event, Thread
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from bridge import clocks, doctor, log
+from bridge import board, doctor, log
 from bridge.ports import SECOND
-from bridge.runtime import Runtime
-from jobs.schedule import SCHEDULE, Job
+from jobs.schedule import SCHEDULE
+from jobs.shift import LOOK_SECONDS, Shift, run
 
 STOP = (signal.SIGTERM, signal.SIGINT)
 LAST_WORK_SECONDS = 45.0
 """A stop waits no longer: longer than any one exchange with a provider; a lease covers what is cut off."""
 
+BOARD_TICKS = {"beat": board.BEAT_SECONDS, "look": LOOK_SECONDS}
+"""What the shift does by itself, and how often, in seconds; in threads of their own, so that no job delays it."""
+
+__all__ = ["build", "main", "run"]
+
 _log = log.get("jobs")
 
 
-def build(runtime: Runtime, stop: Event) -> BackgroundScheduler:
-    """A scheduler with every job of SCHEDULE, the first run at once; it is not started yet.
+def build(shift: Shift) -> BackgroundScheduler:
+    """A scheduler with every job of SCHEDULE, the first run at once, and the two ticks of the shift itself; it is not
+    started yet.
 
     No run is dropped because it comes late (`misfire_grace_time` None), late ones run once (`coalesce`).
     """
     scheduler = BackgroundScheduler(
         timezone="UTC",
-        executors={"default": {"type": "threadpool", "max_workers": len(SCHEDULE)}},
+        executors={
+            "default": {"type": "threadpool", "max_workers": len(SCHEDULE)},
+            "board": {"type": "threadpool", "max_workers": len(BOARD_TICKS)},
+        },
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
     )
-    at_once = datetime.fromtimestamp(runtime.clock.now() / SECOND, UTC)
+    at_once = _now(shift)
     for job in SCHEDULE:
-        seconds = job.every(runtime.config)
+        seconds = job.every(shift.runtime.config)
         scheduler.add_job(
-            run, "interval", seconds=seconds, args=(runtime, job, stop), id=job.name, next_run_time=at_once
-        )
+            shift.tick, "interval", seconds=seconds, args=(job,), id=job.name, next_run_time=at_once
+        )  # fmt: skip
+    for name, every in BOARD_TICKS.items():
+        scheduler.add_job(getattr(shift, name), "interval", seconds=every, id=f"board {name}", executor="board")
+    shift.hurry = lambda job: scheduler.modify_job(job, next_run_time=_now(shift))
     return scheduler
 
 
-def run(runtime: Runtime, job: Job, stop: Event) -> None:
-    """One run of a job; an error is logged and the job stays scheduled (C-19)."""
-    if stop.is_set():
-        return
-    try:
-        if clocks.is_off(runtime):
-            return
-        counts = job.run_once(runtime, runtime.clock.now(), job.limit, stop)
-    except Exception:  # noqa: BLE001 - a job that failed runs again at its next tick
-        _log.exception("job failed", job=job.name)
-        return
-    if any(counts.values()):
-        _log.info("job done", job=job.name, **counts)
+def _now(shift: Shift) -> datetime:
+    return datetime.fromtimestamp(shift.runtime.clock.now() / SECOND, UTC)
 
 
 def main() -> int:
@@ -69,7 +70,9 @@ def main() -> int:
     runtime = doctor.bridge_or_exit()
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # a tick that is skipped because one runs is no news
     stop = Event()
-    scheduler = build(runtime, stop)
+    shift = Shift(runtime, stop)
+    shift.begin()
+    scheduler = build(shift)
     scheduler.start()
     print(json.dumps({"jobs": [job.name for job in SCHEDULE], "pid": os.getpid()}), flush=True)
     signal.sigwait(STOP)
@@ -77,6 +80,7 @@ def main() -> int:
     last = Thread(target=scheduler.shutdown, daemon=True)
     last.start()
     last.join(LAST_WORK_SECONDS)
+    shift.end()
     if last.is_alive():
         _log.error("stopped with work in hand", seconds=LAST_WORK_SECONDS)
         os._exit(0)

@@ -8,20 +8,22 @@ from threading import Event
 
 from bridge.config import Config
 from bridge.runtime import Runtime
-from jobs import aftercare, deliver, expire, inbox, outbox, resolve, sweep, verify
+from jobs import aftercare, alerts, deliver, expire, inbox, outbox, resolve, sweep, verify
 
 RunOnce = Callable[[Runtime, int, int, Event], dict[str, int]]
 
 
 @dataclass(frozen=True)
 class Job:
-    """One line of the schedule: `every` gives its interval in seconds, `limit` bounds one run."""
+    """One line of the schedule: `every` gives its interval in seconds, `limit` bounds one run. `at_once` is how it runs
+    when a person wants it, where that is another way."""
 
     name: str
     every: Callable[[Config], float]
     run_once: RunOnce
     limit: int
     why: str
+    at_once: RunOnce | None = None
 
 
 SCHEDULE = (
@@ -40,5 +42,7 @@ SCHEDULE = (
     Job("expire",    lambda _config: 60,                                 expire.run_once,    1000,
         "what was proposed at the desk and not approved in time lapses"),
     Job("verify",    lambda config: config.engine.verify_every_seconds,  verify.run_once,    5,
-        "what must always hold is asked of the database, by one process per slot"),
+        "what must always hold is asked of the database, by one process per slot", verify.run_again),
+    Job("alerts",    lambda _config: alerts.EVERY_SECONDS,               alerts.run_once,    100,
+        "people are told what is wrong, and when it is over"),
 )  # fmt: skip

@@ -16,6 +16,12 @@ from bridge.verify import Finding, verify
 
 JOB = "verify"
 OK = "ok"
+NOTHING = {"claimed": 0, "findings": 0}
+
+LONGEST_SECONDS = 3600
+"""A run that has not ended after this long died: a person may have its slot verified again."""
+
+LONGEST_OUTCOME = 500
 
 _runs = models.metadata.tables["job_run"]
 _log = log.get("jobs")
@@ -26,12 +32,33 @@ def run_once(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, i
 
     Counts: claimed, findings. Raises what the database raised, after its slot is marked as failed.
     """
-    slot = now // int(runtime.config.engine.verify_every_seconds * SECOND)
+    slot = _slot(runtime, now)
     row = {"job": JOB, "slot": slot, "worker": runtime.worker, "started_at": now}
     with db.writing(runtime.engine) as connection:
         claimed = not stop.is_set() and db.insert_if_absent(connection, _runs, row)
-    if not claimed:
-        return {"claimed": 0, "findings": 0}
+    return _verify(runtime, slot, limit) if claimed else dict(NOTHING)
+
+
+def run_again(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, int]:
+    """As `run_once`, also in a slot that has been verified, unless some process is at it; what was found before stays
+    in the slot's outcome."""
+    slot = _slot(runtime, now)
+    mine = (_runs.c.job == JOB, _runs.c.slot == slot)
+    row = {"job": JOB, "slot": slot, "worker": runtime.worker, "started_at": now}
+    is_over = _runs.c.finished_at.is_not(None) | (_runs.c.started_at < now - LONGEST_SECONDS * SECOND)
+    anew = _runs.update().where(*mine, is_over).values(worker=runtime.worker, started_at=now, finished_at=None)
+    with db.writing(runtime.engine) as connection:
+        claimed = not stop.is_set() and (
+            db.insert_if_absent(connection, _runs, row) or connection.execute(anew).rowcount == 1
+        )
+    return _verify(runtime, slot, limit) if claimed else dict(NOTHING)
+
+
+def _slot(runtime: Runtime, now: int) -> int:
+    return now // int(runtime.config.engine.verify_every_seconds * SECOND)
+
+
+def _verify(runtime: Runtime, slot: int, limit: int) -> dict[str, int]:
     try:
         findings = verify(runtime)
     except Exception as error:
@@ -58,4 +85,7 @@ def outcome_of(findings: list[Finding]) -> str:
 def _finish(runtime: Runtime, slot: int, outcome: str) -> None:
     mine = (_runs.c.job == JOB, _runs.c.slot == slot)
     with db.writing(runtime.engine) as connection:
-        connection.execute(_runs.update().where(*mine).values(finished_at=runtime.clock.now(), outcome=outcome))
+        row = connection.execute(_runs.select().where(*mine)).mappings().first()
+        before = None if row is None else row["outcome"]
+        told = outcome if before in (None, outcome) else f"{outcome} (before that: {before})"[:LONGEST_OUTCOME]
+        connection.execute(_runs.update().where(*mine).values(finished_at=runtime.clock.now(), outcome=told))

@@ -27,7 +27,7 @@ from bridge.app import compose
 from bridge.config import Config, GenericSection, QTechSection
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
-from bridge.sections import DatabaseSection, DeskSection, EngineSection, EventsSection
+from bridge.sections import AlertsSection, DatabaseSection, DeskSection, EngineSection, EventsSection
 from bridge.transfers import resolve
 from bridge.transfers.begin import Begun, Wish, begin
 from bridge.transfers.core.facts import Transfer
@@ -190,9 +190,10 @@ class Bench:
 
 def configured(url: str, base_url: str = "http://127.0.0.1:9", *, protocol: str = "qtech", **settings: Any) -> Config:
     """A configuration with one provider; `engine_…` settings go to the engine, `events_…` to events, `desk_…` to the
-    desk, the rest to the provider."""
+    desk, `alerts_…` to alerts, the rest to the provider."""
     engine = {**ENGINE_TIMES, **_taken(settings, "engine_")}
     told, people = {**EVENTS, **_taken(settings, "events_")}, _taken(settings, "desk_")
+    alerts = _taken(settings, "alerts_")
     whose: dict[str, Any] = {"operator": OPERATOR, "base_url": base_url, "currencies": (EUR,)}
     section: QTechSection | GenericSection
     if protocol == "generic":
@@ -205,6 +206,7 @@ def configured(url: str, base_url: str = "http://127.0.0.1:9", *, protocol: str 
         engine=EngineSection(**engine),
         events=EventsSection(**told),
         desk=DeskSection(**people),
+        alerts=AlertsSection(**alerts),
         providers={PROVIDER: section},
     )
 

@@ -24,6 +24,7 @@ OURS = ("bridge", "statemachines", "jobs", "benchmarks", "wsgi", "tests")
 LAYERS: list[tuple[str, ...]] = [
     # entry points
     ("wsgi", "jobs.__main__", "benchmarks.*"),  # benchmarks start the tests' PostgreSQL; nothing else sees a test
+    ("jobs.shift",),
     ("jobs", "jobs.schedule"),
     ("jobs.*",),  # one file a job
     # composition: the only place that knows everything
@@ -64,11 +65,13 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.transfers.core.decisions",),
     ("bridge.transfers.core.proof",),
     ("bridge.transfers.core", "bridge.transfers.core.facts"),
+    # what people are told of all that
+    ("bridge.alerts.*",),
     # services, bottom
     ("bridge.breaks", "bridge.clocks", "bridge.endpoints", "bridge.players", "bridge.lineage"),
     ("bridge.events",),
-    ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.guards", "bridge.idempotency", "bridge.inbox",
-     "bridge.keys", "bridge.ledger", "bridge.outbox", "bridge.tallies"),
+    ("bridge.board", "bridge.breaker", "bridge.cases", "bridge.gates", "bridge.guards", "bridge.idempotency",
+     "bridge.inbox", "bridge.keys", "bridge.ledger", "bridge.outbox", "bridge.tallies"),
     # adapters
     ("bridge.providers.*",),
     ("bridge.outbound",),
@@ -81,7 +84,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.db", "bridge.migrations.*"),
     ("bridge.sqlite",),
     # vocabulary
-    ("bridge.config",),
+    ("bridge.config", "bridge.traces"),
     ("bridge.sections",),
     ("bridge.ports", "bridge.problems"),
     ("bridge.evidence", "bridge.forwarded", "bridge.money", "bridge.errors", "bridge.positions", "bridge.log",
@@ -115,7 +118,8 @@ ROWS = ("bridge.db", "bridge.sqlite", "bridge.stroke", "bridge.migrations.*", "b
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",
         "bridge.endpoints", "bridge.deliveries", "bridge.replays", "bridge.tallies", "bridge.gauges",
-        "bridge.metrics", "bridge.guards", "bridge.views.*", "bridge.desk.*")  # fmt: skip
+        "bridge.metrics", "bridge.guards", "bridge.views.*", "bridge.desk.*", "bridge.board",
+        "bridge.alerts.*")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": PEERS,
@@ -129,7 +133,8 @@ PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "flask_openapi": ("wsgi", "bridge.app", "bridge.api.*"),
     "granian": ("bridge.up",),
     "orjson": ("bridge.log", "bridge.problems", "bridge.app", "bridge.api.*", "bridge.idempotency",
-               "bridge.events", *PEERS),
+               "bridge.events", "bridge.alerts.wording", *PEERS),
+    "opentelemetry": ("bridge.traces",),
     "procrastinate": PEERS,
     "prometheus_client": ("bridge.metrics",),
     "psycopg": ("bridge.db", "bridge.stroke", "benchmarks.*"),

@@ -19,12 +19,12 @@ from bridge.sections import DatabaseSection
 from tests.harness import bench
 
 TABLES = {
-    "access_note", "account", "api_key", "attempt", "balance_break", "breaker", "cash_movement", "challenge",
-    "decision", "delivery",
+    "access_note", "account", "alert", "alert_notice", "alert_turn", "alerted_orphan", "api_key", "attempt",
+    "balance_break", "beat", "breaker", "cap_hit", "cash_movement", "challenge", "decision", "delivery",
     "delivery_try", "denomination", "doorkeeper", "event", "event_head", "event_origin", "evidence", "exposure",
-    "history", "hour_tally", "idempotency_key", "inbox", "inbox_task", "invitation", "job_run", "leg", "lineage",
-    "operator", "orphan_case", "outbox", "passkey", "person", "player", "posting", "proposal", "recovery_code",
-    "security_event", "sitting", "switch", "tally", "transfer", "verdict", "webhook_endpoint",
+    "history", "hour_tally", "idempotency_key", "inbox", "inbox_task", "invitation", "job_line", "job_run", "leg",
+    "lineage", "operator", "orphan_case", "outbox", "passkey", "person", "player", "posting", "proposal",
+    "recovery_code", "security_event", "sitting", "switch", "tally", "transfer", "verdict", "webhook_endpoint",
 }  # fmt: skip
 """Typed out: a table that comes or goes has to be meant."""
 

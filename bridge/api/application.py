@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Response, request
 from flask_openapi.openapi import OpenAPI
 
-from bridge.api import callbacks, docs, events, figures, health, players, transfers
+from bridge.api import callbacks, docs, events, figures, health, players, tracing, transfers
 from bridge.api.answers import document, trouble
 from bridge.api.intake import admission
 from bridge.runtime import Runtime
@@ -31,9 +31,12 @@ def build(runtime: Runtime) -> OpenAPI:
     app.url_map.merge_slashes = False
     admission.furnish(app, runtime)
     app.register_error_handler(Exception, trouble.answer)
+    app.before_request(tracing.begun)
     app.before_request(figures.begun)
     app.after_request(figures.ended)
+    app.after_request(tracing.answered)
     app.after_request(_sealed)
+    app.teardown_request(tracing.ended)
     app.register_api(players.room)
     app.register_api(transfers.room)
     app.register_api(callbacks.room)

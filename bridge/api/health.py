@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flask import Response
 from flask_openapi.blueprint import APIBlueprint
 
-from bridge import clocks, db, events, log, models, readiness
+from bridge import board, clocks, db, events, log, models, readiness
 from bridge.api.answers import document, replies
 from bridge.api.answers.views import Health, Readiness, Trouble
 from bridge.api.intake.admission import runtime_of_app
@@ -21,8 +21,8 @@ _log = log.get("health")
 OVERDUE_AT_MOST = 60 * SECOND
 """The resolver looks every second or so: what is due for a minute shows that no worker is at it."""
 
-INTERVALS_AT_MOST = 3
-"""Intervals of `verify` without a run after which the scheduler is taken for dead."""
+QUIET_AT_MOST = board.SILENT_SECONDS * SECOND
+"""Without a sign of life for so long the scheduler is taken for dead; a restart takes less."""
 
 VERIFY_JOB = "verify"
 FAILED = "failed"
@@ -89,15 +89,12 @@ def _overdue(runtime: Runtime) -> str:
 
 
 def _silent(runtime: Runtime) -> str:
-    """Whether any process runs the jobs: each interval of `verify` leaves a row."""
-    newest = _JOB_RUN.select().order_by(_JOB_RUN.c.started_at.desc()).limit(1)
+    """Whether any process runs the jobs: its scheduler leaves a beat every few seconds."""
     with db.reading(runtime.engine) as connection:
-        run = connection.execute(newest).mappings().first()
-    if run is None:
+        quiet = board.quiet_for(connection, runtime.clock.now())
+    if quiet is None:
         return "no job has ever run: start `python -m jobs`"
-    quiet = runtime.clock.now() - run["started_at"]
-    late = quiet > INTERVALS_AT_MOST * runtime.config.engine.verify_every_seconds * SECOND
-    return f"no job has run for {quiet // SECOND} s" if late else ""
+    return f"no process of jobs was heard of for {quiet // SECOND} s" if quiet >= QUIET_AT_MOST else ""
 
 
 def _unnumbered(runtime: Runtime) -> str:

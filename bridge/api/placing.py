@@ -11,7 +11,7 @@ from functools import partial
 
 from flask import Response
 
-from bridge import db, idempotency
+from bridge import db, idempotency, log, traces
 from bridge.api import waiting
 from bridge.api.answers import replies, views
 from bridge.api.intake.admission import Call
@@ -42,6 +42,8 @@ def place(call: Call, key: Key, wish: Wish, preference: Preference) -> Response:
     if stored is not None and stored.response is not None:
         return _told_again(runtime, key, stored, asked_at)
     assert begun.transfer_id is not None
+    log.about(begun.transfer_id)  # until the request has ended, also where it fails
+    traces.link(begun.transfer_id)
     if begun.outcome is not None:
         closing = Closing(key, CREATED, partial(_text, runtime))
         ended = drive(runtime, begun.outcome, ask_until=until, closing=closing)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bridge.cli import database, gates, inbox, pages, providers, proving, run, tenants, transfers
+from bridge.cli import alerts, database, gates, inbox, pages, people, providers, proving, run, tenants, transfers
 
 
 class Sentence(click.ClickException):
@@ -51,9 +51,11 @@ for command in (
     providers.providers,
     gates.restored,
     inbox.inbox,
+    alerts.alerts,
     transfers.transfers,
     tenants.operators,
     tenants.keys,
+    people.people,
     pages.diagrams,
     pages.configuration,
     proving.simulate,

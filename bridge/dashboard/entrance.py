@@ -27,6 +27,9 @@ PART = "X-Part"
 PROOF = "prove_code"
 """The field of the code that is asked for before a money action."""
 
+NOT_CARRIED = (cookies.FIELD, PROOF, "old", "password", "again")
+"""Fields that are not written into the page that asks for a proof first: a secret is typed again."""
+
 EVERYBODY = tuple(Role)
 PROPOSERS = (Role.OPERATOR, Role.APPROVER)
 APPROVERS = (Role.APPROVER,)
@@ -137,7 +140,7 @@ def _ask_for_proof(visit: Visit) -> Page | None:
             wrong = next(iter(refusal.fields.values()))
     if request.method == "GET":
         return redirect(url_for("account.prove", next=local(request.full_path)), 303)
-    carried = [(name, value) for name, value in request.form.items(multi=True) if name not in (cookies.FIELD, PROOF)]
+    carried = [(name, value) for name, value in request.form.items(multi=True) if name not in NOT_CARRIED]
     page = render_template("desk/prove.html", action=request.path, carried=carried, wrong=wrong, field=PROOF)
     return current_app.make_response((page, 422 if wrong else 403))
 

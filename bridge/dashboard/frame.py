@@ -31,6 +31,7 @@ from bridge.dashboard.pages import (
     transfers,
 )
 from bridge.desk import keyring
+from bridge.errors import BadRequest
 from bridge.models.desk import Role
 from bridge.runtime import Runtime
 
@@ -107,10 +108,18 @@ def _admit() -> None:
     if request.routing_exception is not None or request.endpoint in seal.FILES:
         return
     keyring.require(runtime)
+    _require_text()
     if request.method not in SAFE_METHODS:
         if not origin.is_ours(runtime):
             raise cookies.FormNotOurs
         cookies.require_form_token(runtime)
+
+
+def _require_text() -> None:
+    """Raise BadRequest for what no page sends: PostgreSQL keeps no NUL, and would say so as an error of ours."""
+    told = (request.path, *request.args.values(), *request.form.values())
+    if any("\0" in each for each in told):
+        raise BadRequest
 
 
 def _close(response: Response) -> Response:

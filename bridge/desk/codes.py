@@ -55,6 +55,8 @@ def step_of(seed: str, code: str, now: int) -> int | None:
 def use(connection: Connection, runtime: Runtime, row: RowMapping, code: str) -> bool:
     """Use up a one-time code of this person's; false if it is wrong, or was used. In the caller's transaction, by the
     state of the row at that moment: of two who use one code at once, one has it."""
+    if not _ONE_TIME.fullmatch(_SPACE.sub("", code)):
+        return False
     step = step_of(seed_of(runtime, row), code, runtime.clock.now())
     if step is None:
         return False

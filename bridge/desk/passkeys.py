@@ -97,7 +97,7 @@ def enrol(runtime: Runtime, sitting: Sitting, place: Place, credential: Any, lab
     except (WebAuthnException, ValueError, KeyError, TypeError) as wrong:
         raise not_taken() from wrong
     now = runtime.clock.now()
-    called = " ".join(label.split())[:LONGEST_LABEL] or "passkey"
+    called = "".join(sign for sign in " ".join(label.split()) if sign.isprintable())[:LONGEST_LABEL] or "passkey"
     row = {"id": bytes_to_base64url(made.credential_id), "label": called,
            "public_key": bytes_to_base64url(made.credential_public_key), "sign_count": made.sign_count,
            "created_at": now}  # fmt: skip
@@ -129,7 +129,7 @@ def shown(runtime: Runtime, place: Place, purpose: str, credential: Any, person_
     counts it in the same transaction (`count`)."""
     challenge = _spent_challenge(runtime, purpose, person_id, credential)
     with db.reading(runtime.engine) as connection:
-        mine = _passkey.c.id == str(credential.get("id")), _passkey.c.removed_at.is_(None)
+        mine = _passkey.c.id == _id_of(credential), _passkey.c.removed_at.is_(None)
         row = connection.execute(select(_passkey).where(*mine)).mappings().first()
     if row is None or person_id not in (None, row["person_id"]):
         raise not_taken()
@@ -180,6 +180,12 @@ def listed(runtime: Runtime, person_id: str) -> Sequence[RowMapping]:
 def _of(connection: Connection, person_id: str) -> Sequence[RowMapping]:
     theirs = select(_passkey).where(_passkey.c.person_id == person_id, _passkey.c.removed_at.is_(None))
     return connection.execute(theirs.order_by(_passkey.c.created_at, _passkey.c.id)).mappings().all()
+
+
+def _id_of(credential: Any) -> str:
+    """The id as it is kept; what is none is nobody's."""
+    told = credential.get("id")
+    return told if isinstance(told, str) and told.isascii() and told.isprintable() else ""
 
 
 def _new_challenge(runtime: Runtime, purpose: str, person_id: str | None) -> bytes:

@@ -44,7 +44,6 @@ _KNOWN = (
 ).split()
 """What guesses begin with; a password has to have more to it than these."""
 
-_NO_LETTER = re.compile(r"[^a-z]+")
 _SAME_AS = str.maketrans("013457@$!", "oleastasi")
 
 
@@ -65,12 +64,14 @@ def require_good(password: str, *about: str) -> str:
 def _is_common(folded: str) -> bool:
     """Whether little is left when the words that everybody takes are left out. What is mostly digits, or the same few
     signs over and over, is common too."""
-    left = folded.translate(_SAME_AS)
+    meant = (folded, folded.translate(_SAME_AS))
+    return len(set(folded)) < LEAST_DIFFERENT or min(_letters_left(each) for each in meant) < LEAST_LETTERS
+
+
+def _letters_left(told: str) -> int:
     for word in _KNOWN:
-        left = left.replace(word, " ")
-    letters = _NO_LETTER.sub("", unicodedata.normalize("NFD", left)) or ""
-    beyond = sum(1 for sign in left if ord(sign) > 0x7F)  # noqa: PLR2004 - other scripts have letters of their own
-    return len(letters) + beyond < LEAST_LETTERS or len(set(folded)) < LEAST_DIFFERENT
+        told = told.replace(word, " ")
+    return sum(sign.isalpha() for sign in told)
 
 
 def hashed(runtime: Runtime, password: str) -> str:

@@ -6,7 +6,7 @@ machines. What must never change (postings, evidence, attempts, history, cash) i
 
 from __future__ import annotations
 
-from bridge.models import desk, events, people, proposals, providers, transfers, upkeep
+from bridge.models import alerts, desk, events, people, proposals, providers, transfers, upkeep
 from bridge.models.base import metadata
 
 APPEND_ONLY = (
@@ -19,5 +19,6 @@ FROZEN = ("proposal",)
 """Tables in which a row stays as it is but for its end, which is written once: triggers refuse the rest."""
 
 __all__ = [
-    "APPEND_ONLY", "FROZEN", "desk", "events", "metadata", "people", "proposals", "providers", "transfers", "upkeep",
+    "APPEND_ONLY", "FROZEN", "alerts", "desk", "events", "metadata", "people", "proposals", "providers", "transfers",
+    "upkeep",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from bridge import breaker, db, inbox, ledger, log
+from bridge import breaker, db, inbox, ledger, log, traces
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import SECOND, Descriptor, Effect, Window
 from bridge.runtime import Moment, Runtime
@@ -109,6 +109,7 @@ class UnknownTransfer(LookupError):
     """There is no transfer with this id."""
 
 
+@traces.spanned("advance")
 def advance(
     runtime: Runtime, transfer_id: str, claim: Claim | None, fact: Fact | None = None, *, asking: Asking = Asking.DUE
 ) -> Outcome:
@@ -153,6 +154,7 @@ def tell(before: TransferState | None, transfer: Transfer) -> None:
     if before is not transfer.state:
         reason = transfer.reason_code or ""
         _log.info("transfer moved", transfer=transfer.id, source=before, target=transfer.state, reason=reason)
+        traces.tell(**{"from": before or "", "to": transfer.state, "reason": reason})
 
 
 class Questions(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
-from bridge import breaker, db, gates, idempotency, inbox, ledger, players, stroke
+from bridge import breaker, db, gates, idempotency, inbox, ledger, players, stroke, traces
 from bridge.errors import Declined, Invalid, LaneUnresolved, Unavailable, insufficient_funds, nothing_to_move
 from bridge.idempotency import Key, Stored
 from bridge.keys import Caller
@@ -125,7 +125,15 @@ def begin_plainly(runtime: Runtime, key: Key, wish: Wish, caller: Caller | None 
         transfer = _intended(runtime, key.operator_id, runtime.ids.new("tr"), direction, amount, wish, moment.now)
         draft, order, schedule = _drafted(runtime, transfer, moment, None)
         committed = strokes.begin(line, runtime, asked, draft, schedule["wake_at"], moment.now)
-    return None if committed is None else Begun(transfer.id, Outcome(committed, order))
+    if committed is None:
+        return None
+    _tell(transfer)
+    return Begun(transfer.id, Outcome(committed, order))
+
+
+def _tell(transfer: Transfer) -> None:
+    """After its commit: a transfer exists."""
+    traces.root(transfer.id, provider=transfer.provider, direction=transfer.direction)
 
 
 def _begin_sweep(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Begun:
@@ -155,7 +163,7 @@ def _begin_sweep(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Beg
 
 
 def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool, sweep: TryAgain | None = None) -> Begun:
-    with db.writing(runtime.engine) as connection:
+    with gates.hits_noted(runtime, wish.provider, wish.currency), db.writing(runtime.engine) as connection:
         now = runtime.clock.now()
         transfer_id = runtime.ids.new("tr")
         stored = idempotency.take(connection, key, wish.body, transfer_id, now)
@@ -189,6 +197,7 @@ def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool, sweep: TryAg
             # Behind the player's row, and the wallet's, which was locked above: of two at the same instant the
             # second looks when the first has committed, be it by a stroke, be it in another currency.
             _check_lane(connection, runtime, transfer)
+    _tell(transfer)
     if spoken_of:
         hear.act_on_parked(runtime, wish.provider, str(transfer.outside.reference))
     return Begun(transfer_id, outcome)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from sqlalchemy.exc import DBAPIError
 
-from bridge import db, log
-from bridge.evidence import Source
+from bridge import db, log, traces
+from bridge.evidence import Reply, Source
 from bridge.runtime import Runtime
 from bridge.transfers.advance import Asking, Fact, Order, Outcome, Question, advance
 from bridge.transfers.ending import Closing, end
@@ -49,7 +49,8 @@ def _ended(runtime: Runtime, outcome: Outcome, fact: Fact, closing: Closing | No
     """As `ending.end`. Whatever keeps the end from being written keeps no answer from being stored the long way; where
     it was committed all the same, the answer is evidence a second time, and proves what it has proved."""
     try:
-        return end(runtime, outcome, fact, closing)
+        with traces.span("advance", transfer=outcome.transfer.id):
+            return end(runtime, outcome, fact, closing)
     except DBAPIError as trouble:
         _log.warning("end not written at a stroke", transfer=outcome.transfer.id, error=type(trouble.orig).__name__)
         return None
@@ -76,27 +77,32 @@ def perform(runtime: Runtime, order: Order) -> Fact:
     A look-up counts from before it was asked: what it tells was true then, and a worker that is paused before it can
     say so must not make it younger. Everything else counts from when it was answered.
     """
-    provider, asked = runtime.providers[order.provider], runtime.clock.now()
-    if order.step is not None:
-        source, reply = Source.CALL, provider.money(order.step, order.effect, order.window)
-    elif order.question is Question.KICK:
-        source, reply = Source.ASIDE, provider.kick(order.effect.player, order.window)
-    elif order.question is Question.BALANCE:
-        source, reply = (
-            Source.ASIDE,
-            measure(runtime, order.provider, order.effect.player, order.effect.currency, order.window),
-        )
-    else:
-        source, reply = Source.LOOKUP, provider.look_up(order.effect, order.window)
+    asked, transfer, what = runtime.clock.now(), order.claim.transfer_id, order.step or order.question
+    call = traces.call(f"provider {what}", transfer=transfer, provider=order.provider, attempt=order.attempt)
+    with log.within(transfer), call:
+        source, reply = _called(runtime, order)
+        traces.tell(answer=reply.answer, code=reply.code)
     at = asked if source is Source.LOOKUP else runtime.clock.now()
     _log.info(
         "provider answered",
-        transfer=order.claim.transfer_id,
+        transfer=transfer,
         provider=order.provider,
-        step=order.step or order.question,
+        step=what,
         attempt=order.attempt,
         answer=reply.answer,
         code=reply.code,
         as_of=at,
     )
     return Fact(reply, source, at, order.step, order.attempt, order.ordinal)
+
+
+def _called(runtime: Runtime, order: Order) -> tuple[Source, Reply]:
+    provider = runtime.providers[order.provider]
+    if order.step is not None:
+        return Source.CALL, provider.money(order.step, order.effect, order.window)
+    effect = order.effect
+    if order.question is Question.KICK:
+        return Source.ASIDE, provider.kick(effect.player, order.window)
+    if order.question is Question.BALANCE:
+        return Source.ASIDE, measure(runtime, order.provider, effect.player, effect.currency, order.window)
+    return Source.LOOKUP, provider.look_up(effect, order.window)

@@ -51,6 +51,11 @@ def act(runtime: Runtime, inbox_id: int) -> None:
 
 def act_or_set_aside(runtime: Runtime, inbox_id: int) -> bool:
     """Like :func:`act`, but an error of our own is logged and the message waits longer each time; false then."""
+    with log.within(None):  # until it is known which transfer it is about
+        return _acted(runtime, inbox_id)
+
+
+def _acted(runtime: Runtime, inbox_id: int) -> bool:
     try:
         act(runtime, inbox_id)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one message, the others are acted on
@@ -77,6 +82,7 @@ def _tell_transfer(runtime: Runtime, kept: Kept, reply: Reply) -> None:
             inbox.park(connection, kept, inbox.NO_TRANSFER, runtime.clock.now())
         return
     fact = Fact(reply, Source.CALLBACK, kept.received_at, ordinal=leg.ordinal, message=kept.id)
+    log.about(leg.transfer_id)
     advance(runtime, leg.transfer_id, None, fact)
     told = {"answer": reply.answer, "code": reply.code, "message": kept.id}
     _log.info("provider called back", transfer=leg.transfer_id, provider=kept.provider, **told)

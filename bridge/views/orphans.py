@@ -163,7 +163,7 @@ def queue(runtime: Runtime, operator_id: int, wanted: Wanted, number: int = 1, a
         count = sum(each.transfers for each in sums)
         pages = max(1, -(-min(count, FURTHEST) // PAGE))
         number = min(max(1, number), pages)
-        order = _order(runtime, wanted)
+        order = _order(runtime, sums)
         query = _rows(conditions).order_by(*_sorting(runtime, order, at), _transfer.c.id)
         rows = connection.execute(query.limit(PAGE).offset((number - 1) * PAGE)).mappings().all()
         return Queue(
@@ -247,8 +247,8 @@ def _sums(connection: Connection, conditions: Sequence[Any]) -> list[Sum]:
 # --- in which order ---------------------------------------------------------------------------------------
 
 
-def _order(runtime: Runtime, wanted: Wanted) -> Order:
-    if wanted.currency is not None:
+def _order(runtime: Runtime, sums: Sequence[Sum]) -> Order:
+    if len(sums) <= 1:
         return Order.VALUE_AGE
     return Order.REFERENCE if _worth(runtime) else Order.AGE
 
@@ -323,6 +323,13 @@ def _references(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[s
         .order_by(_leg.c.ordinal)
     )
     return {transfer: (ours, theirs or heard.get(transfer)) for transfer, ours, theirs in connection.execute(query)}
+
+
+def waiting(runtime: Runtime, operator_id: int, ids: Sequence[str]) -> dict[str, Proposed]:
+    """Of these transfers of the operator, those about which something is proposed already."""
+    mine = select(_transfer.c.id).where(_transfer.c.operator_id == operator_id, _transfer.c.id.in_(ids))
+    with db.reading(runtime.engine) as connection:
+        return proposed(connection, list(connection.execute(mine).scalars()))
 
 
 def proposed(connection: Connection, ids: Sequence[str]) -> dict[str, Proposed]:

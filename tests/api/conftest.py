@@ -110,8 +110,14 @@ class House:
             connection.execute(text(statement), values)
 
     def job_ran(self, slot: int = 1, outcome: str | None = "ok", *, started_ago: float = 0) -> None:
-        """A run of the job `verify`, started so many seconds ago; outcome None: it never ended."""
+        """A run of the job `verify`, started so many seconds ago, by a process that was last heard of then; outcome
+        None: it never ended."""
         now = self.runtime.clock.now()
+        self.write("DELETE FROM beat")
+        self.write(
+            "INSERT INTO beat (worker, started_at, seen_at, at_work) VALUES ('w', :at, :at, '{}')",
+            at=now - int(started_ago * SECOND),
+        )
         self.write(
             "INSERT INTO job_run (job, slot, worker, started_at, finished_at, outcome) "
             "VALUES ('verify', :slot, 'w', :at, :end, :what)",

@@ -22,7 +22,10 @@ from bridge import outbound, stroke
 
 WRITES = re.compile(r"\bINSERT INTO\s+\"?(\w+)|\bUPDATE\s+\"?(\w+)\"?\s+SET\b|\bDELETE FROM\s+\"?(\w+)")
 UNSAID = frozenset({"account", "history", "leg"})  # always in company; a label names what tells commits apart
-BESIDE_MONEY = frozenset({"job_run", "lineage"})  # a job's own diary, and what the first process of all remembers
+BESIDE_MONEY = frozenset({
+    "job_run", "job_line", "beat", "lineage",  # the jobs' own diary, and what the first process of all remembers
+    "alert", "alert_notice", "alert_turn", "alerted_orphan", "cap_hit",  # what people are told
+})  # fmt: skip
 AN_ID = re.compile(r"[0-9a-f-]{32,}")
 A_TYPE = re.compile(r'^\{"type": "([a-z._]+)"')  # the contract of our own has one address: its messages name themselves
 

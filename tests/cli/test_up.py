@@ -170,6 +170,21 @@ def test_both_protocols_are_there(up):
     assert [secret for secret in secrets for text in told if secret in text] == []
 
 
+def test_the_desk_is_there_and_its_first_admin_can_join(up):
+    """Issue 5 §3: `up` prints the desk's address and a link for the first admin, not a password; the secret is in a
+    file of the folder that nobody else reads."""
+    desk, link = up.until("desk"), up.until("join").split()[0]
+    assert re.fullmatch(r"http://localhost:\d+/ops", desk)
+    assert link.startswith(f"{desk}/link/")
+    for address, told in ((desk, "Come in"), (link, "Welcome, First admin")):
+        with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310 - a loopback address that `up` printed
+            assert told in answer.read().decode()
+    secret = up.place / ".bridge-up" / "desk.secret"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    told = [path.read_bytes() for path in secret.parent.iterdir() if path != secret]
+    assert not [text for text in told if secret.read_bytes() in text or link.rsplit("/", 1)[1].encode() in text]
+
+
 def test_again_in_the_same_folder_goes_on(up):
     """Issue, point 10: money and transfers are still there after a second start; the key is a new one, the old
     one is refused; another `up` on the same port or folder is one sentence and exit code 2."""

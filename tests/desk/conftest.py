@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.desk.office import Office, office
+from tests.desk.stand import build_desk, desk  # noqa: F401 - pytest finds its fixtures here
 from tests.harness import Bench, Hands, bench
 from tests.transfers.conftest import ONE_TIMES
 from tests.transfers.scripted_one import ScriptedOne
@@ -28,8 +29,8 @@ def one(hands: Hands) -> ScriptedOne:
 @pytest.fixture
 def lone(migrated_url: str, hands: Hands, one: ScriptedOne) -> Iterator[Bench]:
     """A bridge before that provider."""
-    desk: dict[str, Any] = {"desk_two_checkers_above": {"EUR": "50.00"}}
-    with bench(migrated_url, clock=hands, provider=one, **ONE_TIMES, **desk) as made:
+    told: dict[str, Any] = {"desk_two_checkers_above": {"EUR": "50.00"}}
+    with bench(migrated_url, clock=hands, provider=one, **ONE_TIMES, **told) as made:
         yield made
 
 

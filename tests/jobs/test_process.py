@@ -13,6 +13,7 @@ from apscheduler.schedulers.base import BaseScheduler
 
 from jobs import __main__ as entry
 from jobs.schedule import SCHEDULE, Job
+from jobs.shift import Shift
 from tests.harness import PLAYER, bench, simulator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +41,7 @@ def test_two_processes_share_the_work_and_one_verifies(migrated_url, tmp_path, j
             made.begin("in", "1.00", queued=True)
         options = {**CALM, "verify_every_seconds": 86_400}
         processes = [jobs(migrated_url, provider.address, **options) for _ in range(3)]
-        names = ["resolve", "inbox", "aftercare", "sweep", "outbox", "deliver", "expire", "verify"]
+        names = ["resolve", "inbox", "aftercare", "sweep", "outbox", "deliver", "expire", "verify", "alerts"]
         assert [process.ready()["jobs"] for process in processes] == [names] * 3
         until(lambda: states(made) == {"confirmed"})
         until(lambda: all(run["finished_at"] for run in made.rows("SELECT * FROM job_run")))
@@ -149,11 +150,11 @@ def test_a_job_that_raises_stays_scheduled(migrated_url):
 def test_no_run_is_skipped_because_it_is_late(migrated_url):
     """C-39: late firings run, once, and one at a time; in UTC."""
     with bench(migrated_url) as made:
-        scheduler: BaseScheduler = entry.build(made.runtime, Event())
+        scheduler: BaseScheduler = entry.build(Shift(made.runtime, Event()))
         scheduler.start(paused=True)
         try:
             planned = scheduler.get_jobs()
-            assert {job.id for job in planned} == {job.name for job in SCHEDULE}
+            assert {job.id for job in planned} == {job.name for job in SCHEDULE} | {"board beat", "board look"}
             assert {(job.misfire_grace_time, job.coalesce, job.max_instances) for job in planned} == {(None, True, 1)}
             assert str(scheduler.timezone) == "UTC"
         finally:
@@ -162,7 +163,7 @@ def test_no_run_is_skipped_because_it_is_late(migrated_url):
 
 def test_every_job_has_its_file_and_its_line():
     """Design §9: one file a job, each on the schedule."""
-    apart = {"__init__", "__main__", "schedule", "crew"}
+    apart = {"__init__", "__main__", "schedule", "shift", "crew"}
     files = {path.stem for path in (ROOT / "jobs").glob("*.py")} - apart
 
     assert files == {job.name for job in SCHEDULE}

@@ -15,6 +15,7 @@ from bridge.desk import batches, docket, proposals
 from bridge.desk.docket import Shown
 from bridge.errors import Invalid
 from bridge.models.proposals import ProposalKind
+from bridge.views import orphans
 
 room = Blueprint("many", __name__, url_prefix="/ops")
 
@@ -71,10 +72,13 @@ def approve(visit: Visit) -> Page:
 
 
 def _form(visit: Visit, kind: ProposalKind, transfers: list[str], wrong: Mapping[str, str]) -> str:
-    batch = batches.preview_many(visit.runtime, visit.person, transfers, kind)
+    waiting = orphans.waiting(visit.runtime, visit.operator_id, transfers)
+    free = [each for each in transfers if each not in waiting]
+    batch = batches.preview_many(visit.runtime, visit.person, free, kind) if free else batches.Batch((), {})
     return render_template(
-        "desk/many_propose.html", batch=batch, kind=kind, kinds=KINDS, wrong=wrong, transfers=transfers,
-        reason=request.form.get("reason", ""), most=proposals.REASON_MOST, least=proposals.REASON_LEAST,
+        "desk/many_propose.html", batch=batch, waiting=waiting, kind=kind, kinds=KINDS, wrong=wrong,
+        transfers=transfers, reason=request.form.get("reason", ""), most=proposals.REASON_MOST,
+        least=proposals.REASON_LEAST,
     )  # fmt: skip
 
 
@@ -84,7 +88,7 @@ def _approval(visit: Visit, ids: list[str], wrong: Mapping[str, str]) -> str:
     return render_template(
         "desk/many_approve.html", ready=ready, others=[each for each in shown if each not in ready], frozen=frozen,
         sums=_sums(ready), wrong=wrong, reason=request.form.get("reason", ""), most=proposals.REASON_MOST,
-        least=proposals.REASON_LEAST, own_fields=["reason", *(f"sum_{currency}" for currency in _sums(ready))],
+        least=proposals.REASON_LEAST, own_fields=["reason", *(f"sum_{code}" for code in _sums(ready))],
     )  # fmt: skip
 
 

@@ -13,6 +13,9 @@ from bridge.views import amounts, words
 NARROW = "\u202f"
 """Between thousands: no comma, which means something else elsewhere, and no end of a line."""
 
+HARD = "\u00a0"
+"""A blank at which no line ends."""
+
 _SHORT = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _A_MINUTE = 60
 _A_TENTH = 0.1
@@ -52,8 +55,8 @@ def _length(total: int) -> str:
     for size, unit in _SHORT:
         count, left = divmod(left, size)
         if count or told:
-            told.append(f"{count} {unit}" if count else "")
-    return " ".join(each for each in told[:2] if each) or "0 s"
+            told.append(f"{count}{HARD}{unit}" if count else "")
+    return HARD.join(each for each in told[:2] if each) or f"0{HARD}s"
 
 
 def seconds(length: float | None) -> str:

@@ -21,15 +21,21 @@ function localTimes(within) {
 // What a person has opened, and where they are, outlives the exchange of a part.
 function remember(part) {
   const named = [...part.querySelectorAll("details[id]")].map((each) => [each.id, each.open]);
+  const chosen = [...part.querySelectorAll("input[type=checkbox][id], select[id]")].map((each) => [each.id, each.checked, each.value]);
   const active = part.contains(document.activeElement) ? document.activeElement : null;
   const typed = active && "selectionStart" in active ? [active.selectionStart, active.selectionEnd] : null;
-  return { named, focus: active && active.id, value: active && active.value, typed, left: part.scrollLeft };
+  return { named, chosen, focus: active && active.id, value: active && active.value, typed, left: part.scrollLeft };
 }
 
 function restore(part, kept) {
   for (const [id, open] of kept.named) {
     const again = document.getElementById(id);
     if (again && again.matches("details")) again.open = open;
+  }
+  for (const [id, checked, value] of kept.chosen) {
+    const again = document.getElementById(id);
+    if (again && again.matches("input[type=checkbox]")) again.checked = checked;
+    else if (again && again.matches("select")) again.value = value;
   }
   part.scrollLeft = kept.left;
   const active = kept.focus && document.getElementById(kept.focus);

@@ -1,0 +1,168 @@
+"""Conditions: what is wrong at this instant, read from the rows. Each lasts until it is not found any more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import Connection, Table, select
+
+from bridge import board, breaker, gates, models
+from bridge.ports import SECOND
+from bridge.runtime import Runtime
+
+_cap_hit: Table = models.metadata.tables["cap_hit"]
+_endpoint: Table = models.metadata.tables["webhook_endpoint"]
+_job_run: Table = models.metadata.tables["job_run"]
+_lineage: Table = models.metadata.tables["lineage"]
+_operator: Table = models.metadata.tables["operator"]
+_turn: Table = models.metadata.tables["alert_turn"]
+
+CAP_SECONDS = 300
+"""A cap is hit until nothing has been refused for so long."""
+
+RESTORE_SECONDS = 3600
+"""A database that was set back is told for so long at least."""
+
+CHECKS = ("inspect", "seal", "verify")
+"""Jobs of which a run that finds something wrong says so in its outcome."""
+
+FAILED = "failed"
+
+
+class Kind(StrEnum):
+    """What can be wrong."""
+
+    ORPHANS = "orphans"
+    CAP_HIT = "exposure_cap"
+    BREAKER = "breaker_open"
+    SILENT = "scheduler_silent"
+    CHECK = "check_failed"
+    ENDPOINT = "endpoint_disabled"
+    JOB = "job_failing"
+    SET_BACK = "database_set_back"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One thing that is wrong. `about` tells two of a kind apart, `operator_id` whose it is (None: everybody's),
+    `over` is the sentence for when it is not so any more."""
+
+    kind: Kind
+    about: str
+    operator_id: int | None
+    sentence: str
+    over: str
+
+
+def find(connection: Connection, runtime: Runtime, kinds: tuple[Kind, ...] = tuple(Kind)) -> Iterator[Condition]:
+    """Everything of these kinds that is wrong now, but for orphans, which are counted one by one (`orphans.py`)."""
+    for kind, ask in _ASKED.items():
+        if kind in kinds:
+            yield from ask(connection, runtime)
+
+
+def _cap_hits(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
+    since = runtime.clock.now() - CAP_SECONDS * SECOND
+    query = select(_cap_hit.c.provider, _cap_hit.c.currency).where(_cap_hit.c.hit_at > since)
+    for provider, currency in connection.execute(query.order_by(_cap_hit.c.provider, _cap_hit.c.currency)):
+        if provider not in runtime.config.providers:
+            continue
+        cap = gates.cap_of(runtime, provider, currency)
+        most = "the cap" if cap is None else f"the cap of {runtime.currencies.format(cap, currency)} {currency}"
+        yield Condition(
+            Kind.CAP_HIT, f"{provider}/{currency}", _operator_of(connection, runtime, provider),
+            f"Transfers into {provider} are refused: {most} on what is unresolved there is reached.",
+            f"Nothing has been refused for {CAP_SECONDS // 60} minutes for the cap on {currency} at {provider}.",
+        )  # fmt: skip
+
+
+def _breakers(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
+    for provider in sorted(runtime.config.providers):
+        if breaker.open_until(connection, provider, runtime.clock.now()):
+            yield Condition(
+                Kind.BREAKER, provider, _operator_of(connection, runtime, provider),
+                f"The breaker of {provider} is open: too many of its answers were unknown. Transfers in are refused, "
+                "those out wait.",
+                f"The breaker of {provider} is closed again.",
+            )  # fmt: skip
+
+
+def _silence(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
+    quiet = board.quiet_for(connection, runtime.clock.now())
+    if quiet is not None and quiet < runtime.config.alerts.silent_seconds * SECOND:
+        return
+    since = "no process has ever run the jobs" if quiet is None else f"no sign of life for {quiet // SECOND} s"
+    yield Condition(
+        Kind.SILENT, "jobs", None,
+        f"The scheduler is silent: {since}. Nothing unresolved is resolved; start `python -m jobs`.",
+        "The scheduler runs again.",
+    )  # fmt: skip
+
+
+def _checks(connection: Connection, _runtime: Runtime) -> Iterator[Condition]:
+    """The last run that has ended of each job that looks whether all is right."""
+    for job in CHECKS:
+        ended = _job_run.c.job == job, _job_run.c.finished_at.is_not(None)
+        last = select(_job_run.c.outcome).where(*ended).order_by(_job_run.c.slot.desc()).limit(1)
+        outcome = str(connection.execute(last).scalar() or "")
+        if outcome.startswith(FAILED):
+            yield Condition(
+                Kind.CHECK, job, None,
+                f"{job.capitalize()} {outcome}. See the runbook before anything else is done.",
+                f"{job.capitalize()} finds nothing wrong any more.",
+            )  # fmt: skip
+
+
+def _endpoints(connection: Connection, _runtime: Runtime) -> Iterator[Condition]:
+    dead = select(_endpoint.c.id, _endpoint.c.operator_id, _endpoint.c.reason).where(_endpoint.c.state == "disabled")
+    for endpoint, operator, reason in connection.execute(dead.order_by(_endpoint.c.id)):
+        yield Condition(
+            Kind.ENDPOINT, endpoint, operator,
+            f"Events are not sent to endpoint {endpoint} any more: {reason}.",
+            f"Endpoint {endpoint} is enabled again, or gone.",
+        )  # fmt: skip
+
+
+def _jobs(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
+    for line in board.failing(connection):
+        lasts = runtime.clock.now() - line["failing_since"]
+        if lasts >= runtime.config.alerts.failing_seconds * SECOND:
+            yield Condition(
+                Kind.JOB, line["job"], None,
+                f"The job {line['job']} has failed for {lasts // SECOND} s: {line['error']}.",
+                f"The job {line['job']} works again.",
+            )  # fmt: skip
+
+
+def _set_back(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
+    """While a provider is closed by a restore; and for a while after one that closed nothing."""
+    closed = [each.provider for each in gates.closed(connection) if each.cause == gates.RESTORED]
+    looked = connection.execute(select(_lineage.c.seen_at)).scalar()
+    known = connection.execute(select(_turn.c.lineage_at).where(_turn.c.name == "look")).scalar()
+    is_new = known is not None and looked not in (None, known)
+    if closed or (is_new and runtime.clock.now() - int(looked or 0) < RESTORE_SECONDS * SECOND):
+        yield Condition(
+            Kind.SET_BACK, "database", None,
+            "The database is a restored backup or a copy. "
+            + (f"Closed for transfers in: {', '.join(closed)}." if closed else "No provider was closed by that."),
+            "What a restore of the database had closed is open again.",
+        )  # fmt: skip
+
+
+_ASKED: dict[Kind, Callable[[Connection, Runtime], Iterator[Condition]]] = {
+    Kind.CAP_HIT: _cap_hits,
+    Kind.BREAKER: _breakers,
+    Kind.SILENT: _silence,
+    Kind.CHECK: _checks,
+    Kind.ENDPOINT: _endpoints,
+    Kind.JOB: _jobs,
+    Kind.SET_BACK: _set_back,
+}
+
+
+def _operator_of(connection: Connection, runtime: Runtime, provider: str) -> int | None:
+    named = select(_operator.c.id).where(_operator.c.name == runtime.policy(provider).operator)
+    found: int | None = connection.execute(named).scalar()
+    return found

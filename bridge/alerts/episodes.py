@@ -1,0 +1,222 @@
+"""Episodes: what is wrong becomes a row, with a notice for each sink, in one commit; so does its end.
+
+Any number of processes look at once. Whoever finds something new takes the turn, looks again under it, and writes;
+the others then find nothing new. Notices are sent afterwards, by whoever comes first (`sending.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Table, insert, select, update
+
+from bridge import db, log, models
+from bridge.alerts import conditions, orphans, wording
+from bridge.alerts.conditions import Condition, Kind
+from bridge.alerts.wording import Said
+from bridge.models.alerts import NoticeState, Phase, Sink
+from bridge.ports import SECOND
+from bridge.runtime import Runtime
+
+_alert: Table = models.metadata.tables["alert"]
+_notice: Table = models.metadata.tables["alert_notice"]
+_turn: Table = models.metadata.tables["alert_turn"]
+_lineage: Table = models.metadata.tables["lineage"]
+_operator: Table = models.metadata.tables["operator"]
+
+EVERYTHING = tuple(Kind)
+SEEN_SECONDS = 15
+"""That something is still wrong is written this often."""
+
+OVER_SECONDS = 30
+"""It is over when it has not been seen for so long: what comes and goes is one thing."""
+
+NONE_LEFT = "No transfer of this operator is orphaned any more."
+
+_log = log.get("alerts")
+
+
+def sinks(runtime: Runtime) -> tuple[Sink, ...]:
+    """The ways to people that are configured."""
+    settings = runtime.config.alerts
+    return (
+        *((Sink.WEBHOOK,) if settings.webhook_url is not None else ()),
+        *((Sink.EMAIL,) if settings.smtp_host is not None else ()),
+    )
+
+
+def look(runtime: Runtime, kinds: tuple[Kind, ...] = EVERYTHING) -> int:
+    """Write what is new of these kinds: begun, more, again, or over; how many alerts that concerned.
+
+    Where nothing is new, nothing is written and no lock is taken.
+    """
+    with db.reading(runtime.engine) as connection:
+        if not _Round(connection, runtime, kinds).is_news():
+            return 0
+    with db.writing(runtime.engine) as connection:
+        _take_turn(connection)
+        round_ = _Round(connection, runtime, kinds)
+        told = round_.write()
+    for kind, phase, sentence in told:
+        _log.warning("alert", kind=kind, phase=phase, sentence=sentence)
+    return len(told)
+
+
+def _take_turn(connection: Connection) -> None:
+    """One at a time, until this transaction ends."""
+    db.insert_if_absent(connection, _turn, {"name": "look", "until": 0})
+    connection.execute(select(_turn.c.name).where(_turn.c.name == "look").with_for_update())
+
+
+def listed(connection: Connection, limit: int, operator_id: int | None = None) -> Sequence[RowMapping]:
+    """Alerts, what lasts first, then newest first; only an operator's own where one is named."""
+    query = select(_alert, _operator.c.name.label("operator")).outerjoin(
+        _operator, _operator.c.id == _alert.c.operator_id
+    )
+    if operator_id is not None:
+        query = query.where(_alert.c.operator_id == operator_id)
+    order = (_alert.c.ended_at.is_not(None), _alert.c.began_at.desc(), _alert.c.id.desc())
+    return connection.execute(query.order_by(*order).limit(limit)).mappings().all()
+
+
+def notices(connection: Connection, alert_ids: Iterable[str]) -> Sequence[RowMapping]:
+    """What was told about these alerts, oldest first, with what became of it."""
+    query = select(_notice).where(_notice.c.alert_id.in_(list(alert_ids)))
+    return connection.execute(query.order_by(_notice.c.created_at, _notice.c.id)).mappings().all()
+
+
+class _Round:
+    """One look: what is wrong, what is known to be, and what follows from the difference."""
+
+    def __init__(self, connection: Connection, runtime: Runtime, kinds: tuple[Kind, ...]) -> None:
+        self._connection, self._runtime, self._kinds = connection, runtime, kinds
+        self._now = runtime.clock.now()
+        names = [kind.value for kind in kinds]
+        query = select(_alert).where(_alert.c.ended_at.is_(None), _alert.c.kind.in_(names)).order_by(_alert.c.id)
+        self._known = {(row["kind"], row["about"]): row for row in connection.execute(query).mappings()}
+        found = conditions.find(connection, runtime, kinds)
+        self._found = {(each.kind.value, each.about): each for each in found}
+        self._orphans = Kind.ORPHANS in kinds
+        self._groups = orphans.new(connection, runtime) if self._orphans else []
+        self._told: list[tuple[str, str, str]] = []
+
+    def is_news(self) -> bool:
+        """Whether there is anything to write."""
+        if self._groups or self._found.keys() - self._known.keys() or self._lineage_at() is not None:
+            return True
+        if self._orphans and orphans.has_ended(self._connection):
+            return True
+        return any(
+            self._is_due(row, SEEN_SECONDS, "seen_at") if self._lasts(key, row) else self._is_over(row)
+            for key, row in self._known.items()
+        )
+
+    def write(self) -> list[tuple[str, str, str]]:
+        """Write it, in the caller's transaction; (kind, phase, sentence) of what people are told."""
+        if self._orphans:
+            orphans.forget_ended(self._connection)
+        for group in self._groups:
+            self._tell_orphans(group)
+        for key, condition in self._found.items():
+            if key not in self._known:
+                self._open(condition, {})
+        for key, row in self._known.items():
+            if self._lasts(key, row):
+                self._go_on(key, row)
+            elif self._is_over(row):
+                self._close(row)
+        remembered = self._lineage_at()
+        if remembered is not None:
+            self._connection.execute(update(_turn).where(_turn.c.name == "look").values(lineage_at=remembered))
+        return self._told
+
+    # --- what follows ---------------------------------------------------------------------------------
+
+    def _lasts(self, key: tuple[str, str], row: RowMapping) -> bool:
+        if row["kind"] == Kind.ORPHANS:
+            return int(row["about"]) in self._operators_with_orphans
+        return key in self._found
+
+    @cached_property
+    def _operators_with_orphans(self) -> set[int]:
+        return orphans.with_told(self._connection) | {group.operator_id for group in self._groups}
+
+    def _is_due(self, row: RowMapping, seconds: float, column: str) -> bool:
+        return bool(self._now - row[column] >= seconds * SECOND)
+
+    def _is_over(self, row: RowMapping) -> bool:
+        return self._is_due(row, OVER_SECONDS, "seen_at")
+
+    def _lineage_at(self) -> int | None:
+        """What has to be remembered of which database this is: at the first look, and once a restore was told for long
+        enough; else None."""
+        if Kind.SET_BACK not in self._kinds:
+            return None
+        seen = self._connection.execute(select(_lineage.c.seen_at)).scalar()
+        known = self._connection.execute(select(_turn.c.lineage_at).where(_turn.c.name == "look")).scalar()
+        told = seen is not None and self._now - seen >= conditions.RESTORE_SECONDS * SECOND
+        return seen if seen != known and (known is None or told) else None
+
+    def _open(self, found: Condition, more: Mapping[str, Any]) -> str:
+        at = dict.fromkeys(("began_at", "seen_at", "told_at"), self._now)
+        row = {"id": self._runtime.ids.new("al"), "kind": found.kind.value, "about": found.about,
+               "operator_id": found.operator_id, "sentence": found.sentence, "over": found.over, **at}  # fmt: skip
+        self._connection.execute(insert(_alert), row)
+        self._say(row, Phase.BEGUN, found.sentence, more)
+        return str(row["id"])
+
+    def _go_on(self, key: tuple[str, str], row: RowMapping) -> None:
+        values: dict[str, Any] = {"seen_at": self._now} if self._is_due(row, SEEN_SECONDS, "seen_at") else {}
+        hours = self._runtime.config.alerts.again_hours
+        grown = any(str(group.operator_id) == row["about"] for group in self._groups) and row["kind"] == Kind.ORPHANS
+        if self._is_due(row, hours * 3600, "told_at") and not grown:
+            sentence, more = self._still(key, row)
+            values |= {"seen_at": self._now, "told_at": self._now, "sentence": sentence}
+            self._say(row, Phase.AGAIN, sentence, more)
+        if values:
+            self._connection.execute(update(_alert).where(_alert.c.id == row["id"]).values(**values))
+
+    def _still(self, key: tuple[str, str], row: RowMapping) -> tuple[str, dict[str, Any]]:
+        if row["kind"] != Kind.ORPHANS:
+            return self._found[key].sentence, {}
+        number, units = orphans.standing(self._connection, int(row["about"]))
+        return wording.of_orphans(number, units, self._runtime.currencies, (), new=False)
+
+    def _close(self, row: RowMapping) -> None:
+        ended = update(_alert).where(_alert.c.id == row["id"], _alert.c.ended_at.is_(None))
+        if self._connection.execute(ended.values(ended_at=self._now)).rowcount == 1:
+            self._say(row, Phase.OVER, row["over"], {"lasted_seconds": (self._now - row["began_at"]) // SECOND})
+
+    def _tell_orphans(self, group: orphans.Group) -> None:
+        """All new orphans of an operator in one message; those that are there already were told before."""
+        named = group.transfers[: orphans.NAMED]
+        currencies, number = self._runtime.currencies, len(group.transfers)
+        sentence, more = wording.of_orphans(number, group.units, currencies, named, new=True)
+        about = str(group.operator_id)
+        row = self._known.get((Kind.ORPHANS.value, about))
+        if row is None:
+            alert_id = self._open(Condition(Kind.ORPHANS, about, group.operator_id, sentence, NONE_LEFT), more)
+        else:
+            alert_id = row["id"]
+            self._say(row, Phase.MORE, sentence, more)
+            fresh = {"seen_at": self._now, "told_at": self._now}
+            self._connection.execute(update(_alert).where(_alert.c.id == alert_id).values(**fresh))
+        orphans.mark_told(self._connection, group, alert_id)
+
+    def _say(self, row: Mapping[str, Any] | RowMapping, phase: Phase, sentence: str, more: Mapping[str, Any]) -> None:
+        """A notice for each sink, due at once."""
+        name = select(_operator.c.name).where(_operator.c.id == row["operator_id"])
+        operator = "" if row["operator_id"] is None else str(self._connection.execute(name).scalar())
+        desk = self._runtime.config.alerts.desk_url
+        said = Said(row["id"], row["kind"], phase, operator, sentence, row["began_at"], self._now, more, desk)
+        texts = {Sink.WEBHOOK: wording.as_json, Sink.EMAIL: wording.as_letter}
+        for sink in sinks(self._runtime):
+            notice = {
+                "id": self._runtime.ids.new("an"), "alert_id": row["id"], "phase": phase.value, "sink": sink.value,
+                "subject": wording.subject(said), "body": texts[sink](said), "state": NoticeState.WAITING.value,
+                "tries": 0, "epoch": 0, "wake_at": self._now, "failure": "", "created_at": self._now,
+            }  # fmt: skip
+            self._connection.execute(insert(_notice), notice)
+        self._told.append((str(row["kind"]), phase.value, sentence))

@@ -1,0 +1,144 @@
+"""E-mail, and the only home of smtplib: one letter, under one deadline, over TLS that is verified.
+
+A mail server's name is the configuration's, so it may be anywhere; what it answers is bounded like any other answer.
+"""
+
+from __future__ import annotations
+
+import io
+import smtplib
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import SMTP as LINES_END_IN_CRLF
+from email.utils import formatdate
+from typing import Any
+
+from bridge.bounds import CALL, BoundedReads, Broken, Call
+from bridge.ports import SECOND, Window
+from bridge.runtime import Runtime, dial
+from bridge.sections import AlertsSection, Security
+
+OUR_NAME = "bridge.invalid"
+"""What we call ourselves to a mail server, and in the ids of letters: no name of this machine leaves it."""
+
+
+READY = 220
+"""With this a mail server greets who may go on."""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One letter; `number` makes its Message-ID, the same whenever it is sent."""
+
+    number: str
+    subject: str
+    text: str
+
+
+def send(runtime: Runtime, letter: Letter) -> str:
+    """Send one letter to everybody who is to get it, once; why that failed, in a few words without any secret, or
+    nothing. Raises nothing for a network's or a server's trouble."""
+    settings, began = runtime.config.alerts, runtime.clock.monotonic()
+    end = began + settings.answer_seconds
+    token = CALL.set(Call(Window(end, end), runtime.clock, dial))
+    try:
+        return _sent(settings, message(settings, letter, runtime.clock.now()))
+    except Broken as broken:
+        return broken.failure
+    except smtplib.SMTPResponseException as refused:
+        return f"the mail server answered {refused.smtp_code}"
+    except smtplib.SMTPRecipientsRefused:
+        return "the mail server takes none of email_to"
+    except (smtplib.SMTPException, OSError, ValueError) as trouble:
+        return type(trouble).__name__
+    finally:
+        CALL.reset(token)
+
+
+def message(settings: AlertsSection, letter: Letter, now: int) -> EmailMessage:
+    """The letter as it goes over the wire. Raises ValueError where something would end a header."""
+    made = EmailMessage(policy=LINES_END_IN_CRLF)
+    made["From"] = settings.email_from
+    made["To"] = ", ".join(settings.email_to)
+    made["Subject"] = letter.subject
+    made["Date"] = formatdate(now / SECOND)
+    made["Message-ID"] = f"<{letter.number}@{OUR_NAME}>"
+    made["Auto-Submitted"] = "auto-generated"
+    made.set_content(letter.text)
+    return made
+
+
+def _sent(settings: AlertsSection, made: EmailMessage) -> str:
+    with _connected(settings) as server:
+        if settings.smtp_user is not None:
+            server.login(settings.smtp_user, settings.password())
+        refused: Mapping[str, Any] = server.send_message(made, settings.email_from, list(settings.email_to))
+    return f"the mail server takes {len(settings.email_to) - len(refused)} of email_to" if refused else ""
+
+
+@contextmanager
+def _connected(settings: AlertsSection) -> Iterator[smtplib.SMTP]:
+    """A server that has been greeted, over TLS where that is wanted: without it nothing is said to it."""
+    trusted = ssl.create_default_context()
+    host = str(settings.smtp_host)
+    server = _Bounded(trusted if settings.smtp_security is Security.TLS else None)
+    try:
+        code, _said = server.connect(host, settings.smtp_port)
+        if code != READY:
+            raise smtplib.SMTPConnectError(code, "")
+        if settings.smtp_security is Security.STARTTLS:
+            server.turn_to_tls(trusted)
+        yield server
+        with suppress(smtplib.SMTPException, OSError, Broken):
+            server.quit()  # the letter has been taken: how they part does not matter
+    finally:
+        server.close()
+
+
+class _Bounded(smtplib.SMTP):
+    """The library's client, of which every wait is bounded by what is left of the call, and every answer by its size:
+    its own timeout begins anew with each byte."""
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        self._tls = tls
+        super().__init__(local_hostname=OUR_NAME)
+
+    def _get_socket(self, host: str, port: int, _timeout: float) -> socket.socket:
+        call = CALL.get()
+        try:
+            wire = call.dial(host, port, call.remaining)
+        except socket.gaierror as unknown:
+            raise Broken("dns", unknown) from unknown
+        except OSError as trouble:
+            raise Broken("connect", trouble) from trouble
+        self._host = host
+        if self._tls is None:
+            return wire
+        try:
+            return self._tls.wrap_socket(wire, server_hostname=host)
+        except BaseException:
+            wire.close()
+            raise
+
+    def getreply(self) -> tuple[int, bytes]:
+        """As the library's; read under the call's bounds."""
+        if self.file is None and self.sock is not None:
+            self.file = io.BufferedReader(BoundedReads(self.sock))
+        return super().getreply()
+
+    def send(self, s: Any) -> None:
+        """As the library's; sent under the call's deadline."""
+        if self.sock is not None:
+            self.sock.settimeout(CALL.get().remaining())
+        super().send(s)
+
+    def turn_to_tls(self, trusted: ssl.SSLContext) -> None:
+        """Raises where the server does not offer it: nothing more is said in the clear then."""
+        self.ehlo_or_helo_if_needed()
+        if self.sock is not None:
+            self.sock.settimeout(CALL.get().remaining())
+        self.starttls(context=trusted)

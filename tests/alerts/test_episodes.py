@@ -1,0 +1,298 @@
+"""What is wrong is told once, again while it lasts, and when it is over; by whichever process comes first."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from bridge import breaker, db, gates, lineage
+from bridge.alerts import episodes
+from bridge.errors import Unavailable
+from tests.harness import EUR, OPERATOR, PROVIDER, Bench, together
+from tests.transfers.scripted_one import OK
+
+HOUR = 3600
+
+
+def write(made: Bench, statement: str, **values: Any) -> None:
+    """Change a row by hand."""
+    with db.writing(made.runtime.engine) as connection:
+        connection.execute(text(statement), values)
+
+
+def open_breaker(made: Bench) -> None:
+    """As too many unknown answers do."""
+    write(
+        made, "INSERT INTO breaker (provider, open, counted_from, probe_at, version) VALUES (:p, true, 1, 1, 1)",
+        p=PROVIDER,
+    )  # fmt: skip
+
+
+def alerts(made: Bench) -> list[Any]:
+    """All rows, oldest first."""
+    return list(made.rows("SELECT * FROM alert ORDER BY began_at, id"))
+
+
+def test_orphans_within_a_minute_are_one_message(watched):
+    """Design §1: what cannot be proved is put before people: three within a minute are one message, with their value,
+    by both ways, and a link to the desk."""
+    ids = [watched.orphan("10.00")]
+    watched.hands.turn(20)
+    ids += [watched.orphan("2.50"), watched.orphan("1.00")]
+    assert watched.tick() == {"told": 0, "sent": 0, "unsent": 0}
+    watched.hands.turn(41)
+    assert watched.tick() == {"told": 1, "sent": 2, "unsent": 0}
+    (message,) = watched.posted()
+    data = message["data"]
+    assert (message["type"], data["kind"], data["operator"]) == ("alert.begun", "orphans", OPERATOR)
+    assert data["sentence"] == "3 new orphaned transfers: 13.50 EUR."
+    assert (data["count"], data["value"], data["transfers"]) == (3, {"EUR": "13.50"}, ids)
+    assert data["link"] == "https://desk.example/ops/orphans"
+    (got,) = watched.box.got
+    assert got.letter["Subject"] == f"[bridge] 3 new orphaned transfers: 13.50 EUR. ({OPERATOR})"
+    assert "https://desk.example/ops/orphans" in got.letter.get_content()
+    assert ids[0] in got.letter.get_content()
+    for _ in range(3):
+        watched.pass_time(60)
+    assert len(watched.receiver.received) == 1
+
+
+def test_new_orphans_are_told_as_more_and_the_end_is_told(watched):
+    """The second group is another message of the same alert; when people have decided all of them, it is over."""
+    first = watched.orphan("10.00")
+    watched.pass_time(60)
+    second = watched.orphan("4.00")
+    watched.pass_time(70)
+    assert watched.heard() == [("alert.begun", "orphans"), ("alert.more", "orphans")]
+    assert watched.posted()[1]["data"]["transfers"] == [second]
+    for transfer in (first, second):
+        write(watched.made, "UPDATE transfer SET state = 'reversed' WHERE id = :id", id=transfer)
+    watched.pass_time(60)
+    assert watched.heard()[2:] == [("alert.over", "orphans")]
+    assert watched.posted()[2]["data"]["sentence"] == episodes.NONE_LEFT
+    (row,) = alerts(watched.made)
+    assert row["ended_at"] is not None
+    assert watched.made.rows("SELECT * FROM alerted_orphan") == []
+    # Orphaned once more, it is a new orphan.
+    write(watched.made, "UPDATE transfer SET state = 'orphaned' WHERE id = :id", id=first)
+    watched.pass_time(70)
+    assert watched.heard()[3:] == [("alert.begun", "orphans")]
+
+
+def test_each_operator_hears_of_its_own_orphans(watched):
+    """An orphan names its operator; two operators are two alerts."""
+    transfer = watched.orphan()
+    write(watched.made, "INSERT INTO operator (id, name, created_at) VALUES (77, 'other', 1)")
+    write(watched.made, "INSERT INTO player (operator_id, player_id, created_at) VALUES (77, 'ann', 1)")
+    other = watched.orphan()
+    write(watched.made, "UPDATE transfer SET operator_id = 77 WHERE id = :id", id=other)
+    watched.pass_time(61, step=61)
+    told = {each["data"]["operator"]: each["data"]["transfers"] for each in watched.posted()}
+    assert told == {OPERATOR: [transfer], "other": [other]}
+    with db.reading(watched.made.runtime.engine) as connection:
+        mine = episodes.listed(connection, 10, watched.made.operator)
+    assert [row["operator"] for row in mine] == [OPERATOR]
+
+
+def test_a_breaker_is_told_once_again_and_over(watched):
+    """Deduplicated while it lasts, told again after `alerts.again_hours`, and when it has closed."""
+    open_breaker(watched.made)
+    watched.pass_time(300)
+    assert watched.heard() == [("alert.begun", "breaker_open")]
+    watched.pass_time(4 * HOUR, step=60)
+    assert watched.heard() == [("alert.begun", "breaker_open"), ("alert.again", "breaker_open")]
+    breaker.close(watched.made.runtime.engine, PROVIDER, watched.hands.now())
+    watched.pass_time(60)
+    assert watched.heard()[2:] == [("alert.over", "breaker_open")]
+    assert watched.posted()[2]["data"]["sentence"] == f"The breaker of {PROVIDER} is closed again."
+    watched.pass_time(600, step=60)
+    assert len(watched.receiver.received) == 3
+    assert len(watched.box.got) == 3
+
+
+def test_what_comes_and_goes_is_one_thing(watched):
+    """A breaker that opens and closes within half a minute does not wake anybody twice."""
+    for _ in range(5):
+        write(watched.made, "DELETE FROM breaker")
+        open_breaker(watched.made)
+        watched.pass_time(10)
+        write(watched.made, "DELETE FROM breaker")
+        watched.pass_time(10)
+    assert watched.heard() == [("alert.begun", "breaker_open")]
+
+
+def test_a_cap_that_is_hit_is_told(build):
+    """I-57 A refusal leaves nothing but its mark, also though its transaction was rolled back; people are told."""
+    watched = build(exposure_caps={EUR: "15.00"}, lane_policy="allow")
+    watched.made.begin("in", "10.00", queued=True)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="does not fit"):
+            watched.made.begin("in", "10.00", queued=True)
+    watched.tick()
+    ((kind, event),) = [(each["type"], each["data"]) for each in watched.posted()]
+    assert (kind, event["kind"], event["operator"]) == ("alert.begun", "exposure_cap", OPERATOR)
+    assert "15.00 EUR" in event["sentence"]
+    watched.pass_time(400)
+    assert watched.heard()[1:] == [("alert.over", "exposure_cap")]
+
+
+def test_a_mark_that_cannot_be_written_changes_no_answer(build):
+    """Alerts never stand in money's way: the client gets the same refusal."""
+    watched = build(exposure_caps={EUR: "5.00"}, lane_policy="allow")
+    watched.made.begin("in", "5.00", queued=True)
+    write(watched.made, "DROP TABLE cap_hit")
+    with pytest.raises(Unavailable) as refused:
+        watched.made.begin("in", "1.00", queued=True)
+    assert refused.value.code == gates.CAP_HIT
+
+
+def verified(made: Bench, slot: int, outcome: str, job: str = "verify") -> None:
+    """A run of a check that has ended."""
+    write(
+        made,
+        "INSERT INTO job_run (job, slot, worker, started_at, finished_at, outcome) VALUES (:j, :s, 'w', 1, 2, :o)",
+        j=job, s=slot, o=outcome,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("job", ["verify", "inspect"])
+def test_a_check_that_finds_something_is_told(watched, job):
+    """Design §8: a failing verification, or inspection, wakes somebody; one that finds nothing ends it."""
+    verified(watched.made, 1, "ok", job)
+    watched.tick()
+    assert watched.heard() == []
+    verified(watched.made, 2, "failed: I-03 (2 rows)", job)
+    watched.tick()
+    (event,) = [each["data"] for each in watched.posted()]
+    assert (event["kind"], event["operator"]) == ("check_failed", None)
+    assert "I-03 (2 rows)" in event["sentence"]
+    verified(watched.made, 3, "ok", job)
+    watched.pass_time(60)
+    assert watched.heard()[1:] == [("alert.over", "check_failed")]
+
+
+def test_a_dead_endpoint_is_told(watched):
+    """C-69 An endpoint that was disabled is told to people too; enabled again, it is over."""
+    write(
+        watched.made,
+        "INSERT INTO webhook_endpoint (id, operator_id, url, label, state, reason, secret_number, failures, created_at,"
+        " changed_at) VALUES ('we_1', :o, 'https://x.example', 'x', 'disabled', 'it answered 410 Gone', 1, 1, 1, 1)",
+        o=watched.made.operator,
+    )  # fmt: skip
+    watched.tick()
+    (event,) = [each["data"] for each in watched.posted()]
+    assert (event["kind"], event["operator"]) == ("endpoint_disabled", OPERATOR)
+    assert "we_1" in event["sentence"]
+    assert "x.example" not in json.dumps(event)
+    write(watched.made, "UPDATE webhook_endpoint SET state = 'enabled'")
+    watched.pass_time(60)
+    assert watched.heard()[1:] == [("alert.over", "endpoint_disabled")]
+
+
+def test_a_job_that_fails_for_long_is_told(watched):
+    """C-19 Not at its first failure, but when it has failed for `alerts.failing_seconds`."""
+    write(
+        watched.made,
+        "INSERT INTO job_line (job, why, every, error, error_at, failing_since, failing_by, pause_reason)"
+        " VALUES ('outbox', 'x', 1, 'OSError at jobs/outbox.py:1', :n, :n, 'w', '')",
+        n=watched.hands.now(),
+    )  # fmt: skip
+    watched.pass_time(290)
+    assert watched.heard() == []
+    watched.pass_time(10)
+    assert watched.heard() == [("alert.begun", "job_failing")]
+    write(watched.made, "UPDATE job_line SET failing_since = NULL, failing_by = NULL")
+    watched.pass_time(60)
+    assert watched.heard()[1:] == [("alert.over", "job_failing")]
+
+
+def test_a_restored_database_is_told(watched):
+    """A restore closes providers, and people hear of it by themselves; not of the first look at a new database."""
+    lineage.check(watched.made.runtime)
+    watched.pass_time(60)
+    assert watched.heard() == []
+    lineage.restored(watched.made.runtime, "a test", "somebody")
+    watched.tick()
+    assert watched.heard() == [("alert.begun", "database_set_back")]
+    gates.resume(watched.made.runtime, PROVIDER, "somebody")
+    watched.pass_time(4000, step=60)
+    assert watched.heard()[1:] == [("alert.over", "database_set_back")]
+
+
+def test_a_restore_that_closed_nothing_is_told_all_the_same(watched):
+    """Also where the provider had been closed by a person before, and stays a person's to open."""
+    lineage.check(watched.made.runtime)
+    watched.tick()
+    gates.pause(watched.made.runtime, PROVIDER, "maintenance", "somebody")
+    watched.hands.turn(1)
+    lineage.restored(watched.made.runtime, "a test", "somebody")
+    watched.tick()
+    assert watched.heard() == [("alert.begun", "database_set_back")]
+
+
+def test_nothing_wrong_writes_nothing(watched):
+    """A look that finds nothing new takes no lock and leaves no row."""
+    watched.made.run("in")
+    watched.tick()
+    before = watched.made.rows("SELECT * FROM alert_turn")
+    for _ in range(20):
+        watched.pass_time(5)
+    assert watched.made.rows("SELECT * FROM alert_turn") == before
+    assert alerts(watched.made) == []
+
+
+def test_many_processes_at_once_tell_once(watched):
+    """C-38 Eight processes look at the same instant: one alert, and one message by each way."""
+    for _ in range(3):
+        watched.orphan()
+    open_breaker(watched.made)
+    watched.hands.turn(61)
+    workers = [watched.made.another() for _ in range(8)]
+    came = together(8, lambda number: watched.tick(workers[number]))
+    assert all(isinstance(each, dict) for each in came), came
+    assert sum(each["told"] for each in came) == 2
+    assert sorted(watched.heard()) == [("alert.begun", "breaker_open"), ("alert.begun", "orphans")]
+    assert len(watched.box.got) == 2
+    for worker in workers:
+        worker.runtime.engine.dispose()
+
+
+def test_without_a_way_alerts_are_kept(build):
+    """Nobody is told, and the desk shows them."""
+    watched = build(
+        alerts_webhook_url=None, alerts_webhook_secret=None, alerts_email_to=(), alerts_email_from=None,
+        alerts_smtp_host=None,
+    )  # fmt: skip
+    open_breaker(watched.made)
+    assert watched.tick() == {"told": 1, "sent": 0, "unsent": 0}
+    assert [row["kind"] for row in alerts(watched.made)] == ["breaker_open"]
+    assert watched.made.rows("SELECT * FROM alert_notice") == []
+
+
+def test_value_that_no_column_holds_is_added_up(watched):
+    """Orphans worth more together than 64 bits are told exactly."""
+    for _ in range(10):
+        watched.orphan()
+    write(watched.made, "UPDATE transfer SET amount = 1000000000000000000 WHERE state = 'orphaned'")
+    watched.pass_time(61, step=61)
+    assert watched.posted()[0]["data"]["value"] == {"EUR": "100000000000000000.00"}
+
+
+def test_money_moves_while_alerts_are_written(watched):
+    """A tick beside money: the transfer ends as it would, and the books are right."""
+    watched.orphan()
+    watched.one.script = [OK]
+    watched.hands.turn(61)
+    worker = watched.made.another()
+
+    def work(number: int) -> Any:
+        return watched.tick(worker) if number else watched.made.run("in", "1.00")
+
+    transfer = together(2, work)[0]
+    assert watched.made.row(transfer)["state"] == "confirmed"
+    watched.made.audit()
+    assert watched.heard() == [("alert.begun", "orphans")]
+    worker.runtime.engine.dispose()

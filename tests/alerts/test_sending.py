@@ -1,0 +1,278 @@
+"""Notices are stored before they are sent, and come again until they are taken, for a day."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from threading import Event
+from typing import Any
+
+import pytest
+
+from bridge import webhooks
+from bridge.alerts import episodes, sending
+from bridge.alerts.conditions import Kind
+from bridge.alerts.watchman import LEASE_SECONDS, Watchman, is_mine
+from bridge.models.alerts import Sink
+from bridge.ports import SECOND
+from tests.alerts.conftest import SECRET, SENDER, TO
+from tests.alerts.test_episodes import open_breaker, write
+from tests.harness import together
+from tests.providers import http, silence
+
+DAY = 86_400
+
+
+def notices(watched: Any) -> dict[str, Any]:
+    """The newest notice of each sink."""
+    return {row["sink"]: row for row in watched.made.rows("SELECT * FROM alert_notice ORDER BY id")}
+
+
+def test_a_message_is_signed_like_every_other(watched):
+    """Standard Webhooks: the reference implementation and our own verification accept it."""
+    open_breaker(watched.made)
+    watched.tick()
+    (request,) = watched.receiver.received
+    assert watched.posted()[0]["type"] == "alert.begun"
+    headers = request.headers
+    webhooks.verify(
+        [SECRET], headers["webhook-id"], headers["webhook-timestamp"], headers["webhook-signature"], request.body,
+        int(headers["webhook-timestamp"]),
+    )  # fmt: skip
+    assert (request.method, request.target, headers["content-type"]) == ("POST", "/alerts", "application/json")
+    assert {row["state"] for row in notices(watched).values()} == {"sent"}
+
+
+def test_who_dies_between_storing_and_sending_is_made_good(watched):
+    """C-59 The alert was committed, the process died before a byte left: the next one sends it."""
+    open_breaker(watched.made)
+    dead = watched.made.another()
+    assert episodes.look(dead.runtime) == 1
+    dead.runtime.engine.dispose()
+    assert watched.receiver.received == []
+    assert watched.tick() == {"told": 0, "sent": 2, "unsent": 0}
+    assert watched.heard() == [("alert.begun", "breaker_open")]
+
+
+def test_who_dies_while_sending_is_made_good(watched):
+    """At least once: the lease runs out, and it is sent under the same id, by which a receiver knows it again."""
+    open_breaker(watched.made)
+    episodes.look(watched.made.runtime)
+    dead = watched.made.another()
+    leased = sending.take(dead.runtime, Sink.WEBHOOK)
+    assert leased is not None
+    sending._sent(dead.runtime, Sink.WEBHOOK, leased["id"], leased["subject"], leased["body"])  # and here it dies
+    watched.tick()
+    assert len(watched.receiver.received) == 1
+    watched.hands.turn(3 + sending.LEASE_SLACK_SECONDS)
+    watched.tick()
+    ids = [request.headers["webhook-id"] for request in watched.receiver.received]
+    assert ids == [leased["id"]] * 2
+    # The dead one comes back to life: what it says of its lease changes nothing.
+    sending._noted(dead.runtime, leased, "too late")
+    assert notices(watched)["webhook"]["state"] == "sent"
+    dead.runtime.engine.dispose()
+
+
+def test_a_sink_that_fails_delays_no_other(watched):
+    """The webhook hangs to its deadline; the letter goes out in the same tick, and the webhook comes again."""
+    watched.receiver.routes.clear()
+    watched.receiver.answers = [http(500)]
+    open_breaker(watched.made)
+    assert watched.tick() == {"told": 1, "sent": 1, "unsent": 1}
+    seen = notices(watched)
+    assert (seen["email"]["state"], seen["webhook"]["state"]) == ("sent", "waiting")
+    assert seen["webhook"]["failure"] == "it answered 500"
+    assert watched.tick() == {"told": 0, "sent": 0, "unsent": 0}
+    watched.receiver.routes["/alerts"] = http(200)
+    watched.hands.turn(sending.WAITS_SECONDS[0])
+    assert watched.tick()["sent"] == 1
+    assert notices(watched)["webhook"]["tries"] == 2
+
+
+def test_a_sink_that_is_dead_is_asked_once_a_tick(watched):
+    """Twenty messages for a server that hangs cost one deadline, not twenty."""
+    watched.receiver.routes["/alerts"] = http(503)
+    for number in range(20):
+        write(
+            watched.made,
+            "INSERT INTO webhook_endpoint (id, operator_id, url, label, state, reason, secret_number, failures,"
+            f" created_at, changed_at) VALUES ('we_{number}', 1, 'https://x', 'x', 'disabled', 'x', 1, 1, 1, 1)",
+        )  # fmt: skip
+    assert watched.tick() == {"told": 20, "sent": 20, "unsent": 1}
+    assert len(watched.receiver.received) == 1
+
+
+def test_after_a_day_it_is_given_up_and_stays_visible(watched):
+    """Tried again with waits that grow, for a day; then it stands there as given up, with what was wrong."""
+    watched.receiver.routes["/alerts"] = http(404)
+    open_breaker(watched.made)
+    watched.tick()
+    tried = 0
+    for _ in range(2 * DAY // 600):
+        watched.hands.turn(600)
+        tried += watched.tick()["unsent"]
+    given_up = watched.made.rows("SELECT * FROM alert_notice WHERE state = 'given_up' ORDER BY id")[0]
+    assert (given_up["sink"], given_up["failure"], given_up["wake_at"]) == ("webhook", "it answered 404", None)
+    assert 25 <= given_up["tries"] <= 40
+    assert given_up["ended_at"] - given_up["created_at"] >= DAY * SECOND
+    assert tried >= given_up["tries"] - 1
+
+
+def test_private_addresses_are_refused(build):
+    """C-69 The rules of deliveries: nothing leaves to an address that is neither public nor allowed."""
+    watched = build(alerts_allowed_networks=())
+    open_breaker(watched.made)
+    watched.tick()
+    assert watched.receiver.received == []
+    assert notices(watched)["webhook"]["failure"] == "not_allowed"
+
+
+def test_redirects_are_not_followed(watched):
+    """C-69 A 3xx is a failure, whatever it points to."""
+    watched.receiver.routes["/alerts"] = http(302, b"", "", "Location: /elsewhere")
+    open_breaker(watched.made)
+    watched.tick()
+    assert [request.path for request in watched.receiver.received] == ["/alerts"]
+    assert notices(watched)["webhook"]["failure"] == "it answered 302"
+
+
+def test_a_receiver_that_hangs_is_left_at_the_deadline(migrated_url, build):
+    """Nothing waits for longer than `alerts.answer_seconds`; on a real clock."""
+    watched = build(alerts_answer_seconds=0.3)
+    watched.receiver.routes["/alerts"] = silence
+    from bridge.runtime import SystemClock  # the test's clock stands still
+
+    runtime = replace(watched.made.runtime, clock=SystemClock())
+    began = runtime.clock.monotonic()
+    assert sending.test(runtime, Sink.WEBHOOK) == "deadline"
+    assert runtime.clock.monotonic() - began < 2
+
+
+def test_a_secret_that_cannot_be_read_is_told(build, tmp_path):
+    """The file went: it is noted, without the secret, and comes again when the file is back."""
+    file = tmp_path / "secret"
+    file.write_text(SECRET)
+    watched = build(alerts_webhook_secret=None, alerts_webhook_secret_file=file)
+    file.unlink()
+    open_breaker(watched.made)
+    watched.tick()
+    assert notices(watched)["webhook"]["failure"] == "webhook_secret cannot be read: FileNotFoundError"
+    file.write_text(SECRET)
+    watched.hands.turn(10)
+    watched.tick()
+    assert watched.heard() == [("alert.begun", "breaker_open")]
+
+
+def test_nothing_of_players_and_no_secret_is_told(watched):
+    """What leaves names transfers by their ids, and neither players nor secrets nor addresses."""
+    transfer = watched.orphan()
+    open_breaker(watched.made)
+    watched.pass_time(70)
+    texts = [request.body.decode() for request in watched.receiver.received]
+    texts += [got.raw.decode() for got in watched.box.got]
+    assert any(transfer in text for text in texts)
+    for text in texts:
+        assert "ann" not in text.replace("annot", "")
+        assert SECRET not in text
+        assert str(watched.receiver.port) not in text
+
+
+def test_a_letter_arrives_as_it_was_written(watched):
+    """From, to, subject, an id that is the notice's own, and the text."""
+    open_breaker(watched.made)
+    watched.tick()
+    (got,) = watched.box.got
+    assert (got.sender, got.to) == (SENDER, [TO])
+    assert (got.letter["From"], got.letter["To"]) == (SENDER, TO)
+    assert got.letter["Message-ID"] == f"<{notices(watched)['email']['id']}@bridge.invalid>"
+    assert got.letter["Auto-Submitted"] == "auto-generated"
+    assert "Desk: https://desk.example/ops/providers" in got.letter.get_content()
+
+
+def test_an_operators_name_ends_no_header(watched):
+    """Whatever a name holds, it is one line of one header, and the letter has no other recipient or body."""
+    watched.orphan()
+    evil = "evil\r\nBcc: x@y.example\r\n\r\nHello \x1b\u2028\u202ethere"
+    write(watched.made, "UPDATE operator SET name = :n", n=evil)
+    watched.pass_time(61, step=61)
+    (got,) = watched.box.got
+    assert got.letter["Bcc"] is None
+    assert got.to == [TO]
+    assert "Bcc: x@y.example" in got.letter["Subject"]
+    assert b"\r\nBcc:" not in got.raw
+    assert got.letter["Subject"].isprintable()
+
+
+# --- the watchman -------------------------------------------------------------------------------------
+
+
+def test_a_silent_scheduler_is_told_by_a_web_process(watched):
+    """I-31 No job runs, so none can tell: a web process does, once, and sends it too; the jobs tell that it is over."""
+    with watched.made.runtime.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE beat SET seen_at = {watched.hands.now()}")
+    watchmen = [Watchman(watched.made.another().runtime) for _ in range(2)]
+
+    def pass_by(seconds: int) -> None:
+        for _ in range(seconds // 10):
+            watched.hands.turn(10)
+            assert sum(each.look(Event()) for each in watchmen) == 1
+
+    pass_by(50)
+    assert watched.heard() == []
+    pass_by(200)
+    assert watched.heard() == [("alert.begun", "scheduler_silent")]
+    assert len(watched.box.got) == 1
+    with watched.made.runtime.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE beat SET seen_at = {2**60}")
+    watched.pass_time(60)
+    assert watched.heard()[1:] == [("alert.over", "scheduler_silent")]
+    for each in watchmen:
+        each._runtime.engine.dispose()
+
+
+def test_one_web_process_watches_and_another_takes_over(watched):
+    """A lease: of eight at once one has it; when that one is gone, another has it within a minute."""
+    runtimes = [watched.made.another().runtime for _ in range(8)]
+    held = together(8, lambda number: is_mine(runtimes[number], f"web-{number}"))
+    assert sum(held) == 1, held
+    first = held.index(True)
+    watched.hands.turn(LEASE_SECONDS // 2 + 1)
+    assert is_mine(runtimes[first], f"web-{first}")
+    watched.hands.turn(LEASE_SECONDS - 1)
+    assert [is_mine(runtimes[n], f"web-{n}") for n in range(8) if n != first] == [False] * 7
+    watched.hands.turn(1)
+    held = together(8, lambda number: number != first and is_mine(runtimes[number], f"web-{number}"))
+    assert sum(held) == 1, held
+    for runtime in runtimes:
+        runtime.engine.dispose()
+
+
+def test_a_watchman_whose_clock_is_off_tells_nothing(watched):
+    """I-34 A clock that was set would see silence where there is none."""
+    with watched.made.runtime.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE beat SET seen_at = {watched.hands.now()}")
+    watched.hands.set_wall(3600)
+    assert not Watchman(watched.made.runtime).look(Event())
+    assert watched.heard() == []
+
+
+def test_a_database_that_is_away_ends_no_watch(watched, monkeypatch):
+    """Whatever is raised is logged, and the next look is made."""
+    with monkeypatch.context() as broken:
+        broken.setattr(episodes, "look", lambda *_: 1 // 0)
+        assert not Watchman(watched.made.runtime).look(Event())
+    assert Watchman(watched.made.runtime).look(Event())
+    assert Kind.SILENT.value not in [kind for _, kind in watched.heard()]
+
+
+@pytest.mark.parametrize("seconds", [59, 61])
+def test_a_stop_leaves_time_for_a_start(watched, seconds):
+    """A clean stop takes the beat away; for `alerts.silent_seconds` after the last run nobody is woken."""
+    write(watched.made, "DELETE FROM beat")
+    write(
+        watched.made,
+        "INSERT INTO job_line (job, why, every, ended_at, pause_reason) VALUES ('verify', 'x', 1, :n, '')",
+        n=watched.hands.now() - seconds * SECOND,
+    )  # fmt: skip
+    Watchman(watched.made.runtime).look(Event())
+    assert (watched.heard() == []) is (seconds < 60)

@@ -1,0 +1,168 @@
+"""Every route × role × operator, from the route map: a route without a row in rights.py fails."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from bridge.models import metadata
+from bridge.models.desk import Role
+from tests.dashboard.rights import FILES, PARTS, RIGHTS, Right
+from tests.dashboard.stock import stock
+from tests.desk import crew
+from tests.desk.stand import STRANGER, Desk
+
+ROUTES = sorted(RIGHTS)
+UNTOUCHED = ("access_note", "sitting", "doorkeeper", "challenge")
+"""Tables in which a refused request leaves something: that it was refused, and that somebody was there."""
+
+
+@pytest.fixture(autouse=True)
+def stocked(desk: Desk) -> None:
+    """An orphan of the desk's operator, about which nothing is proposed, and another about which something is."""
+    shelves = stock(desk)
+    shelves.orphan()
+    shelves.propose(shelves.orphan())
+
+
+def routes(desk: Any) -> set[tuple[str, str]]:
+    """(method, rule) of everything under /ops."""
+    found = [rule for rule in desk.app.url_map.iter_rules() if rule.rule.startswith("/ops")]
+    return {(method, rule.rule) for rule in found for method in rule.methods - {"HEAD", "OPTIONS"}}
+
+
+def ask(desk: Any, browser: Any, method: str, rule: str, **parts: str) -> Any:
+    """A right request to a route, with the token of a page that this browser may see."""
+    path = FILES.get(rule, rule)
+    for name in re.findall(r"<([^>]+)>", path):
+        path = path.replace(f"<{name}>", parts.get(name) or PARTS[name](desk))
+    if method == "GET":
+        return browser.get(path)
+    token = browser.token("/ops/account" if browser.cookie else "/ops/gate")
+    return browser.post(path, token=token, **RIGHTS[method, rule].form)
+
+
+def contents(desk: Any) -> dict[str, list[Any]]:
+    """Every row of every table that a refused request must leave alone."""
+    kept = [table.name for table in metadata.sorted_tables if table.name not in UNTOUCHED]
+    return {name: sorted(map(repr, desk.rows(f'SELECT * FROM "{name}"'))) for name in kept}
+
+
+def is_gate(answer: Any) -> bool:
+    """Whether somebody is sent to the gate to come in first."""
+    return answer.status_code == 303 and answer.headers["Location"].startswith("/ops/gate?next=")
+
+
+def test_every_route_has_a_row(desk: Desk) -> None:
+    """Issue 5: a route without a row fails the test, and so does a row without a route; the row says what the route
+    itself declares."""
+    assert routes(desk) == set(RIGHTS)
+    for rule in desk.app.url_map.iter_rules():
+        for method in rule.methods - {"HEAD", "OPTIONS"} if rule.rule.startswith("/ops") else ():
+            declared = desk.app.view_functions[rule.endpoint].allowed_roles
+            expected = RIGHTS[method, rule.rule].roles
+            assert declared == (None if expected is None else frozenset(expected)), rule.rule
+
+
+@pytest.mark.parametrize("role", [each.value for each in Role])
+def test_each_role_may_what_its_rows_say(desk, role, subtests):
+    """Security §3.1 row 14: every cell: done, or 403 with nothing changed and the refusal written down."""
+    for method, rule in ROUTES:
+        with subtests.test(route=f"{method} {rule}"):
+            right: Right = RIGHTS[method, rule]
+            desk.write("DELETE FROM doorkeeper")
+            browser = desk.sitting(role)
+            browser.get("/ops/account")
+            if right.roles is None or role in right.roles:
+                answer = ask(desk, browser, method, rule)
+                assert answer.status_code in right.said, answer.text
+                assert not is_gate(answer)
+                desk.write("UPDATE person SET state = 'active', role = 'viewer', made_by = NULL "
+                           "WHERE login = 'viewer-ann' AND :role <> 'viewer'", role=role)  # fmt: skip
+                desk.write("UPDATE person SET login = id WHERE login = 'new'")
+                continue
+            before, notes = contents(desk), len(desk.notes("access"))
+            answer = ask(desk, browser, method, rule)
+            assert answer.status_code == 403, answer.text
+            assert contents(desk) == before
+            note = desk.notes("access")[notes:]
+            assert [(each["person_id"], each["outcome"], each["subject"], each["reason"]) for each in note] == [
+                (desk.people[role].id, "refused", f"{method} {rule}", "403 role_missing")
+            ]
+
+
+def test_nobody_may_what_is_not_for_anybody(desk, subtests):
+    """Whoever has not come in, or whose sitting has ended, is shown the gate, and changes nothing."""
+    ended = desk.sitting("admin")
+    token, cookie = ended.token(), str(ended.cookie)
+    desk.write("UPDATE sitting SET ended_at = 1")
+    for method, rule in ROUTES:
+        right = RIGHTS[method, rule]
+        if right.roles is None:
+            continue
+        with subtests.test(route=f"{method} {rule}"):
+            path = re.sub(r"<(\w+)>", lambda part: PARTS[part[1]](desk), rule)
+            before = contents(desk)
+            stranger = desk.nobody
+            for browser, sent in ((stranger, stranger.token("/ops/gate")), (ended.sit(cookie), token)):
+                answer = browser.get(path) if method == "GET" else browser.post(path, token=sent, **right.form)
+                assert is_gate(answer), answer.text
+                assert browser.cookie is None
+            assert contents(desk) == before
+
+
+def test_another_operators_people_see_and_change_nothing(desk, subtests):
+    """I-55: Charlie is an admin, elsewhere: what is ours is not there for him, exactly as what never was."""
+    for method, rule in ROUTES:
+        right = RIGHTS[method, rule]
+        if right.roles is None or right.own:
+            continue
+        with subtests.test(route=f"{method} {rule}"):
+            desk.write("DELETE FROM doorkeeper")
+            before = contents(desk)
+            answer = ask(desk, desk.sitting(STRANGER), method, rule)
+            assert "-ann" not in answer.text
+            if Role.ADMIN not in right.roles:
+                assert answer.status_code == 403
+            elif right.steward or "<" in rule:
+                unknown = dict.fromkeys(re.findall(r"<(\w+)>", rule), "never-was")
+                never = ask(desk, desk.sitting(STRANGER), method, rule, **unknown)
+                assert answer.status_code == never.status_code == 404
+                assert plain(answer) == plain(never)
+            else:
+                assert answer.status_code in right.said
+                continue
+            assert contents(desk) == before
+
+
+def plain(answer: Any) -> str:
+    """A page without what differs from one time to the next."""
+    return re.sub(r"err_[0-9a-f]{32}|[0-9a-f]{64}", "", answer.text)
+
+
+def test_what_needs_a_proof_is_not_done_without(desk, subtests):
+    """ASVS 7.5.3: five minutes after the factors were shown a code is asked for, and what was wanted waits."""
+    for method, rule in ROUTES:
+        right = RIGHTS[method, rule]
+        if not right.proved:
+            continue
+        with subtests.test(route=f"{method} {rule}"):
+            role = (right.roles or (Role.ADMIN,))[-1]
+            browser = desk.sitting(role.value)
+            desk.hands.turn(6 * 60)
+            before = contents(desk)
+            answer = ask(desk, browser, method, rule)
+            assert answer.status_code == 403
+            assert 'name="prove_code"' in answer.text
+            assert contents(desk) == before
+
+
+def test_whom_nobody_vouched_for_may_less(desk):
+    """One admin alone must not be both pairs of eyes, on the pages too."""
+    desk.write("UPDATE person SET made_by = :by WHERE login = 'admin-ann'", by=desk.people["approver"].id)
+    refused = desk.sitting("admin").get("/ops/people")
+    assert refused.status_code == 403
+    assert "Nobody has vouched for you yet" in refused.text
+    assert crew.person(desk.runtime, desk.people["admin"].id).role == Role.VIEWER
