@@ -28,12 +28,12 @@ class Transfer(SQLModel, table=True):
         Index(None, "wake_at"),
         Index(None, "operator_id", "player_id", "provider", "state"),
         Index(None, "operator_id", "id"),
-        # What is unresolved per provider and currency: the few rows that an exposure cap adds up.
+        # What is unresolved per provider and currency: the few rows that an exposure cap adds up. Behind that, all that
+        # the desk counts, adds up and sorts by: its orphans stand on as many pages of the table as there are.
         Index(
             "ix_transfer_unresolved",
-            "provider",
-            "currency",
-            "direction",
+            *("provider", "currency", "direction", "operator_id", "state", "reason_code", "player_id"),
+            *("created_at", "settled_at", "orphan_at", "amount", "id"),
             sqlite_where=text("state IN ('pending', 'orphaned')"),
             postgresql_where=text("state IN ('pending', 'orphaned')"),
         ),

@@ -164,8 +164,11 @@ def queue(runtime: Runtime, operator_id: int, wanted: Wanted, number: int = 1, a
         pages = max(1, -(-min(count, FURTHEST) // PAGE))
         number = min(max(1, number), pages)
         order = _order(runtime, sums)
-        query = _rows(conditions).order_by(*_sorting(runtime, order, at), _transfer.c.id)
-        rows = connection.execute(query.limit(PAGE).offset((number - 1) * PAGE)).mappings().all()
+        sorting = (*_sorting(runtime, order, at), _transfer.c.id)
+        # Sorted by what stands in the index; only the page's own rows are read whole.
+        chosen = select(_transfer.c.id).where(*conditions).order_by(*sorting).limit(PAGE).offset((number - 1) * PAGE)
+        query = _rows([_transfer.c.id.in_(chosen.correlate(None))]).order_by(*sorting)
+        rows = connection.execute(query).mappings().all()
         return Queue(
             at=at,
             order=order,

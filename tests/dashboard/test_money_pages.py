@@ -193,7 +193,7 @@ def _query(path: str) -> Any:
 
 def spoil(desk: Desk, transfer_id: str, waiting: str) -> None:
     """Put the payload wherever a row can hold it that no rule keeps as it was."""
-    desk.write("UPDATE transfer SET reason_detail = :p, idempotency_key = :p || id", p=PAYLOAD)
+    desk.write("UPDATE transfer SET reason_detail = :p, idempotency_key = :q || id", p=PAYLOAD, q=PAYLOAD)
     desk.write("UPDATE transfer SET reason_code = :p WHERE id = :id", p=PAYLOAD, id=waiting)
     desk.write(
         "UPDATE leg SET provider_reference = :p WHERE transfer_id = :id AND holder = 'sim'", p=PAYLOAD, id=waiting
