@@ -19,15 +19,9 @@ PLAYER, KEY = "pattern-player", "pattern-key"
 """Words that occur in no row but those of patterns; a pattern may have a key of its own."""
 
 NOT_OF_A_TRANSFER = (
-<<<<<<< HEAD
     "account", "player", "job_run", "job_line", "beat", "lineage", "cash_movement", "denomination", "operator",
-    "api_key", "seal", "seal_mark", "alert", "alert_notice", "alert_turn", "alerted_orphan", "outbox", "tally",
-    "hour_tally", "event", "event_head", "event_origin", "webhook_endpoint", "delivery", "delivery_try",
-=======
-    "account", "player", "lineage", "cash_movement", "denomination", "operator", "api_key", "job_run", "job_line",
-    "beat", "alert", "alert_turn", "alert_notice", "alerted_orphan", "cap_hit", "outbox", "tally", "hour_tally", "event",
-    "event_head", "event_origin", "webhook_endpoint", "delivery", "delivery_try",
->>>>>>> benchdesk
+    "api_key", "seal", "seal_mark", "alert", "alert_notice", "alert_turn", "alerted_orphan", "cap_hit", "outbox",
+    "tally", "hour_tally", "event", "event_head", "event_origin", "webhook_endpoint", "delivery", "delivery_try",
 )  # fmt: skip
 """Tables in which a transfer leaves no row of its own: balances, masters, upkeep, alerts; and its events, whose numbers
 are the operator's: those of the copies begin behind them."""
