@@ -36,11 +36,11 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.app",),
     # the edge: parse → one service call → render
     ("bridge.api.*", "bridge.dashboard.*"),
-    ("bridge.desk.*",),
     ("bridge.decisions_page", "bridge.diagrams", "bridge.settings_page"),
     # services, top
     ("bridge.verify",),
     ("bridge.cashier", "bridge.metrics", "bridge.readiness", "bridge.replays"),
+    ("bridge.desk.*",),
     ("bridge.views.*",),  # what the pages of the desk read
     ("bridge.deliveries", "bridge.gauges"),
     # transfers; its pure core is held tighter by MAY_SEE and VALUES_ONLY

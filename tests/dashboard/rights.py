@@ -89,6 +89,11 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("POST", "/ops/providers/<name>/pause"): Right(PROPOSERS, (303,), {"reason": "they are down"}, proved=True),
     ("POST", "/ops/providers/<name>/resume"): Right(PROPOSERS, (303,), {"reason": "they are back"}, proved=True),
     ("GET", "/ops/jobs"): Right(EVERYBODY),
+    ("GET", "/ops/jobs/part"): Right(EVERYBODY),
+    ("GET", "/ops/jobs/<job>"): Right(PROPOSERS, steward=True),
+    ("POST", "/ops/jobs/<job>/run"): Right(PROPOSERS, (303, 409), steward=True),  # 409: the row before has paused it
+    ("POST", "/ops/jobs/<job>/pause"): Right(PROPOSERS, (303,), {"reason": "too loud"}, steward=True, proved=True),
+    ("POST", "/ops/jobs/<job>/resume"): Right(PROPOSERS, (303,), steward=True, proved=True),
     ("GET", "/ops/audit"): Right(EVERYBODY),
     # people
     ("GET", "/ops/people"): Right(ADMINS),
@@ -113,6 +118,7 @@ PARTS: dict[str, Callable[[Any], str]] = {
     "proposal_id": lambda desk: str(desk.rows("SELECT MIN(id) AS id FROM proposal")[0]["id"]),
     "player_id": lambda _desk: PLAYER,
     "name": lambda _desk: "sim",
+    "job": lambda _desk: "verify",
     "person_id": lambda desk: desk.people["viewer"].id,
     "passkey_id": lambda _desk: "AAAA",
     "token": _link,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bridge import cashier, db, players
+from bridge import board, cashier, db, players
 from bridge.desk import proposals, sight, sittings
 from bridge.desk.proposals import Wish
 from bridge.evidence import Answer
@@ -106,4 +106,7 @@ def stock(desk: Desk) -> Stock:
     players.register(desk.runtime, desk.operator, PLAYER, ["EUR"])
     wish = cashier.CashWish(PLAYER, "1000.00", "EUR")
     cashier.move(desk.runtime, desk.operator, "deposit", "purse", wish)
+    plan = [board.Planned("verify", 300, "what must hold is asked"), board.Planned("resolve", 1, "money moves on")]
+    board.enrol(desk.runtime, plan)
+    board.beat(desk.runtime, desk.hands.now(), {"resolve": desk.hands.now()})
     return Stock(desk, one)

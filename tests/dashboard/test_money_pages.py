@@ -193,7 +193,7 @@ def _query(path: str) -> Any:
 
 def spoil(desk: Desk, transfer_id: str, waiting: str) -> None:
     """Put the payload wherever a row can hold it that no rule keeps as it was."""
-    desk.write("UPDATE transfer SET reason_detail = :p, idempotency_key = :p || id", p=PAYLOAD)
+    desk.write("UPDATE transfer SET reason_detail = :p, idempotency_key = :q || id", p=PAYLOAD, q=PAYLOAD)
     desk.write("UPDATE transfer SET reason_code = :p WHERE id = :id", p=PAYLOAD, id=waiting)
     desk.write(
         "UPDATE leg SET provider_reference = :p WHERE transfer_id = :id AND holder = 'sim'", p=PAYLOAD, id=waiting
@@ -309,3 +309,45 @@ def test_a_provider_is_closed_and_opened_with_a_reason(shelves: Stock) -> None:
         ("resume provider", "sim", "they are back", "closed by operator-ann (paused): they are down",
          "open for transfers in"),
     ]  # fmt: skip
+
+
+# --- jobs -----------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_run_and_paused_by_the_stewards_people(shelves: Stock) -> None:
+    """What is wanted and who wanted it stand or fall together; what money depends on is never paused."""
+    desk, operator = shelves.desk, shelves.desk.sitting("operator")
+    examine(operator.get("/ops/jobs/verify").text)
+    never = operator.get("/ops/jobs/resolve").text
+    assert "It is never paused" in never
+    assert "/ops/jobs/resolve/pause" not in never
+    assert operator.post("/ops/jobs/resolve/pause", reason="too loud").status_code == 409
+    assert operator.post("/ops/jobs/verify/pause", reason=" ").status_code == 422
+    assert operator.post("/ops/jobs/verify/run").status_code == 303
+    assert operator.post("/ops/jobs/verify/pause", reason="too loud").status_code == 303
+    page = desk.sitting("viewer").get("/ops/jobs").text
+    assert "by operator-ann: too loud" in page
+    assert 'href="/ops/jobs/verify"' not in page
+    assert operator.post("/ops/jobs/verify/run").status_code == 409
+    assert operator.post("/ops/jobs/verify/resume").status_code == 303
+    assert operator.post("/ops/jobs/none/run").status_code == 404
+    kinds = [desk.notes(kind) for kind in ("pause job", "run job", "resume job")]
+    assert [(len(notes), notes[0]["subject"], notes[0]["outcome"]) for notes in kinds] == [(1, "verify", "done")] * 3
+
+
+def test_silence_of_the_jobs_is_told(shelves: Stock) -> None:
+    """A minute without a sign of any process that runs them."""
+    viewer = shelves.desk.sitting("viewer")
+    assert "No process runs the jobs" not in viewer.get("/ops/jobs").text
+    shelves.desk.hands.turn(61)
+    assert "No process runs the jobs" in viewer.get("/ops/jobs").text
+
+
+@pytest.mark.parametrize("steward", ["charlie", None])
+def test_nobody_elses_people_touch_the_jobs(build_desk: Any, steward: str | None) -> None:
+    """Where another operator is the steward, or none is, there is nothing to touch."""
+    desk = build_desk(steward=steward)
+    stock(desk)
+    for path in ("run", "pause", "resume"):
+        assert desk.sitting("operator").post(f"/ops/jobs/verify/{path}", reason="too loud").status_code == 404
+    assert desk.sitting("operator").get("/ops/jobs/verify").status_code == 404
