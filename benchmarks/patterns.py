@@ -20,8 +20,8 @@ PLAYER, KEY = "pattern-player", "pattern-key"
 
 NOT_OF_A_TRANSFER = (
     "account", "player", "lineage", "cash_movement", "denomination", "operator", "api_key", "job_run", "job_line",
-    "beat", "alert", "alert_turn", "alert_notice", "alerted_orphan", "cap_hit", "outbox", "tally", "hour_tally", "event",
-    "event_head", "event_origin", "webhook_endpoint", "delivery", "delivery_try",
+    "beat", "alert", "alert_turn", "alert_notice", "alerted_orphan", "cap_hit", "outbox", "tally", "hour_tally",
+    "event", "event_head", "event_origin", "webhook_endpoint", "delivery", "delivery_try",
 )  # fmt: skip
 """Tables in which a transfer leaves no row of its own: balances, masters, upkeep, alerts; and its events, whose numbers
 are the operator's: those of the copies begin behind them."""
