@@ -72,7 +72,7 @@ BUGS = (
         "connection.execute(_INSERT_ATTEMPT, row)", "pass", ("intent",)),
     Bug("an orphan is put before nobody", (cases,), "open_for",
         "row = {", "return None\n    row = {", ("watch",), depth=6),
-    Bug("a claim is no lease", (resolve,), "claim_due",
+    Bug("a claim is no lease", (resolve,), "_claimed",
         "lease = runtime.in_seconds(runtime.lease_seconds(_longest_call(runtime)))", "lease = runtime.clock.now()",
         ("fence",)),
     Bug("silence after a complete is read as its absence", (two_phase,), "never_completed",
