@@ -181,12 +181,12 @@ def _standing(connection: Connection, people: Iterable[str]) -> Mapping[str, Row
 
 
 def _may_check(row: RowMapping, proposal: Proposal) -> bool:
-    """Whether a person's word counts at this moment: an approver of that operator, not locked out, not the maker, and
-    made by the command line or by an admin with another's word for it."""
+    """Whether a person's word counts at this moment: an approver of that operator, not the maker, and made by the
+    command line or by an admin with another's word for it. A lock keeps out whoever comes in, and a stranger can set
+    one: it takes nothing from the word of who sits there."""
     return (
         row["state"] == PersonState.ACTIVE
         and row["role"] == Role.APPROVER
-        and row["locked_at"] is None
         and row["operator_id"] == proposal.operator_id
         and row["id"] != proposal.maker_id
         and (row["made_by"] is None or row["vouched_by"] is not None)
