@@ -61,8 +61,10 @@ def make(
         raise Conflict("An invited person joins; one who has joined is reset or unlocked.", code="wrong_link")
     token, now = runtime.ids.secret(), runtime.clock.now()
     if kind == InvitationKind.UNLOCK:
-        if row["locked_at"] is None:
+        if not entering.is_shut(row, now):
             raise Conflict("This person is not locked.", code="not_locked")
+        if row["locked_at"] is None:
+            entering.lock(connection, runtime, row, address, "tries that came to no end")
         rows.change(connection, row["id"], now, failures=entering.TRIES)  # a new link has three tries again
     else:
         rows.change(connection, row["id"], now, **rows.unvouched(by))

@@ -6,7 +6,6 @@ who act on each other at once wait in turn, and the second may not be an admin a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +20,6 @@ from bridge.models.desk import InvitationKind, PersonState, Role
 from bridge.runtime import Runtime
 
 _person = rows.person_table
-_LOGIN = re.compile(r"[a-z0-9][a-z0-9._@+-]{2,63}")
 LONGEST_NAME = 80
 
 
@@ -192,7 +190,7 @@ def _note(
 
 def _login(login: str) -> str:
     told = login.strip().lower()
-    if not _LOGIN.fullmatch(told):
+    if not rows.LOGIN.fullmatch(told):
         raise Invalid(fields={"login": "must be 3 to 64 of a-z, 0-9 and . _ @ + -, beginning with a letter or digit"})
     return told
 
