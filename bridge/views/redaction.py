@@ -62,7 +62,7 @@ def _masked(value: Any, name: str, depth: int) -> Any:
         return {text(key): _masked(each, key, depth + 1) for key, each in value.items()}
     if isinstance(value, list):
         return [_masked(each, name, depth + 1) for each in value]
-    if not isinstance(value, str) or isinstance(value, _Kept) and name in COUNTED:
+    if not isinstance(value, str) or (isinstance(value, _Kept) and name in COUNTED):
         return value
     told = text(value)
     return value if told == value else told
