@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Table, delete, func, select, text, update
 
 from bridge import db, log, models
 from bridge.config import Config
-from bridge.errors import Invalid, NotFound, Unavailable
+from bridge.errors import Invalid, NotFound, Stale, Unavailable
 from bridge.money import AmountRefused, Currencies
 from bridge.ports import SECOND, Direction
 from bridge.runtime import Runtime
@@ -195,7 +195,8 @@ def pause_in(connection: Connection, runtime: Runtime, provider: str, reason: st
 
 
 def resume(runtime: Runtime, provider: str, actor: str) -> Closed:
-    """Open a provider for transfers in, by a person; what had closed it. Raises NotFound when nothing had."""
+    """Open a provider for transfers in, by a person; what had closed it. Raises NotFound when nothing had;
+    Stale where somebody closes or opens it at the same time."""
     with db.writing(runtime.engine) as connection:
         was = resume_in(connection, provider)
     _log.warning("provider resumed", provider=provider, was=was.cause, reason=was.reason, actor=actor)
@@ -204,11 +205,17 @@ def resume(runtime: Runtime, provider: str, actor: str) -> Closed:
 
 def resume_in(connection: Connection, provider: str) -> Closed:
     """As `resume`, in the caller's transaction."""
-    found = closed(connection, provider)
-    opened = delete(_switch).where(_switch.c.provider == provider)
-    if not found or not connection.execute(opened).rowcount:
-        raise NotFound(f"Transfers into {provider!r} are not closed.")
-    return found[0]
+    for was in closed(connection, provider):
+        if _open(connection, was):
+            return was
+        raise Stale(f"Somebody has just closed or opened {provider!r}: look again.")
+    raise NotFound(f"Transfers into {provider!r} are not closed.")
+
+
+def _open(connection: Connection, seen: Closed) -> bool:
+    """Open a provider; false if its switch is not the one that was seen any more."""
+    same = _switch.c.provider == seen.provider, _switch.c.cause == seen.cause, _switch.c.closed_at == seen.closed_at
+    return connection.execute(delete(_switch).where(*same)).rowcount == 1
 
 
 def close_restored(connection: Connection, providers: Iterable[str], reason: str, actor: str, now: int) -> None:
@@ -219,8 +226,7 @@ def close_restored(connection: Connection, providers: Iterable[str], reason: str
 
 def open_swept(connection: Connection, seen: Closed) -> bool:
     """Open a provider that a sweep found right; false if its switch is not the one that was seen any more."""
-    same = _switch.c.provider == seen.provider, _switch.c.cause == RESTORED, _switch.c.closed_at == seen.closed_at
-    return connection.execute(delete(_switch).where(*same)).rowcount == 1
+    return seen.cause == RESTORED and _open(connection, seen)
 
 
 def _close(connection: Connection, providers: Iterable[str], cause: str, reason: str, actor: str, now: int) -> None:

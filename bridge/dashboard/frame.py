@@ -7,7 +7,6 @@ room into ROOMS, its place in the navigation into NAVIGATION, its rights into te
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +33,7 @@ from bridge.desk import keyring
 from bridge.errors import BadRequest
 from bridge.models.desk import Role
 from bridge.runtime import Runtime
+from bridge.views import amounts
 
 PREFIX = "/ops"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -56,7 +56,6 @@ NAVIGATION: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
 )
 """What stands at the top of every page: words, endpoint, who sees it. An endpoint that is not there is left out."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def furnish(app: Flask, runtime: Runtime, elsewhere: Callable[[Exception], Any]) -> None:
@@ -144,4 +143,4 @@ def _on_every_page() -> dict[str, Any]:
 
 def instant(at: int | None) -> str:
     """Microseconds since 1970 as people write it, UTC, to the second; nothing for None."""
-    return "" if at is None else (_EPOCH + timedelta(microseconds=at)).strftime("%Y-%m-%d %H:%M:%S")
+    return "" if at is None else f"{amounts.instant(at):%Y-%m-%d %H:%M:%S}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Response, g, make_response, redirect, render_template, request, url_for
+from urllib.parse import urlsplit
+
+from flask import Response, current_app, g, make_response, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
 from bridge import log
@@ -81,11 +83,22 @@ def _page(refusal: Refusal, number: str) -> Response:
 
 
 def _to_the_gate() -> Response:
-    wanted = request.full_path if request.method == "GET" else request.path
-    response = make_response(redirect(url_for("gate.show", next=entrance.local(wanted)), 303))
+    wanted = entrance.local(request.full_path) if request.method == "GET" else _page_before()
+    response = make_response(redirect(url_for("gate.show", next=wanted), 303))
     if cookies.SITTING in request.cookies:
         cookies.drop(response, cookies.SITTING)
     return response
+
+
+def _page_before() -> str:
+    """The page from which a form was sent: what the form asks for cannot be looked at. There it is seen what became of
+    it."""
+    try:
+        told = urlsplit(request.referrer or "")
+        current_app.url_map.bind(request.host).match(told.path, method="GET")
+    except (ValueError, HTTPException):
+        return entrance.local(None)
+    return entrance.local(f"{told.path}?{told.query}")
 
 
 def _note(refusal: Refusal, route: str) -> None:

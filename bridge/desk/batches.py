@@ -39,7 +39,8 @@ class Item:
 
 @dataclass(frozen=True)
 class Batch:
-    """All of them, and the sum of what was done per currency, in minor units."""
+    """All of them, and the sum of what was done per currency, in minor units: what waits for another
+    person is not in it."""
 
     items: tuple[Item, ...]
     sums: Mapping[str, int]
@@ -115,6 +116,6 @@ def _proposed(runtime: Runtime, subject: str, proposal: Proposal) -> Item:
 def _batch(items: list[Item]) -> Batch:
     sums: dict[str, int] = {}
     for item in items:
-        if item.done:
+        if item.done and not item.missing:
             sums[item.currency] = sums.get(item.currency, 0) + item.amount
     return Batch(tuple(items), sums)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Select, Table, select, tuple_
@@ -11,6 +11,7 @@ from bridge import db, models
 from bridge.desk.proposals import Proposal, find, read, table
 from bridge.desk.rows import Person
 from bridge.desk.sight import Sight, look, owned
+from bridge.desk.verdicts import may_check
 from bridge.errors import Invalid
 from bridge.models.proposals import ProposalState
 from bridge.runtime import Runtime
@@ -23,7 +24,7 @@ _transfer: Table = models.metadata.tables["transfer"]
 
 @dataclass(frozen=True)
 class Said:
-    """What one person said to a proposal; `at` in microseconds."""
+    """What one person said to a proposal; `at` in microseconds. `counts`: whether their word does at present."""
 
     person_id: str
     login: str
@@ -31,6 +32,7 @@ class Said:
     approves: bool
     reason: str
     at: int
+    counts: bool
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,13 @@ class Shown:
     sight: Sight | None
     seen: str | None
     why: str
+
+    @property
+    def missing(self) -> int:
+        """How many others have still to approve, at least. 0 of an open one: enough have, of whom one's word did not
+        count for a while; whoever of them approves once more carries it out."""
+        needs = max(self.entry.proposal.needs, 0 if self.sight is None else self.sight.checkers)
+        return max(0, needs - sum(each.approves and each.counts for each in self.entry.verdicts))
 
 
 def listed(
@@ -112,10 +121,11 @@ def _entries() -> Select[tuple[object, ...]]:
 
 def _read(connection: Connection, query: Select[tuple[object, ...]]) -> list[Entry]:
     found = connection.execute(query).mappings().all()
-    said = _said(connection, [row["id"] for row in found])
+    proposals = {row["id"]: read(row) for row in found}
+    said = _said(connection, proposals)
     return [
         Entry(
-            proposal=read(row),
+            proposal=proposals[row["id"]],
             maker_login=row["login"],
             maker_name=row["name"],
             player=row["player_id"],
@@ -130,11 +140,12 @@ def _read(connection: Connection, query: Select[tuple[object, ...]]) -> list[Ent
     ]
 
 
-def _said(connection: Connection, proposals: Sequence[str]) -> dict[str, list[Said]]:
-    query = select(_verdict, _person.c.login, _person.c.name).join(_person, _person.c.id == _verdict.c.person_id)
+def _said(connection: Connection, proposals: Mapping[str, Proposal]) -> dict[str, list[Said]]:
+    query = select(_verdict, _person).join(_person, _person.c.id == _verdict.c.person_id)
     query = query.where(_verdict.c.proposal_id.in_(proposals)).order_by(_verdict.c.at, _verdict.c.person_id)
     found: dict[str, list[Said]] = {}
     for row in connection.execute(query).mappings():
         told = (row["person_id"], row["login"], row["name"], row["approves"], row["reason"], row["at"])
-        found.setdefault(row["proposal_id"], []).append(Said(*told))
+        counts = may_check(row, proposals[row["proposal_id"]])
+        found.setdefault(row["proposal_id"], []).append(Said(*told, counts))
     return found

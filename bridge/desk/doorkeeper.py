@@ -1,4 +1,4 @@
-"""The doorkeeper: who knocks too often waits, by address and by login, whatever the answers were.
+"""The doorkeeper: who knocks too often waits, by address, by login and all together, whatever the answers were.
 
 A bucket is one row: the instant at which it will be full again. A knock moves that by `every` seconds, and is refused
 where that would be more than `burst` knocks from now. One conditional statement: as many as come at once, as many pass
@@ -32,11 +32,18 @@ BY_ADDRESS = Pace(30, 10)
 """An office behind one address comes in within a minute in the morning; a sprayer has six tries a minute."""
 
 BY_LOGIN = Pace(10, 20)
-"""Three wrong tries lock anyway; this bounds what is computed for one login. A link and a passkey go past it: nobody
-keeps a person out by knocking under their name."""
+"""Three wrong tries lock anyway; this bounds what is computed for one login. A link and a passkey go past it:
+who has either is not kept out by whoever knocks under their name."""
 
-KEPT_SECONDS = 3600
-"""A bucket that has been full for so long is forgotten."""
+BY_GATE = Pace(120, 1)
+"""All who come by password, from everywhere, in all processes together: so much is computed for strangers and no more,
+however many addresses they have. A link and a passkey go past it, so that a flood does not keep everybody out."""
+
+KEPT_SECONDS, SWEPT = 3600, 200
+"""A bucket that has been full for so long is forgotten; so many at a time."""
+
+NEW = -1
+"""What is said of a bucket that was not there."""
 
 IPV6_PREFIX = 64
 """Whoever has one IPv6 address has as many as they like below it."""
@@ -49,29 +56,42 @@ class TooManyTries(Refusal):
 
 
 def knock(runtime: Runtime, address: str, login: str | None = None) -> None:
-    """Count one try. Raises TooManyTries, with the seconds to wait; a try that is refused counts no further."""
+    """Count one try. Raises TooManyTries, with the seconds to wait; a try that is refused counts no further, and one
+    that its address or login may not make does not count for the gate."""
     wanted = [(f"address {_place(address)}", BY_ADDRESS)]
     if login is not None:
         wanted.append((f"login {keys.digest(login)}", BY_LOGIN))
     now = runtime.clock.now()
     with db.writing(runtime.engine) as connection:
-        waits = [_take(connection, key, pace, now) for key, pace in sorted(wanted)]
-    if any(waits):
-        raise TooManyTries(after_seconds=max(waits) // SECOND + 1)
+        taken = [_take(connection, key, pace, now) for key, pace in sorted(wanted)]
+        if login is not None and max(taken) <= 0:
+            taken.append(_take(connection, "the gate", BY_GATE, now))
+    if NEW in taken:
+        _sweep(runtime, now)
+    if (wait := max(taken)) > 0:
+        raise TooManyTries(after_seconds=wait // SECOND + 1)
 
 
 def _take(connection: Connection, key: str, pace: Pace, now: int) -> int:
-    """Take from a bucket; 0, or the microseconds until there is something in it."""
+    """Take from a bucket: 0, NEW from one that was not there, or the microseconds until there is something in it."""
     every = pace.every_seconds * SECOND
-    if db.insert_if_absent(connection, _bucket, {"key": key, "full_at": now + every}):
-        connection.execute(delete(_bucket).where(_bucket.c.full_at < now - KEPT_SECONDS * SECOND))
-        return 0
-    from_then = case((_bucket.c.full_at > now, _bucket.c.full_at), else_=now)
-    room = (_bucket.c.key == key, from_then <= now + (pace.burst - 1) * every)
-    if connection.execute(update(_bucket).where(*room).values(full_at=from_then + every)).rowcount == 1:
-        return 0
-    full_at = connection.execute(select(_bucket.c.full_at).where(_bucket.c.key == key)).scalar_one()
-    return int(full_at - now - (pace.burst - 1) * every)
+    while not db.insert_if_absent(connection, _bucket, {"key": key, "full_at": now + every}):
+        from_then = case((_bucket.c.full_at > now, _bucket.c.full_at), else_=now)
+        room = (_bucket.c.key == key, from_then <= now + (pace.burst - 1) * every)
+        if connection.execute(update(_bucket).where(*room).values(full_at=from_then + every)).rowcount == 1:
+            return 0
+        full_at = connection.execute(select(_bucket.c.full_at).where(_bucket.c.key == key)).scalar()
+        if full_at is not None:  # else it has just been swept: it is made anew
+            return max(1, int(full_at - now - (pace.burst - 1) * every))
+    return NEW
+
+
+def _sweep(runtime: Runtime, now: int) -> None:
+    """Forget old buckets, in a transaction that waits for nobody: whoever is at one of them keeps it."""
+    old = select(_bucket.c.key).where(_bucket.c.full_at < now - KEPT_SECONDS * SECOND).order_by(_bucket.c.full_at)
+    with db.writing(runtime.engine) as connection:
+        keys_of = connection.execute(old.limit(SWEPT).with_for_update(skip_locked=True)).scalars().all()
+        connection.execute(delete(_bucket).where(_bucket.c.key.in_(keys_of)))
 
 
 def _place(address: str) -> str:

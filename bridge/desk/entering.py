@@ -1,10 +1,10 @@
 """Coming in: by password and code, by passkey, or by a link after a lock; one answer to whatever was wrong.
 
-A try is counted before anything is compared, in a transaction of its own, and taken back by success: as many tries at
-once as there may be, whatever dies between. Three wrong ones within 30 minutes lock (GLI-19 2.5.3 d). A lock keeps out
-whoever wants to come in by password and one-time code, or by passkey alone. It is opened by the password together with
-a recovery code or a passkey, by an admin's link, and by time never. Whoever sits already stays: a stranger's tries must
-not end a person's work.
+A try is counted before anything is compared, in a transaction of its own, and taken back by success, and
+where nothing could be compared: as many tries at once as there may be, whatever dies between. Three wrong ones within
+30 minutes lock (GLI-19 2.5.3 d). A lock keeps out whoever wants to come in by password and one-time code, or by
+passkey alone. It is opened by the password together with a recovery code or a passkey, by an admin's link, and by time
+never. Whoever sits already stays, and may what they might before: a stranger's tries must not end a person's work.
 """
 
 from __future__ import annotations
@@ -12,23 +12,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection, RowMapping, update
 
 from bridge import db, keys
 from bridge.desk import accesses, codes, doorkeeper, passkeys, passwords, rows, sittings
 from bridge.desk.rows import person_of
 from bridge.desk.sittings import MINUTE
-from bridge.errors import Invalid, Refusal
+from bridge.errors import Invalid, Refusal, Unavailable
 from bridge.models.desk import PersonState
+from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
 TRIES, WINDOW_MINUTES = 3, 30
 """So many wrong tries within this time lock."""
 
+UNDER_WAY_SECONDS = 60
+"""A try is judged, or its process has died, long before that."""
+
 UNLOCKED: dict[str, Any] = {"failures": 0, "failing_since": None, "locked_at": None}
 """Columns of somebody who has nothing to answer for."""
 
 LONGEST_LOGIN, LONGEST_PASSWORD = 64, 1024
+
+NO_LOGIN = "(no login)"
+"""What is written down of a text that nobody can have as a login: it may be a password in the wrong field."""
 
 
 class NotLetIn(Refusal):
@@ -59,7 +66,19 @@ def by_password(
     require_filled(login=login.strip(), password=password, code=code.strip())
     asked, secret = login.strip().lower()[:LONGEST_LOGIN], password[:LONGEST_PASSWORD]
     doorkeeper.knock(runtime, address, asked)
-    began = _begin_try(runtime, asked)
+    began = _begin_try(runtime, asked, address)
+    try:
+        return _compared(runtime, began, secret, code, asked=asked, address=address, instead_of=instead_of)
+    except Unavailable:
+        _take_back(runtime, began)
+        raise
+
+
+def _compared(
+    runtime: Runtime, began: _Try, secret: str, code: str, *, asked: str, address: str, instead_of: str
+) -> str:
+    """The cookie's secret of whoever has shown both factors. Raises NotLetIn; Unavailable where nothing could be
+    compared."""
     fits = passwords.fits(secret, began.kept)
     now = runtime.clock.now()
     with db.writing(runtime.engine) as connection:
@@ -71,21 +90,34 @@ def by_password(
     raise NotLetIn
 
 
-def _begin_try(runtime: Runtime, login: str) -> _Try:
-    """Count a try at once, unless it is nobody's, or there are as many already as there may be."""
+def _begin_try(runtime: Runtime, login: str, address: str) -> _Try:
+    """Count a try at once, unless it is nobody's, or there are as many already as there may be. Those that were begun
+    and never ended lock then, for whoever is shut out has to be able to be let in."""
     now = runtime.clock.now()
     with db.writing(runtime.engine) as connection:
         found = rows.by_login(connection, login)
         row = None if found is None else rows.held(connection, [found["id"]])[found["id"]]
         if row is None or row["state"] != PersonState.ACTIVE:
             return _Try(None, counted=False)
-        if _is_shut(row, now):
+        if is_shut(row, now):
+            if row["locked_at"] is None and now - row["changed_at"] > UNDER_WAY_SECONDS * SECOND:
+                lock(connection, runtime, row, address, f"{TRIES} tries that came to no end")
             return _Try(row, counted=False)
         _count(connection, row, now)
         return _Try(row, counted=True)
 
 
-def _is_shut(row: RowMapping, now: int) -> bool:
+def _take_back(runtime: Runtime, began: _Try) -> None:
+    """Have a try not count that was never judged."""
+    if began.row is None or not began.counted:
+        return
+    columns = rows.person_table.c
+    counted = (columns.id == began.row["id"], columns.failures > 0, columns.locked_at.is_(None))
+    with db.writing(runtime.engine) as connection:
+        connection.execute(update(rows.person_table).where(*counted).values(failures=columns.failures - 1))
+
+
+def is_shut(row: RowMapping, now: int) -> bool:
     """Locked, or about to be: as many tries are under way as there may be."""
     return row["locked_at"] is not None or _failures(row, now) >= TRIES
 
@@ -116,9 +148,13 @@ def _code_is_right(connection: Connection, runtime: Runtime, row: RowMapping, be
 def by_passkey(
     runtime: Runtime, place: passkeys.Place, credential: Any, *, password: str, address: str, instead_of: str = ""
 ) -> str:
-    """Come in by a passkey; where the login is locked, together with the password. As `by_password`."""
-    doorkeeper.knock(runtime, address)
-    passkey = passkeys.shown(runtime, place, passkeys.ENTER, credential)
+    """Come in by a passkey; where the login is locked, together with the password. Raises Invalid for one that is not
+    taken, NotLetIn. The caller has asked the doorkeeper before it read what was sent."""
+    try:
+        passkey = passkeys.shown(runtime, place, passkeys.ENTER, credential)
+    except Invalid:
+        _note_passkey(runtime, passkeys.owner(runtime, credential), address)
+        raise
     with db.reading(runtime.engine) as connection:
         kept = rows.by_id(connection, passkey.person_id)["password_hash"]
     fits = bool(password) and passwords.fits(password[:LONGEST_PASSWORD], kept)
@@ -131,6 +167,14 @@ def by_passkey(
             return _seat(connection, runtime, row, address, "passkey")
         _refuse(connection, runtime, row, row["login"], address, counted=False)
     raise NotLetIn
+
+
+def _note_passkey(runtime: Runtime, person_id: str | None, address: str) -> None:
+    """Write down that a passkey was not taken, and whose it said to be."""
+    with db.writing(runtime.engine) as connection:
+        whose = None if person_id is None else person_of(rows.by_id(connection, person_id))
+        accesses.note(connection, runtime, kind="enter", outcome=accesses.REFUSED, person=whose, reason="passkey",
+                      address=address)  # fmt: skip
 
 
 def by_link(
@@ -172,11 +216,18 @@ def _refuse(
     now = runtime.clock.now()
     told: dict[str, Any] = {"outcome": accesses.REFUSED, "address": address}
     if row is None:
-        accesses.note(connection, runtime, kind="enter", login=login, **told)
+        known = login if rows.LOGIN.fullmatch(login) else NO_LOGIN
+        accesses.note(connection, runtime, kind="enter", login=known, **told)
         return
     person = person_of(row)
     accesses.note(connection, runtime, kind="enter", person=person, **told)
     if counted and _failures(row, now) >= TRIES and row["locked_at"] is None:
-        rows.change(connection, row["id"], now, locked_at=now)
-        accesses.note(connection, runtime, kind="lock", person=person, subject=row["id"],
-                      reason=f"{TRIES} wrong tries", **told)  # fmt: skip
+        lock(connection, runtime, row, address, f"{TRIES} wrong tries")
+
+
+def lock(connection: Connection, runtime: Runtime, row: RowMapping, address: str, reason: str) -> None:
+    """Lock a person whose row the caller holds, and note why."""
+    now = runtime.clock.now()
+    rows.change(connection, row["id"], now, locked_at=now)
+    accesses.note(connection, runtime, kind="lock", outcome=accesses.REFUSED, person=person_of(row), subject=row["id"],
+                  reason=reason, address=address)  # fmt: skip

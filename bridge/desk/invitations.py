@@ -7,6 +7,7 @@ worth nothing. What it leads to is done in the transaction that uses it up.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, insert, select, update
 
@@ -60,8 +61,10 @@ def make(
         raise Conflict("An invited person joins; one who has joined is reset or unlocked.", code="wrong_link")
     token, now = runtime.ids.secret(), runtime.clock.now()
     if kind == InvitationKind.UNLOCK:
-        if row["locked_at"] is None:
+        if not entering.is_shut(row, now):
             raise Conflict("This person is not locked.", code="not_locked")
+        if row["locked_at"] is None:
+            entering.lock(connection, runtime, row, address, "tries that came to no end")
         rows.change(connection, row["id"], now, failures=entering.TRIES)  # a new link has three tries again
     else:
         rows.change(connection, row["id"], now, **rows.unvouched(by))
@@ -82,6 +85,14 @@ def withdraw(connection: Connection, person_id: str, now: int) -> None:
 
 
 _UNSPENT = (_invitation.c.used_at.is_(None), _invitation.c.withdrawn_at.is_(None))
+_CHOOSING = (InvitationKind.JOIN.value, InvitationKind.RESET.value)
+
+
+def is_open(connection: Connection, person_id: str, now: int) -> bool:
+    """Whether an admin has made a link that is still good, by which whoever holds it becomes this person."""
+    theirs = (_invitation.c.person_id == person_id, _invitation.c.kind.in_(_CHOOSING), *_UNSPENT)
+    good = (_invitation.c.made_by.is_not(None), _invitation.c.expires_at > now)
+    return connection.execute(select(_invitation.c.digest).where(*theirs, *good)).first() is not None
 
 
 def look(runtime: Runtime, token: str) -> Invited:
@@ -104,7 +115,9 @@ def offer(runtime: Runtime, invited: Invited) -> tuple[str, str]:
 
 def join(runtime: Runtime, invited: Invited, *, password: str, offered: str, code: str, address: str) -> Joined:
     """Use a link to choose a password and enrol a seed that was offered; whatever proved this person before is worth
-    nothing any more, and every sitting of theirs ends. Raises LinkSpent, Invalid naming `password` or `code`."""
+    nothing any more, and every sitting of theirs ends. Whoever vouched before has vouched for somebody else, and the
+    admin who made the link may have used it: another one vouches. Raises LinkSpent, Invalid naming `password` or
+    `code`."""
     if invited.kind == InvitationKind.UNLOCK:
         raise LinkSpent
     good = passwords.require_good(password, invited.login, invited.name)
@@ -118,6 +131,7 @@ def join(runtime: Runtime, invited: Invited, *, password: str, offered: str, cod
         rows.change(
             connection, row["id"], now, state=PersonState.ACTIVE.value, password_hash=kept, last_step=step, epoch=epoch,
             seed=keyring.seal(runtime, keyring.SEEDS, row["id"], seed), **entering.UNLOCKED,
+            **_unvouched_again(connection, invited),
         )  # fmt: skip
         passkeys.remove_all(connection, row["id"], now)
         recovery = codes.new_recovery_codes(connection, runtime, row["id"])
@@ -170,6 +184,13 @@ def _held(connection: Connection, invited: Invited, now: int) -> RowMapping:
     if row is None or not there or row["state"] == PersonState.DISABLED:
         raise LinkSpent
     return row
+
+
+def _unvouched_again(connection: Connection, invited: Invited) -> dict[str, Any]:
+    """Columns of who has become a person by a link of an admin's; none for one of the command line."""
+    query = select(_invitation.c.made_by).where(_invitation.c.digest == invited.digest)
+    maker = connection.execute(query).scalar_one()
+    return {} if maker is None else {"made_by": maker, "vouched_by": None, "vouched_at": None}
 
 
 def _use(connection: Connection, invited: Invited, now: int) -> None:

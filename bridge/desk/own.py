@@ -10,8 +10,9 @@ from bridge.runtime import Runtime
 
 
 def change_password(runtime: Runtime, sitting: Sitting, *, old: str, new: str) -> str:
-    """Choose another password; every sitting of this person ends, and the secret of a new one is returned. Raises
-    Invalid naming `old` (which counts as a wrong proof) or `password`; Unauthorized."""
+    """Choose another password; every sitting of this person ends, and the secret of a new one is returned, which lasts
+    no longer than this one would have, and proves no longer. Raises Invalid naming `old` (which counts as a wrong
+    proof) or `password`; Unauthorized."""
     person = sitting.person
     entering.require_filled(old=old, password=new)
     good = passwords.require_good(new, person.login, person.name)
@@ -29,7 +30,7 @@ def change_password(runtime: Runtime, sitting: Sitting, *, old: str, new: str) -
         rows.change(connection, still.id, now, password_hash=hashed, epoch=epoch)
         accesses.note(connection, runtime, kind="password", outcome=accesses.DONE, person=still, subject=still.id,
                       address=sitting.address)  # fmt: skip
-        return sittings.begin(connection, runtime, still.id, epoch, sitting.address)
+        return sittings.begin(connection, runtime, still.id, epoch, sitting.address, instead_of=sitting.digest)
 
 
 def renew_recovery_codes(runtime: Runtime, sitting: Sitting) -> tuple[str, ...]:

@@ -42,6 +42,8 @@ ENROL, ENTER, PROVE = "enrol", "enter", "prove"
 
 GOOD_MINUTES, CHALLENGE_BYTES = 5, 32
 MOST, LONGEST_LABEL = 10, 60
+SWEPT = 200
+"""Challenges that are forgotten at a time, once they have expired."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def enrol(runtime: Runtime, sitting: Sitting, place: Place, credential: Any, lab
             credential=credential, expected_challenge=challenge, expected_rp_id=place.name,
             expected_origin=place.origin, require_user_verification=True,
         )  # fmt: skip
-    except (WebAuthnException, ValueError, KeyError, TypeError) as wrong:
+    except (WebAuthnException, ValueError, KeyError, TypeError, RecursionError) as wrong:
         raise not_taken() from wrong
     now = runtime.clock.now()
     called = "".join(sign for sign in " ".join(label.split()) if sign.isprintable())[:LONGEST_LABEL] or "passkey"
@@ -139,9 +141,18 @@ def shown(runtime: Runtime, place: Place, purpose: str, credential: Any, person_
             expected_origin=place.origin, credential_public_key=base64url_to_bytes(row["public_key"]),
             credential_current_sign_count=row["sign_count"], require_user_verification=True,
         )  # fmt: skip
-    except (WebAuthnException, ValueError, KeyError, TypeError) as wrong:
+    except (WebAuthnException, ValueError, KeyError, TypeError, RecursionError) as wrong:
         raise not_taken() from wrong
     return Shown(row["id"], row["person_id"], row["sign_count"], signed.new_sign_count)
+
+
+def owner(runtime: Runtime, credential: Any) -> str | None:
+    """Whose passkey it says to be, proved or not; None for one that nobody has."""
+    if not isinstance(credential, dict):
+        return None
+    with db.reading(runtime.engine) as connection:
+        whose = select(_passkey.c.person_id).where(_passkey.c.id == _id_of(credential))
+        return connection.execute(whose).scalar()
 
 
 def count(connection: Connection, runtime: Runtime, passkey: Shown) -> bool:
@@ -193,7 +204,9 @@ def _new_challenge(runtime: Runtime, purpose: str, person_id: str | None) -> byt
     row = {"digest": keys.digest(bytes_to_base64url(challenge)), "person_id": person_id, "purpose": purpose,
            "expires_at": now + GOOD_MINUTES * MINUTE}  # fmt: skip
     with db.writing(runtime.engine) as connection:
-        connection.execute(delete(_challenge).where(_challenge.c.expires_at < now))
+        old = select(_challenge.c.digest).where(_challenge.c.expires_at < now).limit(SWEPT)
+        gone = connection.execute(old.with_for_update(skip_locked=True)).scalars().all()
+        connection.execute(delete(_challenge).where(_challenge.c.digest.in_(gone)))
         connection.execute(insert(_challenge).values(**row))
     return challenge
 
@@ -203,7 +216,7 @@ def _spent_challenge(runtime: Runtime, purpose: str, person_id: str | None, cred
     try:
         told = json.loads(base64url_to_bytes(credential["response"]["clientDataJSON"]))["challenge"]
         challenge = base64url_to_bytes(told)
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as wrong:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as wrong:
         raise not_taken() from wrong
     now = runtime.clock.now()
     whose = _challenge.c.person_id.is_(None) if person_id is None else _challenge.c.person_id == person_id

@@ -25,7 +25,10 @@ SHORTEST, LONGEST = 12, 128
 AT_ONCE = 2
 """Hashes that one process computes side by side: each takes 64 MiB and a core for a tenth of a second."""
 
-WAIT_SECONDS = 10.0
+WAITING, WAIT_SECONDS = 4, 2.0
+"""So many wait for their turn, so long at most; whoever else comes is refused at once. Threads that wait here are
+threads that carry no money meanwhile."""
+
 SALT_BYTES = 16
 LEAST_LETTERS, LEAST_DIFFERENT = 6, 5
 TELLING = 4
@@ -34,6 +37,7 @@ TELLING = 4
 
 _hasher = PasswordHasher(time_cost=3, memory_cost=65_536, parallelism=1)
 _turns = BoundedSemaphore(AT_ONCE)
+_line = BoundedSemaphore(AT_ONCE + WAITING)
 
 _KNOWN = (
     "password passwort motdepasse contrasena letmein welcome willkommen iloveyou sunshine princess football baseball "
@@ -99,9 +103,18 @@ def _nobodys() -> str:
 @contextmanager
 def _a_turn() -> Iterator[None]:
     _nobodys()  # once in a process, and before anybody's time is taken
-    if not _turns.acquire(timeout=WAIT_SECONDS):
-        raise Unavailable("Too many people are coming in at once.", code="busy", after_seconds=5)
+    if not _line.acquire(blocking=False):
+        raise _busy()
     try:
-        yield
+        if not _turns.acquire(timeout=WAIT_SECONDS):
+            raise _busy()
+        try:
+            yield
+        finally:
+            _turns.release()
     finally:
-        _turns.release()
+        _line.release()
+
+
+def _busy() -> Unavailable:
+    return Unavailable("Too many people are coming in at once.", code="busy", after_seconds=5)

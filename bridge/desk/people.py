@@ -6,7 +6,6 @@ who act on each other at once wait in turn, and the second may not be an admin a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +20,6 @@ from bridge.models.desk import InvitationKind, PersonState, Role
 from bridge.runtime import Runtime
 
 _person = rows.person_table
-_LOGIN = re.compile(r"[a-z0-9][a-z0-9._@+-]{2,63}")
 LONGEST_NAME = 80
 
 
@@ -79,22 +77,30 @@ def link(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, kind:
 
 
 def give_role(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, role: str) -> None:
-    """Give a person another role: their sittings end, and somebody has to vouch for them anew. Raises NotFound,
-    Invalid; Forbidden to an admin for themselves."""
+    """Give a person another role: their sittings end, and somebody has to vouch for them anew; a link by which they
+    have not joined yet is worth nothing any more. Raises NotFound, Invalid; Forbidden to an admin for themselves;
+    Conflict for whom another admin has let in and nobody vouched for."""
     given, now = _role(role), runtime.clock.now()
     with db.writing(runtime.engine) as connection:
         row, by = _about(connection, runtime, actor, operator_id, person_id)
         if row["role"] == given:
             return
         _require_another(row, by)
+        joins = row["state"] == PersonState.INVITED
+        if by is not None and not joins and not rows.is_vouched(row) and row["made_by"] != by.id:
+            # The new role would hide who held their link, and that one could vouch for themselves.
+            raise Conflict("Another admin let them in: vouch for them first, then give them a role.", code="unvouched")
         values = {"role": given.value, "epoch": row["epoch"] + 1, **rows.unvouched(by)}
         rows.change(connection, person_id, now, **values)
+        if joins:
+            invitations.withdraw(connection, person_id, now)
         _note(connection, runtime, actor, row, by, kind="role", before=row["role"], after=given.value)
 
 
 def vouch(runtime: Runtime, actor: Actor, operator_id: int, person_id: str) -> None:
     """Stand for a person whom another admin has made, let in anew or given a role: from now on they may what their role
-    says. Raises NotFound, Conflict where nobody needs it, Forbidden to the one who made them and to themselves."""
+    says. Raises NotFound, Conflict where nobody needs it and while a link is open by which somebody else could become
+    them, Forbidden to the one who made them and to themselves."""
     now = runtime.clock.now()
     with db.writing(runtime.engine) as connection:
         row, by = _about(connection, runtime, actor, operator_id, person_id)
@@ -102,6 +108,8 @@ def vouch(runtime: Runtime, actor: Actor, operator_id: int, person_id: str) -> N
             raise Conflict("This person needs no voucher.", code="vouched")
         if row["state"] != PersonState.ACTIVE:
             raise Conflict("They have not joined yet: vouch for whom you have seen.", code="not_joined")
+        if invitations.is_open(connection, person_id, now):
+            raise Conflict("A link of theirs is open: vouch for who has used it.", code="link_open")
         if by is None:
             values = rows.unvouched(None)
         elif by.id in (row["made_by"], person_id):
@@ -182,7 +190,7 @@ def _note(
 
 def _login(login: str) -> str:
     told = login.strip().lower()
-    if not _LOGIN.fullmatch(told):
+    if not rows.LOGIN.fullmatch(told):
         raise Invalid(fields={"login": "must be 3 to 64 of a-z, 0-9 and . _ @ + -, beginning with a letter or digit"})
     return told
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,9 @@ from sqlalchemy import Connection, RowMapping, Table, select, update
 from bridge import models
 from bridge.errors import NotFound
 from bridge.models.desk import Role
+
+LOGIN = re.compile(r"[a-z0-9][a-z0-9._@+-]{2,63}")
+"""What a login looks like."""
 
 person_table: Table = models.metadata.tables["person"]
 

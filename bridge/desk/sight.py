@@ -26,7 +26,7 @@ from bridge.transfers import rows
 from bridge.transfers.core.decisions import MEANINGFUL, Kind, place
 from bridge.transfers.core.facts import Transfer
 from bridge.transfers.core.hindsight import said
-from bridge.transfers.decide import Decision, Foreseen, foresee, require_sense
+from bridge.transfers.decide import Decision, Foreseen, foresee, require_provider, require_sense
 from statemachines import TransferState
 
 ASKABLE = (TransferState.PENDING, TransferState.ORPHANED)
@@ -113,7 +113,8 @@ def permitted(runtime: Runtime, person: Person, transfer_id: str) -> dict[Propos
     """What may be proposed about a transfer now, each with what it says; a split is then to be filled in."""
     with db.reading(runtime.engine) as connection:
         transfer = owned(rows.load(connection, transfer_id), person)
-    found = {ProposalKind.ASK_AGAIN: ASKED} if transfer.state in ASKABLE else {}
+    is_askable = transfer.state in ASKABLE and transfer.provider in runtime.providers
+    found = {ProposalKind.ASK_AGAIN: ASKED} if is_askable else {}
     for kind, meaning in _meaningful(transfer).items():
         try:
             _require_sense(runtime, transfer, _example(transfer, kind))
@@ -161,6 +162,7 @@ def look(
 def _require_sense(runtime: Runtime, transfer: Transfer, wanted: Wanted) -> None:
     if wanted.kind is not ProposalKind.SPLIT and (wanted.arrived or wanted.returned):
         raise Invalid(fields={"arrived": "and returned are named for a split only"})
+    require_provider(runtime, transfer)
     if wanted.kind is not ProposalKind.ASK_AGAIN:
         require_sense(runtime, transfer, _decision(wanted), runtime.clock.now())
     elif transfer.state not in ASKABLE:

@@ -39,12 +39,18 @@ class Sitting:
     address: str
 
 
-def begin(connection: Connection, runtime: Runtime, person_id: str, epoch: int, address: str) -> str:
-    """Seat a person who has just shown both factors; the cookie's secret, which is always a new one.
+def begin(
+    connection: Connection, runtime: Runtime, person_id: str, epoch: int, address: str, *, instead_of: str | None = None
+) -> str:
+    """Seat a person who has just shown both factors; the cookie's secret, which is always a new one. `instead_of`: the
+    digest of the sitting that goes on in it: it began when that one did, and both factors were shown then.
 
     The caller holds the person's row and has checked its state."""
     token, now = runtime.ids.secret(), runtime.clock.now()
     times = {"began_at": now, "seen_at": now, "proved_at": now}
+    if instead_of is not None:
+        before = select(_sitting.c.began_at, _sitting.c.proved_at).where(_sitting.c.digest == instead_of)
+        times |= dict(connection.execute(before).mappings().one())
     row = {"digest": keys.digest(token), "person_id": person_id, "epoch": epoch, "address": address, "failures": 0}
     connection.execute(insert(_sitting).values(**row, **times))
     return token

@@ -10,7 +10,7 @@ from bridge import db, gates, log, players
 from bridge.desk import accesses, sittings
 from bridge.desk.rows import Person
 from bridge.desk.sittings import Sitting
-from bridge.errors import Invalid, NotFound
+from bridge.errors import Invalid, NotFound, Stale
 from bridge.models.desk import Role
 from bridge.runtime import Runtime
 
@@ -36,13 +36,21 @@ def pause(runtime: Runtime, sitting: Sitting, provider: str, reason: str) -> Non
     _log.warning("provider paused", provider=provider, person=person.id)
 
 
-def resume(runtime: Runtime, sitting: Sitting, provider: str, reason: str) -> None:
-    """Open a provider for transfers in, whatever had closed it. Raises as `pause`; NotFound too where nothing had."""
+def mark(closed: gates.Closed) -> str:
+    """What a page shows of a switch, in short: a form that opens it brings it back."""
+    return f"{closed.cause} {closed.closed_at}"
+
+
+def resume(runtime: Runtime, sitting: Sitting, provider: str, reason: str, seen: str) -> None:
+    """Open a provider for transfers in, closed as it was shown (`seen`, its mark). Raises as `pause`; NotFound too
+    where nothing had closed it, Stale where something else has meanwhile: nobody opens what they did not see."""
     reason = _stated(reason)
     with db.writing(runtime.engine) as connection:
         person = sittings.still(connection, runtime, sitting, *MAY)
         _require_own(connection, runtime, person, provider)
         was = gates.resume_in(connection, provider)
+        if mark(was) != seen:
+            raise Stale(f"It was closed otherwise meanwhile: {_words([was])}")
         accesses.note(
             connection, runtime, kind="resume provider", outcome=accesses.DONE, person=person, subject=provider,
             reason=reason, before=_words([was]), after="open for transfers in", address=sitting.address,

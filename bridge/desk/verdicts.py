@@ -109,7 +109,7 @@ def _approve(
     person = sittings.still(connection, runtime, sitting, Role.APPROVER)
     if person.id == proposal.maker_id:
         raise Forbidden("Nobody approves what he has proposed himself.", code="own_proposal")
-    if not _may_check(standing[person.id], proposal):
+    if not may_check(standing[person.id], proposal):
         raise Forbidden(sittings.refusal(person, (Role.APPROVER,)), code="role_missing")
     again = person.id in verdicts
     if again and proposal.state is ProposalState.CARRIED_OUT:
@@ -126,7 +126,7 @@ def _approve(
         if not say(connection, proposal, person.id, approves=True, reason=reason, now=act.now):
             raise Conflict("You have said something else to it before.", code="said_otherwise")
         verdicts.append(person.id)
-    counted = [standing[each] for each in verdicts if _may_check(standing[each], proposal)]
+    counted = [standing[each] for each in verdicts if may_check(standing[each], proposal)]
     missing = max(proposal.needs, thresholds.checkers(runtime, transfer.currency, transfer.amount)) - len(counted)
     if missing > 0:
         return Approval(proposal if again else act.note("done", reason), missing=missing, again=again)
@@ -180,13 +180,13 @@ def _standing(connection: Connection, people: Iterable[str]) -> Mapping[str, Row
     return {row["id"]: row for row in connection.execute(query.with_for_update(key_share=True)).mappings()}
 
 
-def _may_check(row: RowMapping, proposal: Proposal) -> bool:
-    """Whether a person's word counts at this moment: an approver of that operator, not locked out, not the maker, and
-    made by the command line or by an admin with another's word for it."""
+def may_check(row: RowMapping, proposal: Proposal) -> bool:
+    """Whether a person's word counts at this moment: an approver of that operator, not the maker, and made by the
+    command line or by an admin with another's word for it. A lock keeps out whoever comes in, and a stranger can set
+    one: it takes nothing from the word of who sits there."""
     return (
         row["state"] == PersonState.ACTIVE
         and row["role"] == Role.APPROVER
-        and row["locked_at"] is None
         and row["operator_id"] == proposal.operator_id
         and row["id"] != proposal.maker_id
         and (row["made_by"] is None or row["vouched_by"] is not None)

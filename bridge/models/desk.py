@@ -14,7 +14,7 @@ class Role(StrEnum):
     """What a person may do; each may what the one before it may, but an admin decides about no money."""
 
     VIEWER = "viewer"  # sees everything of the operator
-    OPERATOR = "operator"  # proposes, asks again, switches providers and jobs off
+    OPERATOR = "operator"  # proposes, asks again, closes and opens providers, runs and pauses jobs
     APPROVER = "approver"  # proposes, and approves what others proposed
     ADMIN = "admin"  # invites, unlocks, changes roles
 
@@ -36,7 +36,8 @@ class InvitationKind(StrEnum):
 
 
 class Person(SQLModel, table=True):
-    """Somebody who works at the desk of one operator. `epoch` counts what ends all sittings: role, password, lock."""
+    """Somebody who works at the desk of one operator. `epoch` counts what ends all sittings: a role, a password, a
+    state that changes; a lock ends none."""
 
     __table_args__ = (
         one_of("role", Role),

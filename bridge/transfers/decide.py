@@ -85,10 +85,17 @@ def decide(runtime: Runtime, operator_id: int, transfer_id: str, decision: Decis
 
 def require_sense(runtime: Runtime, seen: Transfer, decision: Decision, now: int) -> None:
     """Raise Invalid, naming the field, for what cannot be decided about this transfer now."""
+    require_provider(runtime, seen)
     descriptor = runtime.providers[seen.provider].descriptor
     senseless = decisions.refusal(seen, descriptor, decision.kind, decision.arrived, decision.returned, now)
     if senseless is not None:
         raise Invalid(fields=dict([senseless]))
+
+
+def require_provider(runtime: Runtime, seen: Transfer) -> None:
+    """Raise Invalid where nobody is left to ask, and nothing says what its provider can do."""
+    if seen.provider not in runtime.providers:
+        raise Invalid(fields={"provider": f"{seen.provider} is not configured any more: put its section back"})
 
 
 def foresee(runtime: Runtime, seen: Transfer, decision: Decision, moment: Moment) -> Foreseen:

@@ -13,6 +13,7 @@ from bridge.transfers.core.decisions import Place
 from bridge.transfers.core.facts import Leg, Transfer
 from bridge.transfers.core.proof import Finding, Verdict
 from bridge.transfers.core.reasons import WALLET_SPENT
+from bridge.views import redaction
 from bridge.views.amounts import clock_time, written
 from statemachines import LegState, TransferState
 
@@ -151,7 +152,7 @@ def _given(transfer: Transfer, currencies: Currencies) -> Iterator[str]:
 
 
 def _said(piece: Evidence) -> str:
-    code = piece.reply.code
+    code = redaction.text(piece.reply.code or "")
     return SAID[piece.reply.answer] + (f" ({code})" if code else "")
 
 

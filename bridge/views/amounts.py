@@ -13,7 +13,8 @@ from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+LAST = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
+"""The last instant that calendars here have, in microseconds."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def written(currencies: Currencies, units: int, currency: str) -> str:
 
 def instant(at: int) -> datetime:
     """The instant of microseconds since 1970, UTC; one that no calendar has is its nearest end."""
-    return _EPOCH + timedelta(microseconds=max(0, min(at, _LAST)))
+    return _EPOCH + timedelta(microseconds=max(0, min(at, LAST)))
 
 
 def clock_time(at: int) -> str:

@@ -32,9 +32,10 @@ def by_word(connection: Connection, operator_id: int, word: str) -> list[str]:
     legs = select(_leg.c.transfer_id).where(_leg.c.transfer_id.in_(candidates), _leg.c.reference == word)
     found |= set(connection.execute(legs).scalars())
     # Whatever has been told under it, also where it contradicts what was meant and stands in no leg.
-    told = select(_evidence.c.transfer_id).where(_evidence.c.provider_reference == word).distinct().limit(AT_MOST)
-    theirs = named.where(_transfer.c.id.in_(told))
-    found |= set(connection.execute(theirs).scalars())
+    # The operator is asked first: another one's transfers may have the same ids, and crowd out nothing here.
+    told = select(_transfer.c.id).join(_evidence, _evidence.c.transfer_id == _transfer.c.id).distinct()
+    theirs = told.where(_evidence.c.provider_reference == word, _transfer.c.operator_id == operator_id)
+    found |= set(connection.execute(theirs.order_by(_transfer.c.id.desc()).limit(AT_MOST)).scalars())
     return sorted(found, reverse=True)[:AT_MOST]
 
 

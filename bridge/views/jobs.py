@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Table, select
@@ -64,32 +64,39 @@ class Run:
 
 @dataclass(frozen=True)
 class Page:
-    """Everything about the jobs as of the instant `at`. `silent`: nobody runs them."""
+    """Everything about the jobs as of the instant `at`. `silent`: no process has been seen for so long that nobody can
+    be taken to run them. `whole`: with what is of all operators together; else only whether each job works."""
 
     at: int
     lines: tuple[Line, ...]
     beats: tuple[Beat, ...]
     verifications: tuple[Run, ...]
-
-    @property
-    def silent(self) -> bool:
-        """Whether no process has been seen for so long that nobody can be taken to run the jobs."""
-        return not any(beat.lives for beat in self.beats)
+    silent: bool
+    whole: bool = True
 
 
-def page(runtime: Runtime) -> Page:
-    """The board. It is of the whole installation: all operators share its jobs."""
+def page(runtime: Runtime, *, whole: bool) -> Page:
+    """The board. It is of the whole installation: all operators share its jobs; so `whole` is for people of the one
+    that looks after them, and others learn of each job whether it works, and nothing of hosts, people and amounts of
+    work that are not their operator's."""
     now = runtime.clock.now()
     with db.reading(runtime.engine) as connection:
-        return Page(
-            at=now,
-            lines=tuple(_line(row, now) for row in board.listed(connection, runtime)),
-            beats=tuple(
-                Beat(row["worker"], row["started_at"], row["seen_at"], _lives(row["seen_at"], now))
-                for row in board.beats(connection)[:PROCESSES]
-            ),
-            verifications=tuple(_verifications(connection)),
+        beats = tuple(
+            Beat(row["worker"], row["started_at"], row["seen_at"], _lives(row["seen_at"], now))
+            for row in board.beats(connection)[:PROCESSES]
         )
+        lines = tuple(_line(row, now) for row in board.listed(connection, runtime))
+        verifications = tuple(_verifications(connection)) if whole else ()
+    silent = not any(beat.lives for beat in beats)
+    if whole:
+        return Page(now, lines, beats, verifications, silent)
+    return Page(now, tuple(_told_to_others(line) for line in lines), (), (), silent, whole=False)
+
+
+def _told_to_others(line: Line) -> Line:
+    """Names, times and whether it works."""
+    nobody: dict[str, Any] = {"worker": None, "wanted_at": None, "wanted_by": None, "paused_by": None}
+    return replace(line, **nobody, counts={}, error=None, pause_reason="", at_work=())
 
 
 def _lives(seen_at: int, now: int) -> bool:

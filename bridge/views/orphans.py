@@ -34,7 +34,7 @@ from bridge.money import UnknownCurrency
 from bridge.ports import SECOND, WALLET
 from bridge.runtime import Runtime
 from bridge.tallies import GIGA
-from bridge.views import finding
+from bridge.views import finding, redaction
 
 _transfer: Table = models.metadata.tables["transfer"]
 _leg: Table = models.metadata.tables["leg"]
@@ -301,7 +301,7 @@ def _told(connection: Connection, rows: Sequence[RowMapping]) -> list[Unproved]:
             state=row["state"],
             version=row["version"],
             reason=row["reason_code"] or "",
-            detail=row["reason_detail"] or "",
+            detail=redaction.text(row["reason_detail"] or ""),
             begun_at=row["created_at"],
             since=row["since"],
             reference=references.get(row["id"], (None, None))[0],

@@ -17,6 +17,9 @@ SHOWN = frozenset({
 })  # fmt: skip
 """Members whose values are shown: what our contract for providers names, and nothing beside it."""
 
+COUNTED = frozenset({"amount", "requested", "balance", "sequence", "time", "timestamp"})
+"""Of those the ones whose numbers count or measure something, whatever their digits look like."""
+
 LONGEST, DEEPEST = 20_000, 20
 
 _SECRET = re.compile(
@@ -59,7 +62,10 @@ def _masked(value: Any, name: str, depth: int) -> Any:
         return {text(key): _masked(each, key, depth + 1) for key, each in value.items()}
     if isinstance(value, list):
         return [_masked(each, name, depth + 1) for each in value]
-    return text(value) if isinstance(value, str) and not isinstance(value, _Kept) else value
+    if not isinstance(value, str) or (isinstance(value, _Kept) and name in COUNTED):
+        return value
+    told = text(value)
+    return value if told == value else told
 
 
 def _unless_no_card(found: re.Match[str]) -> str:

@@ -4,6 +4,7 @@ become a formula there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,13 @@ CONTENT_TYPE = "text/csv; charset=utf-8; header=present"
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\x00", "＝", "＋", "－", "＠")
 """With any of these first, behind blanks too, a spreadsheet may read a text as a formula."""
+
+BLANK = r"[\s\ufeff\u200b]"
+"""What is not seen in front of a text."""
+
+_FIRST = re.compile(rf"{BLANK}*[{re.escape(''.join(FORMULA))}]")
+_INSIDE = re.compile(rf"([;,\t\r\n]['\"]?{BLANK}*)(?=[=+\-@＝＋－＠])")
+"""Where a spreadsheet that splits at another sign than the comma, as most of Europe's do, begins a cell of its own."""
 
 HEAD = (
     "transfer", "state", "player", "provider", "direction", "amount", "currency", "reason", "detail", "begun",
@@ -45,9 +53,10 @@ def line(cells: Iterable[str | Number]) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text as a cell: in quotes, and marked as text where it could be taken for a formula."""
-    if text.lstrip(" \u00a0").startswith(FORMULA):
-        text = f"'{text}"
+    """A text as a cell: in quotes, and marked as text wherever it could be taken for a formula."""
+    first = _FIRST.match(text)
+    begins = "" if first is None else f"'{first[0]}"
+    text = begins + _INSIDE.sub(r"\1'", text if first is None else text[first.end() :])
     return '"' + text.replace('"', '""') + '"'
 
 

@@ -12,7 +12,7 @@ from bridge.errors import NotFound
 from bridge.runtime import Runtime
 from bridge.transfers import rows
 from bridge.transfers.core.facts import Leg, Transfer
-from bridge.views import orphans, people, timeline
+from bridge.views import orphans, people, redaction, timeline
 from bridge.views.advice import Advice, advice
 from bridge.views.orphans import Proposed
 from bridge.views.timeline import Line
@@ -101,7 +101,7 @@ def page(runtime: Runtime, operator_id: int, transfer_id: str) -> Page:
             idempotency_key=row["idempotency_key"],
             updated_at=row["updated_at"],
             wake_at=row["wake_at"],
-            reason_detail=row["reason_detail"] or "",
+            reason_detail=redaction.text(row["reason_detail"] or ""),
             legs=tuple(_side(leg) for leg in transfer.legs),
             books=tuple(_books(ledger.posted_by(connection, transfer_id))),
             line=timeline.line(connection, transfer, runtime.currencies, others),

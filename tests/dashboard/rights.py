@@ -87,7 +87,8 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", "/ops/providers"): Right(EVERYBODY),
     ("GET", "/ops/providers/<name>"): Right(EVERYBODY),
     ("POST", "/ops/providers/<name>/pause"): Right(PROPOSERS, (303,), {"reason": "they are down"}, proved=True),
-    ("POST", "/ops/providers/<name>/resume"): Right(PROPOSERS, (303,), {"reason": "they are back"}, proved=True),
+    # 409: its form names no switch that was shown
+    ("POST", "/ops/providers/<name>/resume"): Right(PROPOSERS, (409,), {"reason": "they are back"}, proved=True),
     ("GET", "/ops/jobs"): Right(EVERYBODY),
     ("GET", "/ops/jobs/part"): Right(EVERYBODY),
     ("GET", "/ops/jobs/<job>"): Right(PROPOSERS, steward=True),

@@ -141,6 +141,36 @@ def test_rejected_and_withdrawn(shelves: Stock) -> None:
     assert shelves.desk.rows("SELECT state FROM orphan_case") == [{"state": "open"}]
 
 
+def test_a_word_that_counts_again_can_be_given_again(build_desk: Any) -> None:
+    """I-54 Two are needed; the first one's word did not count when the second approved, and does by now: the page says
+    so, and whoever of them approves once more carries it out, once."""
+    desk = build_desk(two_checkers_above={"EUR": "5.00"})
+    shelves = stock(desk)
+    transfer_id = shelves.orphan()
+    address = proposed_by_form(shelves, transfer_id, "confirm").headers["Location"]
+
+    def says(browser: Any) -> None:
+        fields = hidden(browser.get(address).text, f"{address}/approve")
+        assert browser.post(f"{address}/approve", amount="10.00", reason="seen it", **fields).status_code == 303
+
+    anna, alma = second_approver(desk, "anna"), second_approver(desk, "alma")
+    says(anna)
+    desk.write("UPDATE person SET role = 'operator' WHERE login = 'anna'")
+    says(alma)
+    page = alma.get(address).text
+    assert "1 person has still to approve it" in page
+    assert "(does not count at present)" in page
+    assert f'action="{address}/approve"' not in page
+    desk.write("UPDATE person SET role = 'approver' WHERE login = 'anna'")
+    page = anna.get(address).text
+    examine(page)
+    assert "Enough people have approved it" in page
+    assert f'action="{address}/reject"' not in page
+    says(anna)
+    assert shelves.state(transfer_id) == "confirmed"
+    assert len(desk.rows("SELECT * FROM decision")) == 1
+
+
 def test_asking_again_needs_nobody_else(shelves: Stock) -> None:
     """The provider is asked at once; its answer is proof by the same door as ever."""
     transfer_id = shelves.orphan()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pyotp
 import pytest
@@ -218,6 +220,48 @@ def test_bad_input_is_nobodys_fault_of_ours(desk, subtests):
                 form = {"login": "good", "name": "b", "role": "viewer", field: payload}
                 assert admin.post("/ops/people", **form).status_code in (200, 400, 409, 422)
     assert desk.sitting("admin").get("/ops/people/%00").status_code in (400, 404)
+
+
+def test_what_is_nested_without_end_is_refused_and_counted(desk):
+    """Security row 25: 60 kB of brackets: no error of ours, and the doorkeeper counts it before it is read."""
+    browser = Browser(desk.app)
+    headers = {"X-Form-Token": browser.token("/ops/gate")}
+    inner = base64.urlsafe_b64encode(b"[" * 40_000).decode().rstrip("=")
+    bodies = ["[" * 60_000, json.dumps({"credential": {"id": "AAAA", "response": {"clientDataJSON": inner}}})]
+    for number in range(30):
+        sent = browser.client.post("/ops/gate/passkey", data=bodies[number % 2], headers=headers,
+                                   content_type="application/json")  # fmt: skip
+        assert sent.status_code == 422
+    sent = browser.client.post("/ops/gate/passkey", data=bodies[0], headers=headers, content_type="application/json")
+    assert sent.status_code == 429
+
+
+@pytest.mark.parametrize("query", ["since=9999-12-31T23:59:59-14:00", "until=9999-12-31T23:59:59-14:00"])
+def test_an_instant_beyond_every_calendar_is_refused(desk, query):
+    """It is named, and breaks no page."""
+    assert desk.sitting("viewer").get(f"/ops/audit?{query}").status_code in (200, 422)
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted"),
+    [("http://localhost/ops/people?page=2", "/ops/people?page=2"), ("http://localhost/ops/people", "/ops/people"),
+     ("http://localhost/ops/proposals/x/approve", "/ops"), (None, "/ops"), ("http://[", "/ops"), ("/ops//x", "/ops"),
+     ("https://evil.example/ops/people", "/ops/people")],
+)  # fmt: skip
+def test_behind_the_gate_is_the_page_from_which_a_form_was_sent(desk, before, wanted):
+    """A form of a sitting that has ended leads through the gate to a page that can be looked at, on this desk."""
+    browser = desk.nobody
+    headers = {} if before is None else {"Referer": before}
+    sent = browser.post("/ops/people", on="/ops/gate", headers=headers, login="new")
+    assert sent.status_code == 303
+    assert parse_qs(urlsplit(sent.headers["Location"]).query) == {"next": [wanted]}
+
+
+def test_a_password_in_the_wrong_field_is_not_kept(desk):
+    """ASVS 16.2.5: what cannot be a login is not written down as one; what can be is."""
+    enter(desk, Browser(desk.app), login="My Secret! pass phrase")
+    enter(desk, Browser(desk.app), login="nobody-here")
+    assert [each["login"] for each in desk.notes("enter")] == ["(no login)", "nobody-here"]
 
 
 def test_no_secret_is_in_any_log(desk, capfd):

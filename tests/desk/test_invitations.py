@@ -309,11 +309,62 @@ def test_who_is_changed_by_an_admin_needs_a_voucher_again(desk, change):
     if change == "role":
         people.give_role(desk.runtime, admin(desk), desk.operator, ann.id, "approver")
     else:
-        people.link(desk.runtime, admin(desk), desk.operator, ann.id, InvitationKind.RESET)
+        join(desk, people.link(desk.runtime, admin(desk), desk.operator, ann.id, InvitationKind.RESET))
     now = crew.person(desk.runtime, ann.id)
     assert (now.granted, now.role) == (Role.APPROVER, Role.OPERATOR)
     people.vouch(desk.runtime, command(), desk.operator, ann.id)
     assert crew.person(desk.runtime, ann.id).role == Role.APPROVER
+
+
+@pytest.mark.parametrize("seen_first", [True, False])
+def test_a_reset_is_not_vouched_for_before_its_link_is_used(desk, seen_first):
+    """Issue 5 §2: admin Ann makes a link for an approver, admin Bob sees the real one and vouches, then Ann uses her
+    link. While it is open nobody vouches; and what was vouched before it was used is worth nothing."""
+    bob = people.by_admin(seat(desk.runtime, crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob"))[1])
+    ann = desk.people["approver"]
+    link = people.link(desk.runtime, admin(desk), desk.operator, ann.id, InvitationKind.RESET)
+    for actor in (bob, command()):
+        with pytest.raises(Conflict) as refused:
+            people.vouch(desk.runtime, actor, desk.operator, ann.id)
+        assert refused.value.code == "link_open"
+    if seen_first:  # somebody has vouched all the same, as this version's forerunner let them
+        desk.write("UPDATE person SET vouched_by = 'person-admin-bob', vouched_at = 1 WHERE id = :id", id=ann.id)
+    join(desk, link)
+    now = crew.person(desk.runtime, ann.id)
+    assert (now.vouched, now.role) == (False, Role.OPERATOR)
+    with pytest.raises(Forbidden, match="vouch"):
+        people.vouch(desk.runtime, admin(desk), desk.operator, ann.id)
+    people.vouch(desk.runtime, bob, desk.operator, ann.id)
+    assert crew.person(desk.runtime, ann.id).role == Role.APPROVER
+
+
+def test_a_role_hides_nobody_who_holds_a_link(desk):
+    """Issue 5 §2: Ann invites and keeps the link, Bob changes the role, so that he made them, and Ann would vouch for
+    herself: before they join their link is worth nothing then, and afterwards Bob vouches first."""
+    bob = people.by_admin(seat(desk.runtime, crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob"))[1])
+    kept = invited(desk, admin(desk), role="operator")
+    people.give_role(desk.runtime, bob, desk.operator, row(desk)["id"], "approver")
+    with pytest.raises(invitations.LinkSpent):
+        join(desk, kept)
+    join(desk, invited(desk, admin(desk), role="operator", login="other"))
+    other = row(desk, "other")["id"]
+    with pytest.raises(Conflict) as refused:
+        people.give_role(desk.runtime, bob, desk.operator, other, "approver")
+    assert refused.value.code == "unvouched"
+    people.vouch(desk.runtime, bob, desk.operator, other)
+    people.give_role(desk.runtime, bob, desk.operator, other, "approver")
+    assert crew.person(desk.runtime, other).role == Role.OPERATOR
+
+
+def test_who_uses_an_admins_link_is_in_that_admins_hand(desk):
+    """Issue 5 §2: whoever was written down last as having made them: the maker of the link vouches for nobody who used
+    it."""
+    link = invited(desk, admin(desk))
+    bob = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob")
+    desk.write("UPDATE person SET made_by = :bob WHERE login = 'new'", bob=bob.id)
+    join(desk, link)
+    with pytest.raises(Forbidden, match="vouch"):
+        people.vouch(desk.runtime, admin(desk), desk.operator, row(desk)["id"])
 
 
 def test_who_has_not_joined_is_vouched_for_by_nobody(desk):

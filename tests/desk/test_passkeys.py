@@ -53,6 +53,18 @@ def test_a_passkey_lets_its_person_in(desk):
     assert desk.rows("SELECT label, sign_count FROM passkey") == [{"label": "laptop", "sign_count": 1}]
 
 
+def test_a_refused_passkey_is_noted(desk):
+    """Issue 5 §3: every access: with its person where it says to be theirs, with nobody where it is nobody's."""
+    passkey, _ = enrolled(desk)
+    used = signed(desk, passkey)
+    enter(desk, copy.deepcopy(used))
+    for credential in (used, {"id": "AAAA"}, "no credential"):
+        with pytest.raises(Invalid):
+            enter(desk, credential)
+    notes = [(each["person_id"], each["outcome"], each["reason"]) for each in desk.notes("enter")[1:]]
+    assert notes == [(desk.people["approver"].id, "refused", "passkey")] + [(None, "refused", "passkey")] * 2
+
+
 def test_what_was_signed_is_good_once(desk):
     """A challenge is used up by whatever comes of it; the same answer twice at once lets one in."""
     passkey, _ = enrolled(desk)

@@ -67,7 +67,7 @@ def test_a_broken_hash_fits_nothing():
 
 
 def test_two_are_computed_at_once(monkeypatch):
-    """Security row 25: at most two hashes side by side in a process; the third waits, and in the end is told so."""
+    """Security row 25: at most two hashes side by side in a process; four wait, and the seventh is told so at once."""
     running, most, lock = [0], [0], threading.Lock()
 
     class Slow:
@@ -85,10 +85,25 @@ def test_two_are_computed_at_once(monkeypatch):
     threads = [threading.Thread(target=passwords.hashed, args=(Chance(), "x")) for _ in range(6)]
     for thread in threads:
         thread.start()
-    monkeypatch.setattr(passwords, "WAIT_SECONDS", 0.01)
+    while passwords._line._value:
+        time.sleep(0.001)
+    began = time.monotonic()
     with pytest.raises(Unavailable):
         passwords.hashed(Chance(), "x")
+    assert time.monotonic() - began < 0.1
     for thread in threads:
         thread.join()
     assert most == [2]
-    assert passwords._turns._value == 2
+    assert (passwords._turns._value, passwords._line._value) == (2, 6)
+
+
+def test_who_waits_in_line_does_not_wait_long(monkeypatch):
+    """Security row 25: whoever does not have their turn within two seconds is told so, and keeps no thread."""
+    monkeypatch.setattr(passwords, "WAIT_SECONDS", 0.01)
+    assert [passwords._turns.acquire(blocking=False) for _ in range(2)] == [True, True]
+    try:
+        with pytest.raises(Unavailable):
+            passwords.fits("x", None)
+    finally:
+        passwords._turns.release(2)
+    assert passwords._line._value == 6

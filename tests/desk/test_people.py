@@ -202,6 +202,17 @@ def test_a_new_password_ends_every_sitting_but_the_one_that_follows(desk):
     assert (stands(desk, here), stands(desk, there), stands(desk, token)) == (False, False, True)
 
 
+def test_a_new_password_prolongs_nothing(desk):
+    """ASVS 7.3, 7.5.3: a password alone is no second factor: when the sitting began and when both were last shown stays
+    as it was."""
+    _, sitting = sit(desk, "viewer")
+    before = desk.rows("SELECT began_at, proved_at FROM sitting")
+    desk.hands.turn(4 * 60)
+    token = own.change_password(desk.runtime, sitting, old=PASSWORD, new="seven green herons dive")
+    assert stands(desk, token)
+    assert desk.rows("SELECT began_at, proved_at FROM sitting") == before * 2
+
+
 def test_the_old_password_is_asked_for_three_times(desk):
     """A wrong one counts on the sitting, and proves nothing when right but for the change itself."""
     token, sitting = sit(desk, "viewer")

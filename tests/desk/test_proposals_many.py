@@ -49,6 +49,14 @@ def test_many_each_with_an_answer_of_its_own(room: Office) -> None:
     room.audit()
 
 
+def test_what_waits_for_another_person_is_in_no_sum(room: Office) -> None:
+    """I-54 C-79 Of two that are approved one needs a second checker: the sum is of what was carried out."""
+    made = [room.propose(room.custody(amount, "ann"), "confirm") for amount in ("60.00", "7.50")]
+    batch = approve_many(room.bench.runtime, room.seats["anna"], WHY, {each.id: each.seen for each in made})
+    assert [(item.done, item.missing) for item in batch.items] == [(True, 1), (True, 0)]
+    assert batch.sums == {"EUR": 750}
+
+
 def test_one_that_fails_by_our_own_fault_stops_no_other(room: Office) -> None:
     """I-54 C-79 An error that nobody foresaw is an answer too: the next ones are gone through."""
     ids = [room.custody("10.00", "ann") for _ in range(3)]

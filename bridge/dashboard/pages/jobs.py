@@ -32,7 +32,7 @@ def part(visit: Visit) -> Page:
 @allowed(*PROPOSERS, steward=True)
 def one(visit: Visit, job: str) -> Page:
     """What may be done about one job."""
-    told = jobs.page(visit.runtime)
+    told = jobs.page(visit.runtime, whole=True)
     line = next((each for each in told.lines if each.job == job), None)
     hours = board.LONGEST_PAUSE_SECONDS // 3600
     return render_template(
@@ -66,4 +66,4 @@ def resume(visit: Visit, job: str) -> Page:
 
 def _read(visit: Visit) -> dict[str, object]:
     may_act = visit.person.role in PROPOSERS and visit.is_steward
-    return {"told": jobs.page(visit.runtime), "may_act": may_act}
+    return {"told": jobs.page(visit.runtime, whole=visit.is_steward), "may_act": may_act}

@@ -10,7 +10,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from bridge.dashboard.entrance import ADMINS, APPROVERS, EVERYBODY, PROPOSERS, Page, Visit, allowed
 from bridge.dashboard.pages import amounts, asked
 from bridge.desk import docket, proposals, verdicts
-from bridge.desk.docket import Entry, Shown
+from bridge.desk.docket import Entry
 from bridge.desk.sight import Posting, Touched
 from bridge.errors import Invalid
 from bridge.models.proposals import ProposalState
@@ -115,21 +115,17 @@ def _page(visit: Visit, proposal_id: str, wrong: dict[str, str]) -> str:
     shown = docket.shown(visit.runtime, visit.person, proposal_id.replace("\x00", ""))
     proposal, person = shown.entry.proposal, visit.person
     own, is_open = proposal.maker_id == person.id, proposal.state is ProposalState.OPEN
-    said = any(each.person_id == person.id for each in shown.entry.verdicts)
+    mine = next((each for each in shown.entry.verdicts if each.person_id == person.id), None)
+    carries_out = mine is not None and mine.approves and shown.missing == 0
+    says = is_open and not own and person.role in APPROVERS
     return render_template(
         "desk/proposal.html", shown=shown, frozen=frozen(shown.entry), wrong=wrong, now=visit.runtime.clock.now(),
-        may_approve=is_open and not own and not said and person.role in APPROVERS and shown.seen is not None,
-        may_reject=is_open and not own and not said and person.role in APPROVERS,
+        may_approve=says and (mine is None or carries_out) and shown.seen is not None,
+        may_reject=says and mine is None,
         may_withdraw=is_open and ((own and person.role in PROPOSERS) or person.role in ADMINS),
-        own=own, said=said, missing=_missing(shown), reason=request.form.get("reason", ""),
+        own=own, said=mine is not None, missing=shown.missing, reason=request.form.get("reason", ""),
         most=proposals.REASON_MOST, least=proposals.REASON_LEAST,
     )  # fmt: skip
-
-
-def _missing(shown: Shown) -> int:
-    """How many others have still to approve, at least."""
-    needs = max(shown.entry.proposal.needs, shown.sight.checkers if shown.sight is not None else 0)
-    return max(0, needs - sum(each.approves for each in shown.entry.verdicts))
 
 
 def frozen(entry: Entry) -> Frozen:

@@ -27,7 +27,10 @@ def one(visit: Visit, name: str) -> Page:
     """One of them."""
     told = providers.page(visit.runtime, visit.operator_id, name)
     may_switch = visit.person.role in PROPOSERS
-    return render_template("desk/provider.html", told=told, may_switch=may_switch, longest=switches.LONGEST_REASON)
+    seen = "" if told.door.closed is None else switches.mark(told.door.closed)
+    return render_template(
+        "desk/provider.html", told=told, may_switch=may_switch, seen=seen, longest=switches.LONGEST_REASON
+    )
 
 
 @room.post("/providers/<name>/pause")
@@ -42,5 +45,6 @@ def pause(visit: Visit, name: str) -> Page:
 @allowed(*PROPOSERS, proved=True)
 def resume(visit: Visit, name: str) -> Page:
     """Open it again."""
-    switches.resume(visit.runtime, visit.sitting, name, request.form.get("reason", ""))
+    told = request.form
+    switches.resume(visit.runtime, visit.sitting, name, told.get("reason", ""), told.get("seen", ""))
     return redirect(url_for("providers.one", name=name), SEE_OTHER)
