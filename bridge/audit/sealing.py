@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import Connection, Row, Table, and_, select, update
@@ -20,6 +21,7 @@ from bridge import db, log, models
 from bridge.audit import chain
 from bridge.audit.canon import Bundle, Place, place_of, place_text, row_hash
 from bridge.audit.sealed import Between, Source, scopes
+from bridge.clocks import APART_AT_MOST
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
@@ -60,20 +62,20 @@ def seal(runtime: Runtime, source: Source, scope: int, limit: int = BATCH) -> in
     """Seal the next rows of a table, at most `limit`, if any are old enough; how many were sealed."""
     with db.reading(runtime.engine) as connection:
         mark, begun = _read(connection, source, scope), _sealed_upto(connection, source, scope)
-        after = max(begun, mark.looked)
+        after, run, anew, present = max(begun, mark.looked), None, None, _present(runtime, source)
         if mark.seen <= after or _is_foreign(connection, runtime, mark):
-            run = None
-            anew = Between(source, scope, after).last(connection)
+            last = Between(source, scope, [], present).last(connection)
+            # Nobody has looked beyond the last row: a mark that says so would have rows passed over for ever.
+            anew = last if last is not None and not mark.looked <= last <= after else None
         elif not _is_ripe(connection, runtime, mark):
             return 0
         else:
-            rows = Between(source, scope, after, mark.seen).rows(connection, limit)
-            run = _run(source, scope, begun, rows)
-            anew = None
+            upto = mark.seen if present is None else min(mark.seen, present)
+            run = _run(source, scope, begun, Between(source, scope, after, upto).rows(connection, limit))
     if run is not None:
         return _append(runtime, run, begun)
     if anew is not None:
-        _see(runtime, source, scope)
+        _see(runtime, source, scope, mark)
     elif mark.seen > after:
         _remember(runtime, source, scope, looked=place_text(mark.seen))
     return 0
@@ -116,15 +118,24 @@ def _append(runtime: Runtime, run: chain.Run, begun: Place) -> int:
 # --- how far ------------------------------------------------------------------------------------------
 
 
-def _see(runtime: Runtime, source: Source, scope: int) -> None:
+def _present(runtime: Runtime, source: Source) -> Place | None:
+    """Where places are instants: the last one that may be sealed. What a clock that was wrong has dated later waits for
+    its day; were it sealed, whatever is written until then would stand behind the end, and never be."""
+    if source.place[0] != source.at:
+        return None
+    return [runtime.clock.now() + APART_AT_MOST, *[""] * (len(source.place) - 1)]
+
+
+def _see(runtime: Runtime, source: Source, scope: int, mark: Mark) -> None:
     """Remember how far the table goes now, and which transactions may be running."""
     with db.writing(runtime.engine) as connection:
-        seen = Between(source, scope, []).last(connection)
+        seen = Between(source, scope, [], _present(runtime, source)).last(connection)
         # Asked behind it, in a statement of its own: whoever has a number below `seen` and no end yet is counted in.
         horizon = _transaction(connection, "xmax")
         if seen is not None:
             now = runtime.clock.now()
-            _put(connection, source, scope, seen=place_text(seen), seen_at=now, horizon=horizon)
+            looked = place_text(mark.looked if mark.looked <= seen else [])
+            _put(connection, source, scope, seen=place_text(seen), seen_at=now, horizon=horizon, looked=looked)
 
 
 def _is_ripe(connection: Connection, runtime: Runtime, mark: Mark) -> bool:
@@ -186,13 +197,13 @@ def look_again(runtime: Runtime, source: Source, scope: int) -> int:
         mark = _read(connection, source, scope)
         before = runtime.clock.now() - AGAIN_SECONDS * SECOND
         found = chain.runs(connection, source.name, scope, mark.again, RUNS_AT_ONCE)
-        due = [run for run in found if run.at <= before]
+        due = list(takewhile(lambda run: run.at <= before, found))  # in their order, whatever clocks they are from
         if not due:
             return 0
         sealed = sum(run.entries for run in due) + _late_between(connection, source, scope, due)
         whole = Between(source, scope, place_of(due[0].after), place_of(due[-1].upto))
         more = whole.count(connection)[0] > sealed
-        plans = [plan for run in due if (plan := _missed(connection, source, scope, run))] if more else []
+        plans, again = _all_missed(connection, source, scope, due) if more else ([], due[-1].number)
     with db.writing(runtime.engine) as connection:
         chain.take_turn(connection)
         if _read(connection, source, scope).again != mark.again:
@@ -200,8 +211,22 @@ def look_again(runtime: Runtime, source: Source, scope: int) -> int:
         for plan in plans:
             number = chain.append(connection, plan, runtime.clock.now())
             _log.error("rows came too late for their run", table=plan.source, rows=plan.entries, run=number)
-        _put(connection, source, scope, again=due[-1].number)
+        _put(connection, source, scope, again=max(again, mark.again))
     return sum(plan.entries for plan in plans)
+
+
+def _all_missed(
+    connection: Connection, source: Source, scope: int, due: Sequence[chain.SealRow]
+) -> tuple[list[chain.Run], int]:
+    """What the runs missed, and the last run of which that is all; what is left is for the next look."""
+    plans, again = [], 0
+    for run in due:
+        plan, whole = _missed(connection, source, scope, run)
+        plans += [plan] if plan is not None else []
+        if not whole:
+            break
+        again = run.number
+    return plans, again
 
 
 def _late_between(connection: Connection, source: Source, scope: int, due: Sequence[chain.SealRow]) -> int:
@@ -211,19 +236,19 @@ def _late_between(connection: Connection, source: Source, scope: int, due: Seque
     return sum(run.entries for run in late if (run.after, run.upto) in places)
 
 
-def _missed(connection: Connection, source: Source, scope: int, run: chain.SealRow) -> chain.Run | None:
-    """The rows at a run's places that no seal lists."""
+def _missed(
+    connection: Connection, source: Source, scope: int, run: chain.SealRow
+) -> tuple[chain.Run | None, bool]:
+    """The rows at a run's places that no seal lists, BATCH of them or more; whether these are all."""
     late = chain.late_runs(connection, source.name, scope)
     numbers = [run.number, *(each.number for each in late if (each.after, each.upto) == (run.after, run.upto))]
     listed = {key for seal in chain.of_runs(connection, numbers) for key, _mark_of in keys_of(seal.content)}
     after, upto = place_of(run.after), place_of(run.upto)
-    first = len(source.place) + 1
-    rows = [
-        row
-        for row in Between(source, scope, after, upto).rows(connection, len(listed) + BATCH)
-        if tuple(row[first : first + len(source.key)]) not in listed
-    ]
-    return chain.Run(source.name, scope, after, upto, bundled(source, rows), late=True) if rows else None
+    first, limit = len(source.place) + 1, len(listed) + BATCH
+    found = Between(source, scope, after, upto).rows(connection, limit)
+    rows = [row for row in found if tuple(row[first : first + len(source.key)]) not in listed]
+    plan = chain.Run(source.name, scope, after, upto, bundled(source, rows), late=True) if rows else None
+    return plan, len(found) < limit
 
 
 def keys_of(content: str) -> list[tuple[tuple[Any, ...], str]]:

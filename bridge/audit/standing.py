@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Table, select
 
 from bridge import models
 from bridge.audit import chain, mirror
-from bridge.audit.canon import place_of
+from bridge.audit.canon import Place, place_of
 from bridge.audit.sealed import SOURCES, Between, Source, scopes
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -44,7 +44,7 @@ def waiting(connection: Connection, runtime: Runtime) -> Iterator[Waiting]:
     for source in SOURCES:
         for scope in scopes(connection, source):
             last = chain.last_run(connection, source.name, scope)
-            rows, oldest = Between(source, scope, [] if last is None else place_of(last.upto)).count(connection)
+            rows, oldest = Between(source, scope, _upto(last)).count(connection)
             if rows:
                 yield Waiting(source, scope, rows, oldest, _late(connection, runtime, source, scope, oldest))
 
@@ -54,8 +54,9 @@ def late(connection: Connection, runtime: Runtime) -> Iterator[tuple[str, int]]:
     for source in SOURCES:
         for scope in scopes(connection, source):
             last = chain.last_run(connection, source.name, scope)
-            looked = connection.execute(select(_mark.c.looked).where(*_of(source, scope))).scalar()
-            behind = max(place_of(looked), [] if last is None else place_of(last.upto))
+            looked = place_of(connection.execute(select(_mark.c.looked).where(*_of(source, scope))).scalar())
+            there = Between(source, scope, []).last(connection)
+            behind = max(looked if there is not None and looked <= there else [], _upto(last))
             seconds = _late(connection, runtime, source, scope, Between(source, scope, behind).oldest(connection))
             if seconds:
                 yield source.name, seconds
@@ -88,15 +89,20 @@ def mirror_late(connection: Connection, runtime: Runtime, runs: chain.Head) -> i
 def _late(connection: Connection, runtime: Runtime, source: Source, scope: int, oldest: int | None) -> int:
     """Seconds without a seal although rows wait, the first of them written at `oldest`, where that is too long; 0 where
     sealing has not begun yet."""
-    last = chain.last_run(connection, source.name, scope)
-    seen_at = connection.execute(select(_mark.c.seen_at).where(*_of(source, scope))).scalar()
-    known = [at for at in (seen_at, None if last is None else last.at) if at is not None]
-    if not known or oldest is None:
+    last, now = chain.last_run(connection, source.name, scope), runtime.clock.now()
+    # A mark can be changed, and is asked only where nothing was sealed yet; no instant that is still to come counts.
+    mark = None if last is not None else connection.execute(select(_mark.c.seen_at).where(*_of(source, scope))).scalar()
+    began = mark if last is None else last.at
+    if began is None or oldest is None:
         return 0
-    seconds = (runtime.clock.now() - max(oldest, *known)) // SECOND
+    seconds = (now - max((at for at in (oldest, began) if at <= now), default=now)) // SECOND
     audit = runtime.config.audit
     allowed = LATE_SECONDS + audit.delay_seconds + 2 * audit.seal_every_seconds
     return int(seconds) if seconds > allowed else 0
+
+
+def _upto(run: chain.SealRow | None) -> Place:
+    return [] if run is None else place_of(run.upto)
 
 
 def _of(source: Source, scope: int) -> tuple[ColumnElement[bool], ...]:

@@ -202,9 +202,12 @@ def story(connection: Connection, operator: int, number: int, at: int) -> None:
     _told(connection, operator, transfer, number, at)
     _insert(connection, "proposal", id=proposal, operator_id=operator, transfer_id=transfer, kind="confirm", arrived=0,
             returned=0, reason="as they say", maker_id=f"maker_{operator}", needs=1, version=1, seen="s",
-            postings="[]", created_at=at, expires_at=at, state="carried_out", ended_at=at)  # fmt: skip
+            postings="[]", created_at=at, expires_at=at, state="open")  # fmt: skip
     _insert(connection, "verdict", proposal_id=proposal, person_id=f"checker_{operator}",
             maker_id=f"maker_{operator}", approves=True, reason="seen", at=at)  # fmt: skip
+    table = TABLES["proposal"]
+    ended = {"state": "carried_out", "ended_at": at, "decision_id": f"de_{number:05}"}
+    connection.execute(table.update().where(table.c.id == proposal).values(**ended))
     _insert(connection, "access_note", at=at, operator_id=operator if number % 3 else None, kind="login",
             outcome="done", address="127.0.0.1")  # fmt: skip
 

@@ -20,7 +20,7 @@ from bridge.audit import mirror, sealing, standing
 from bridge.audit.sealed import BY_NAME, CHANGES, COLUMNS, SOURCES
 from bridge.ports import SECOND
 from jobs import seal
-from tests.audit.ground import TABLES, Ground, ground, story
+from tests.audit.ground import DELAY, TABLES, Ground, ground, story
 from tests.harness import together
 
 
@@ -274,6 +274,67 @@ def test_two_look_again_at_once(made: Ground):
     assert made.one("SELECT COUNT(*) FROM seal WHERE late AND chain = -1") == 1
     for other in others:
         other.engine.dispose()
+
+
+def unsigned(made: Ground, number: int) -> None:
+    """A row of one table, with a number of its own."""
+    with db.writing(made.runtime.engine) as connection:
+        row = (number, "unsigned", "", "", "", "", made.clock.now())
+        connection.execute(TABLES["security_event"].insert().values(row))
+
+
+def test_a_second_look_whatever_clocks_the_runs_are_from(made: Ground):
+    """C-37 Two processes, a second apart: what a run of the one ahead has missed is not passed over by a look at the
+    run behind it."""
+    source = BY_NAME["security_event"]
+    for number in (10, 20):
+        unsigned(made, number)
+        made.seal()
+    first, second = (row["run"] for row in made.rows("SELECT run FROM seal WHERE chain = -1 ORDER BY run"))
+    made.owner(f"UPDATE seal SET at = at + {DELAY + 1} * 1000000 WHERE run = {first}")
+    unsigned(made, 5)
+    made.clock.turn(sealing.AGAIN_SECONDS)
+
+    assert sealing.look_again(made.runtime, source, 0) == 0
+    made.clock.turn(1)
+    assert sealing.look_again(made.runtime, source, 0) == 1
+    assert made.one("SELECT again FROM seal_mark WHERE source = 'security_event'") == second
+
+
+def test_more_came_too_late_than_one_look_reads(made: Ground, monkeypatch: pytest.MonkeyPatch):
+    """C-37 The look goes on where it ended: nothing is passed over."""
+    monkeypatch.setattr(sealing, "BATCH", 3)
+    source = BY_NAME["security_event"]
+    unsigned(made, 10)
+    unsigned(made, 30)
+    made.seal()
+    for number in range(11, 21):
+        unsigned(made, number)
+    made.clock.turn(sealing.AGAIN_SECONDS)
+
+    counts = [sealing.look_again(made.runtime, source, 0) for _ in range(5)]
+
+    assert counts == [4, 4, 2, 0, 0]
+    assert {kind for kind, *_ in made.found()} == {"late"}
+
+
+def test_what_a_wrong_clock_has_dated_later_waits_for_its_day(made: Ground):
+    """I-34 C-37 A proposal of tomorrow is not sealed today: what is written until then would never be."""
+    made.sealed(2)
+    with db.writing(made.runtime.engine) as connection:
+        story(connection, made.operators[0], 900, made.clock.now() + 86_400 * SECOND)
+    for _ in range(3):
+        made.write(1)
+        made.seal()
+        made.clock.turn(sealing.AGAIN_SECONDS)
+    assert made.seal()["late"] == 0
+    assert made.sound().unsealed == 2  # the proposal and the verdict
+    made.clock.turn(86_400)
+    made.seal()
+    made.seal()
+
+    made.sound()
+    once_each(made)
 
 
 def rename(made: Ground, was: str, to: str) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import BigInteger, Boolean, Integer
 
-from bridge.audit import mirror
+from bridge import db
+from bridge.audit import mirror, standing
 from bridge.audit.sealed import BY_NAME, COLUMNS
 from tests.audit.ground import TABLES, Ground, ground
 
@@ -361,11 +362,28 @@ def test_a_mark_that_was_changed_hides_nothing(made: Ground):
     assert {where for _, where, *_ in made.found()} == {"posting"}
 
 
-def test_a_mark_that_holds_sealing_up_is_told(made: Ground):
-    """R17 Set to the end of all numbers, nothing is sealed any more; after a while that is a finding."""
-    made.owner("UPDATE seal_mark SET looked = '[999999999]' WHERE source = 'posting'")
-    made.sealed(2)
+@pytest.mark.parametrize("later", ["", ", seen_at = 9000000000000000000", ", seen = '[999999999]', seen_at = 1"])
+def test_a_mark_beyond_the_last_row_holds_nothing_up(made: Ground, later: str):
+    """R17 Set to the end of all numbers, and to the end of time: it is made again, and everything is sealed."""
+    made.owner(f"UPDATE seal_mark SET looked = '[999999999]'{later} WHERE source = 'posting'")
+    for _ in range(3):
+        made.write(2)
+        made.seal()
+
+    assert made.sound().unsealed == 0
+    made.owner("UPDATE posting SET amount = 999999 WHERE id = (SELECT MAX(id) FROM posting)")
+    assert [(kind, where) for kind, where, *_ in made.found()] == [("edited", "posting")]
+
+
+@pytest.mark.parametrize("seen_at", [0, 9 * 10**18])
+def test_a_mark_that_lies_about_sealing_is_not_believed(made: Ground, seen_at: int):
+    """R17 Nothing is sealed any more, and the mark says that all was looked at, or tomorrow: it is told."""
+    made.owner(f"UPDATE seal_mark SET looked = '[999999999]', seen = '[999999999]', seen_at = {seen_at} "
+               "WHERE source = 'posting'")  # fmt: skip
+    made.write(2)
     made.clock.turn(3600)
 
-    ((kind, where, _, _),) = made.found()
-    assert (kind, where) == ("unsealed", "posting")
+    with db.reading(made.runtime.engine) as connection:
+        late = dict(standing.late(connection, made.runtime))
+    assert late["posting"] >= 3600
+    assert ("unsealed", "posting") in {(kind, where) for kind, where, *_ in made.found()}

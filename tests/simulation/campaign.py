@@ -22,7 +22,7 @@ from tests.simulation.lies import shown_cases
 from tests.simulation.platform import LEAST_STEPS, LEAST_TRANSFERS
 from tests.simulation.shrink import shrunk
 from tests.simulation.story import Outcome, Stage, Story
-from tests.simulation.swarm import KINDS
+from tests.simulation.swarm import DEEDS, KINDS
 from tests.simulation.twins import differing
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ TWINS = 100
 """One seed in so many is told again with only what must not matter."""
 
 ENOUGH_SEEDS = 500
-"""From so many seeds on a fault that never happened is an error of the simulation."""
+"""From so many seeds on a fault, or a deed of people, that never happened is an error of the simulation."""
 
 SHOWN_FAILURES = 3
 NAMED = re.compile(r"FAILED seed \d+: I\S+: ")
@@ -190,14 +190,16 @@ def _broken(outcome: Outcome) -> str:
 
 
 def _tell_counts(counts: Counter[str], *, enough: bool) -> list[str]:
-    """How often each kind of fault happened; those that never did, where there were seeds enough for all."""
-    for kind, (_, story) in KINDS.items():
+    """How often each kind of fault, and each deed of people, happened; those that never did, where there were seeds
+    enough for all."""
+    known = {**{kind: story for kind, (_, story) in KINDS.items()}, **DEEDS}
+    for kind, story in known.items():
         sys.stdout.write(f"  {counts[kind]:>8}  {kind:<20} {story}\n")
     cases = [f"{protocol} case {number}" for protocol in TABLES for number in shown_cases(protocol)]
     unseen = [case for case in cases if not counts[case]]  # some need two things that seldom come together
     told = f"{len(cases) - len(unseen)} of {len(cases)} cases of providers' mistakes"
     sys.stdout.write(f"  {told}{', not ' if unseen else ''}{', '.join(unseen)}\n")
-    missing = [kind for kind in KINDS if enough and not counts[kind]]
+    missing = [kind for kind in known if enough and not counts[kind]]
     for kind in missing:
         sys.stdout.write(f"FAILED {kind} never happened\n")
     return missing

@@ -4,19 +4,19 @@ another person looks at the provider's books again and approves it, or rejects i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import insert
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import OperationalError
 
 from bridge import db, models
 from bridge.desk import docket, proposals, verdicts
 from bridge.desk.rows import Person
 from bridge.desk.sight import preview
 from bridge.desk.sittings import Sitting
-from bridge.errors import Conflict, Declined, Invalid, NotFound, Stale, Unavailable
+from bridge.errors import Conflict, Declined, Invalid, Stale
 from bridge.models.desk import Role
 from bridge.models.proposals import ProposalKind
 from bridge.runtime import Runtime
@@ -33,11 +33,30 @@ ADDRESS, WHY = "192.0.2.9", "the provider's statement"
 THINKS_SECONDS = (1.0, 60.0, 900.0)
 """From a proposal to its approval."""
 
-OVERTAKEN = (Invalid, Stale, Conflict, Declined, NotFound, Unavailable, DBAPIError)
-"""What may come between people and what they want: they look at it again another day. That they may not is no part of
-it: whoever sits here has both factors and the role."""
+DOUBTS = 0.15
+"""So often the second person rejects what is right, for the first to propose it again another day."""
+
+OVERTAKEN = (Invalid, Stale, Declined, OperationalError)
+"""What may come between careful people and what they want: something new came in, the wallet was spent, the database
+was away. They look at it again another day. Nothing else may: whoever sits here has both factors and the role, and
+what a rule of the database refuses is a mistake of ours."""
+
+TOGETHER = frozenset({"already_proposed", "proposal_ended"})
+"""Conflicts of two who act at the same time."""
 
 _OPEN = "SELECT id, kind, arrived FROM proposal WHERE transfer_id = ? AND state = 'open'"
+
+
+@contextmanager
+def overtaken() -> Iterator[None]:
+    """Whatever OVERTAKEN and TOGETHER name ends what is done here, and nothing more."""
+    try:
+        yield
+    except OVERTAKEN:
+        return
+    except Conflict as conflict:
+        if conflict.code not in TOGETHER:
+            raise
 
 
 def hire(runtime: Runtime, operator: int) -> None:
@@ -75,22 +94,23 @@ class Desk:
         """Propose, unless something is proposed already; and have somebody else look at it afterwards."""
         transfer = row["id"]
         if not self.oracle.ask(_OPEN, transfer):
-            with suppress(*OVERTAKEN):
+            with overtaken():
                 wanted = ProposalKind(kind.value)
                 sight = preview(web.runtime, self._maker.person, transfer, wanted, **parts)
                 wish = proposals.Wish(transfer, wanted, WHY, sight.seen, **parts)
                 proposals.propose(web.runtime, self._maker, wish)
-                self.world.trace("people", f"{transfer}: {MAKER} proposes {kind.value} {parts or ''}")
-        seconds = self.world.chance.stream(f"{name} is approved").choice(THINKS_SECONDS)
-        self.world.after(seconds, self._come_back, transfer, name)
+                self._did("proposed", f"{transfer}: {MAKER} proposes {kind.value} {parts or ''}")
+        dice = self.world.chance.stream(f"{name} is approved")
+        seconds, doubts = dice.choice(THINKS_SECONDS), dice.random() < DOUBTS
+        self.world.after(seconds, self._come_back, transfer, name, doubts)
 
-    def _come_back(self, transfer: str, name: str) -> None:
+    def _come_back(self, transfer: str, name: str, doubts: bool) -> None:
         web = next((web for web in self.webs if not web.dead), None)
         if web is not None:
-            self.world.spawn(web, f"{name} is approved", lambda: self._check(web, transfer))
+            self.world.spawn(web, f"{name} is approved", lambda: self._check(web, transfer, doubts=doubts))
 
-    def _check(self, web: Bridge, transfer: str) -> None:
-        """Approve what is still right, by the provider's books of now, and reject anything else."""
+    def _check(self, web: Bridge, transfer: str, *, doubts: bool) -> None:
+        """Approve what is still right, by the provider's books of now, unless in doubt, and reject anything else."""
         row = next(row for row in self.oracle.transfers() if row["id"] == transfer)
         found = self.oracle.ask(_OPEN, transfer)
         if not found:
@@ -98,10 +118,10 @@ class Desk:
         proposal, kind, arrived = found[0]
         right, parts = self._truth(row, self.oracle.ledgers)
         meant = {right, Kind.CLAW_BACK} if right is Kind.WRITE_OFF else {right}
-        with suppress(*OVERTAKEN):
-            if Kind(kind) not in meant or parts.get("arrived", 0) != arrived:
-                proposals.reject(web.runtime, self._checker, proposal, "the books say otherwise by now")
-                self.world.trace("people", f"{transfer}: {CHECKER} rejects {kind}")
+        with overtaken():
+            if doubts or Kind(kind) not in meant or parts.get("arrived", 0) != arrived:
+                proposals.reject(web.runtime, self._checker, proposal, "it has to be looked at again")
+                self._did("rejected", f"{transfer}: {CHECKER} rejects {kind}")
                 return
             shown = docket.shown(web.runtime, self._checker.person, proposal)
             if shown.seen is None:
@@ -111,4 +131,9 @@ class Desk:
                 query = "SELECT 1 FROM decision WHERE transfer_id = ? AND kind = ?"
                 told = f"people decided {kind} about {transfer}"
                 self.oracle.told.require(query, transfer, kind, facts=told)
-                self.world.trace("people", f"{transfer}: {CHECKER} approves {kind}")
+                self._did("approved", f"{transfer}: {CHECKER} approves {kind}")
+
+    def _did(self, deed: str, told: str) -> None:
+        """Count what somebody has truly done, and tell of it."""
+        self.world.swarm.counts[deed] += 1
+        self.world.trace("people", told)

@@ -54,6 +54,13 @@ KINDS: dict[str, tuple[float, str]] = {
 }  # fmt: skip
 """Each kind with its highest rate and what it is."""
 
+DEEDS: dict[str, str] = {
+    "proposed":            "a person proposes what is to become of an orphan",
+    "approved":            "another person approves it, and it is carried out",
+    "rejected":            "another person rejects it",
+}  # fmt: skip
+"""What people do at the desk. No faults, and no rates; but what they never come to is not shown by any story."""
+
 
 class Swarm:
     """What one seed lets happen, and how often; `counts`: what did. `only`: these kinds alone, each as often as it may,
