@@ -399,6 +399,15 @@ def test_full_buckets_are_forgotten(desk):
     assert [each["key"] for each in desk.rows("SELECT key FROM doorkeeper")] == ["address 203.0.113.99"]
 
 
+def test_a_bucket_that_is_swept_between_two_looks_is_made_anew(desk, monkeypatch):
+    """The morning's first two logins at once: what one sweeps the other has just found there."""
+    taken = doorkeeper.db.insert_if_absent
+    told = iter([False])
+    monkeypatch.setattr(doorkeeper.db, "insert_if_absent", lambda *given: next(told, None) is None and taken(*given))
+    doorkeeper.knock(desk.runtime, "203.0.113.7")
+    assert [each["key"] for each in desk.rows("SELECT key FROM doorkeeper")] == ["address 203.0.113.7"]
+
+
 def test_who_is_refused_by_the_doorkeeper_is_not_judged(desk, monkeypatch):
     """429 comes before any password is compared."""
     monkeypatch.setattr(doorkeeper, "BY_ADDRESS", doorkeeper.Pace(1, 10))

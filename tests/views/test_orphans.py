@@ -141,10 +141,11 @@ def test_another_operators_ids_crowd_out_nothing(lone: Bench, monkeypatch: pytes
     monkeypatch.setattr(finding, "AT_MOST", 1)
     made = [lone.run("in") for _ in range(3)]
     stranger = keys.add_operator(lone.runtime, "stranger")
+    players.register(lone.runtime, stranger, "ann", ["EUR"])
     for transfer_id in made:
         told = {"source": "callback", "answer": "unknown", "provider_reference": "77", "at": 1, "worker": "w"}
         put(lone, "evidence", transfer_id=transfer_id, ordinal=1, provider="sim", attempt=0, attempt_sensitive=False,
-            lease_epoch=0, **told)  # fmt: skip
+            lease_epoch=0, code="", detail="", digest="x", **told)  # fmt: skip
     with db.writing(lone.runtime.engine) as connection:
         for transfer_id in (made[0], made[2]):
             moved = {"operator": stranger, "id": transfer_id}

@@ -174,7 +174,7 @@ def test_verifications(lone: Bench) -> None:
     for slot in (1, 2, 3):
         ended = None if slot == 3 else slot + 1
         put(lone, "job_run", job="verify", slot=slot, worker="w", started_at=slot, finished_at=ended, outcome="ok")
-    told = jobs.page(lone.runtime)
+    told = jobs.page(lone.runtime, whole=True)
     assert [(run.started_at, run.ended_at) for run in told.verifications] == [(3, None), (2, 3), (1, 2)]
     assert told.silent
 
