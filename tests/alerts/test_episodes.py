@@ -153,8 +153,8 @@ def verified(made: Bench, slot: int, outcome: str, job: str = "verify") -> None:
     """A run of a check that has ended."""
     write(
         made,
-        "INSERT INTO job_run (job, slot, worker, started_at, finished_at, outcome) VALUES (:j, :s, 'w', 1, 2, :o)",
-        j=job, s=slot, o=outcome,
+        "INSERT INTO job_run (job, slot, worker, started_at, finished_at, outcome) VALUES (:j, :s, 'w', 1, :n, :o)",
+        j=job, s=slot, o=outcome, n=made.runtime.clock.now(),
     )  # fmt: skip
 
 
