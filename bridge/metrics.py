@@ -188,13 +188,17 @@ def _alerts(connection: Connection, runtime: Runtime) -> Iterator[Metric]:
 
 
 def _audit(connection: Connection, runtime: Runtime) -> Iterator[GaugeMetricFamily]:
-    inspected, age = checks.last(connection, runtime, checks.INSPECT), checks.inspected_age(connection, runtime)
-    if inspected is not None:
-        sound = float(not inspected.failed)
-        yield GaugeMetricFamily("bridge_inspected", "1 where the last inspection found nothing.", sound)
-    if age is not None:
-        yield GaugeMetricFamily("bridge_inspected_age_seconds", "How long ago an inspection has ended.", age)
-    stood = checks.standing(connection)
-    if stood is not None:
-        late = float(stood["again"])
-        yield GaugeMetricFamily("bridge_sealing_late_seconds", "Rows wait, and nothing is sealed, for so long.", late)
+    """Of the audit: what is not known yet is a figure without a value."""
+    inspected, stood = checks.last(connection, runtime, checks.INSPECT), checks.standing(connection)
+    sound = None if inspected is None else float(not inspected.failed)
+    late = None if stood is None else float(stood["again"])
+    found = (
+        ("bridge_inspected", "1 where the last inspection found nothing.", sound),
+        ("bridge_inspected_age_seconds", "How long ago one has ended.", checks.inspected_age(connection, runtime)),
+        ("bridge_sealing_late_seconds", "Rows wait, and nothing is sealed, for so long.", late),
+    )
+    for name, told, value in found:
+        gauge = GaugeMetricFamily(name, told, labels=())
+        if value is not None:
+            gauge.add_metric((), value)
+        yield gauge
