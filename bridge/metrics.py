@@ -17,7 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection, RowMapping
 
-from bridge import clocks, db, gauges, tallies
+from bridge import checks, clocks, db, gauges, tallies
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
@@ -149,12 +149,13 @@ def _upkeep(connection: Connection, runtime: Runtime) -> Iterator[Metric]:
         waiting.add_metric((queue,), found.number)
         late.add_metric((queue,), 0.0 if found.oldest is None else max(0, now - found.oldest) / SECOND)
     yield from (waiting, late)
-    verified = gauges.last_verified(connection)
+    verified = checks.last(connection, runtime, checks.VERIFY)
     if verified is not None:
-        when, held = verified
-        yield GaugeMetricFamily("bridge_verified", "1 where every invariant held when all were asked.", float(held))
-        age = max(0, now - when) / SECOND
+        held = float(not verified.failed)
+        yield GaugeMetricFamily("bridge_verified", "1 where every invariant held when all were asked.", held)
+        age = max(0, now - verified.at) / SECOND
         yield GaugeMetricFamily("bridge_verified_age_seconds", "How long ago that was.", age)
+    yield from _audit(connection, runtime)
     apart = clocks.apart(runtime, connection) / SECOND
     yield GaugeMetricFamily("bridge_clock_apart_seconds", "This process's clock and the database's.", apart)
 
@@ -184,3 +185,20 @@ def _alerts(connection: Connection, runtime: Runtime) -> Iterator[Metric]:
         unsent.add_metric((each.sink,), each.number)
         oldest.add_metric((each.sink,), max(0, runtime.clock.now() - each.oldest) / SECOND)
     yield from (found, unsent, oldest)
+
+
+def _audit(connection: Connection, runtime: Runtime) -> Iterator[GaugeMetricFamily]:
+    """Of the audit: what is not known yet is a figure without a value."""
+    inspected, stood = checks.last(connection, runtime, checks.INSPECT), checks.standing(connection)
+    sound = None if inspected is None else float(not inspected.failed)
+    late = None if stood is None else float(stood["again"])
+    found = (
+        ("bridge_inspected", "1 where the last inspection found nothing.", sound),
+        ("bridge_inspected_age_seconds", "How long ago one has ended.", checks.inspected_age(connection, runtime)),
+        ("bridge_sealing_late_seconds", "Rows wait, and nothing is sealed, for so long.", late),
+    )
+    for name, told, value in found:
+        gauge = GaugeMetricFamily(name, told, labels=())
+        if value is not None:
+            gauge.add_metric((), value)
+        yield gauge

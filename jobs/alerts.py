@@ -16,5 +16,9 @@ EVERY_SECONDS = 5
 
 def run_once(runtime: Runtime, _now: int, limit: int, stop: Event) -> dict[str, int]:
     """One tick; at most `limit` notices go to each sink. Counts: told, sent, unsent."""
-    told = episodes.look(runtime)
-    return {"told": told, **sending.send_due(runtime, limit, stop)}
+    told = {"told": 0}
+    try:
+        told["told"] = episodes.look(runtime)
+    finally:  # whatever cannot be read, what was found before is sent
+        sent = sending.send_due(runtime, limit, stop)
+    return {**told, **sent}

@@ -2,68 +2,55 @@
 
 1. The slot (the number of whole intervals since 1970) is claimed by inserting its row: one process gets it.
 2. Each finding is logged.
-3. The row keeps the outcome: `ok`, or `failed` with what was found; `/readyz` is red then.
+3. The row keeps the outcome: `ok`, or `failed` with what was found; `/readyz` is red then. An error finds nothing: the
+   slot is given back, the board tells of it, and the next tick tries again.
 """
 
 from __future__ import annotations
 
 from threading import Event
 
-from bridge import db, log, models
-from bridge.audit.findings import Report
+from bridge import log
+from bridge.audit import rounds
 from bridge.audit.inspection import Stopped, inspect
-from bridge.audit.standing import FAILED, INSPECT_JOB
-from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
-HOUR_SECONDS = 3600
+EVERY_SECONDS = 300
+"""How often it is looked whether a slot has to be inspected."""
 
-_runs = models.metadata.tables["job_run"]
+NOTHING = {"claimed": 0, "findings": 0, "entries": 0}
+
 _log = log.get("jobs")
 
 
 def run_once(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, int]:
     """Inspect if this process gets the slot of `now`; at most `limit` findings are logged one by one.
 
-    Counts: claimed, findings, entries. Raises what the database raised, after its slot is marked as failed.
+    Counts: claimed, findings, entries. Raises what the database raised, after its slot is given back.
     """
-    slot = now // int(runtime.config.audit.inspect_hours * HOUR_SECONDS * SECOND)
-    row = {"job": INSPECT_JOB, "slot": slot, "worker": runtime.worker, "started_at": now}
-    with db.writing(runtime.engine) as connection:
-        claimed = not stop.is_set() and db.insert_if_absent(connection, _runs, row)
-    if not claimed:
-        return {"claimed": 0, "findings": 0, "entries": 0}
+    return _inspect(runtime, now, limit, stop, again=False)
+
+
+def run_again(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, int]:
+    """As `run_once`, also in a slot that has been inspected, unless some process is at it; what was found before stays
+    in the slot's outcome."""
+    return _inspect(runtime, now, limit, stop, again=True)
+
+
+def _inspect(runtime: Runtime, now: int, limit: int, stop: Event, *, again: bool) -> dict[str, int]:
+    slot = None if stop.is_set() else rounds.take(runtime, now, again=again)
+    if slot is None:
+        return dict(NOTHING)
     try:
         report = inspect(runtime, stop)
     except Stopped:
-        _give_back(runtime, slot)
-        return {"claimed": 0, "findings": 0, "entries": 0}
-    except Exception as error:
-        _finish(runtime, slot, f"{FAILED}: {type(error).__name__}")
+        rounds.give_back(runtime, slot)
+        return dict(NOTHING)
+    except Exception:
+        rounds.give_back(runtime, slot)
         raise
     for finding in report.findings[:limit]:
         _log.error("audit finding", kind=finding.kind.value, where=finding.where, which=finding.which,
                    operator=finding.chain, sentence=finding.sentence)  # fmt: skip
-    _finish(runtime, slot, outcome_of(report))
+    rounds.end(runtime, slot, rounds.outcome_of(report))
     return {"claimed": 1, "findings": report.count, "entries": report.entries}
-
-
-def outcome_of(report: Report) -> str:
-    """What the run's row says: `ok`, or `failed: 3 findings (2 edited, 1 deleted)`."""
-    if not report.count:
-        return "ok"
-    kinds = ", ".join(f"{count} {kind.value}" for kind, count in sorted(report.kinds.items()))
-    return f"{FAILED}: {report.count} finding{'s' if report.count > 1 else ''} ({kinds})"
-
-
-def _finish(runtime: Runtime, slot: int, outcome: str) -> None:
-    mine = (_runs.c.job == INSPECT_JOB, _runs.c.slot == slot)
-    with db.writing(runtime.engine) as connection:
-        connection.execute(_runs.update().where(*mine).values(finished_at=runtime.clock.now(), outcome=outcome))
-
-
-def _give_back(runtime: Runtime, slot: int) -> None:
-    """The process stops before the end: another one may have the slot."""
-    mine = (_runs.c.job == INSPECT_JOB, _runs.c.slot == slot, _runs.c.worker == runtime.worker)
-    with db.writing(runtime.engine) as connection:
-        connection.execute(_runs.delete().where(*mine))

@@ -1,7 +1,8 @@
 """Mirror: the heads of the chains are signed and added to a file that the database's owner cannot write.
 
-Nothing is signed that does not go on from the last line: that is logged as an error at every tick, and `/readyz` is
-red, until a person has looked (docs/audit.md). Without a key or a file nothing is done.
+Nothing is signed that does not go on from the last line: that is logged as an error at every tick, alerted, and, where
+the database was cut off or written anew, `/readyz` is red, until a person has looked (docs/audit.md). Without a key or
+a file nothing is done.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Event
 
+from bridge.checks import HOUR_SECONDS
 from bridge.config import Config
 from bridge.runtime import Runtime
 from jobs import aftercare, alerts, deliver, expire, inbox, inspect, mirror, outbox, resolve, seal, sweep, verify
@@ -24,6 +25,11 @@ class Job:
     limit: int
     why: str
     at_once: RunOnce | None = None
+
+
+def inspect_every(config: Config) -> float:
+    """It is looked for a slot more often than one begins: an inspection that died is made soon."""
+    return min(inspect.EVERY_SECONDS, config.audit.inspect_hours * HOUR_SECONDS)
 
 
 SCHEDULE = (
@@ -47,8 +53,8 @@ SCHEDULE = (
         "what is written for ever is added to hash chains, behind the work"),
     Job("mirror",    lambda config: config.audit.mirror_seconds,         mirror.run_once,    1,
         "the chains' heads are signed and kept outside of the database"),
-    Job("inspect",   lambda config: config.audit.inspect_hours * 3600,   inspect.run_once,   100,
-        "everything that was sealed is recomputed, by one process per slot"),
+    Job("inspect",   inspect_every,                                      inspect.run_once,   100,
+        "everything that was sealed is recomputed, by one process per slot", inspect.run_again),
     Job("alerts",    lambda _config: alerts.EVERY_SECONDS,               alerts.run_once,    100,
         "people are told what is wrong, and when it is over"),
 )  # fmt: skip

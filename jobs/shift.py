@@ -15,6 +15,7 @@ from threading import Event, Lock
 
 from bridge import board, clocks, db, log, traces
 from bridge.board import Ended, Planned, Standing
+from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from jobs.schedule import SCHEDULE, Job
 
@@ -52,7 +53,7 @@ class Shift:
         self.runtime, self._stop, self._started_at = runtime, stop, runtime.clock.now()
         self._lock = Lock()
         self._in_hand: dict[str, int] = {}
-        self._wishes: set[str] = set()
+        self._wishes: dict[str, int] = {}
         self.hurry: Callable[[str], None] = lambda _job: None
 
     def begin(self) -> None:
@@ -68,8 +69,9 @@ class Shift:
         """One tick of a job."""
         runtime, seen = self.runtime, self._standing(job.name)
         with self._lock:
-            wanted = job.name in self._wishes
-            self._wishes.discard(job.name)
+            # One that this tick came too late for is not carried out any more: whoever had it has gone home.
+            wished_at = self._wishes.pop(job.name, None)
+            wanted = wished_at is not None and runtime.clock.now() - wished_at < board.WISH_SECONDS * SECOND
             if seen.rests:
                 return
             self._in_hand[job.name] = started = runtime.clock.now()
@@ -105,7 +107,7 @@ class Shift:
             for job, wanted_at in wanted:
                 if self._is_free(job) and board.take(self.runtime, job, wanted_at):
                     with self._lock:
-                        self._wishes.add(job)
+                        self._wishes[job] = wanted_at
                     _log.info("job wanted", job=job)
                     self.hurry(job)
         except Exception:  # noqa: BLE001 - it is looked again

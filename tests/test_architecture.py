@@ -69,9 +69,10 @@ LAYERS: list[tuple[str, ...]] = [
     # what people are told of all that
     ("bridge.alerts.*",),
     # services, bottom
+    ("bridge.board", "bridge.checks"),
     ("bridge.breaks", "bridge.clocks", "bridge.endpoints", "bridge.players", "bridge.lineage"),
     ("bridge.events",),
-    ("bridge.board", "bridge.breaker", "bridge.cases", "bridge.gates", "bridge.guards", "bridge.idempotency",
+    ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.guards", "bridge.idempotency",
      "bridge.inbox",
      "bridge.keys", "bridge.ledger", "bridge.outbox", "bridge.tallies"),
     # adapters
@@ -121,7 +122,7 @@ ROWS = ("bridge.audit.*", "bridge.db", "bridge.sqlite", "bridge.stroke", "bridge
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",
         "bridge.endpoints", "bridge.deliveries", "bridge.replays", "bridge.tallies", "bridge.gauges",
-        "bridge.metrics", "bridge.guards", "bridge.views.*", "bridge.desk.*", "bridge.board",
+        "bridge.metrics", "bridge.guards", "bridge.views.*", "bridge.desk.*", "bridge.board", "bridge.checks",
         "bridge.alerts.*")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sqlalchemy import Connection, Table, select
+from sqlalchemy.exc import DBAPIError
 
-from bridge import board, breaker, gates, models
+from bridge import board, breaker, checks, gates, log, models
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
 _cap_hit: Table = models.metadata.tables["cap_hit"]
 _endpoint: Table = models.metadata.tables["webhook_endpoint"]
-_job_run: Table = models.metadata.tables["job_run"]
 _lineage: Table = models.metadata.tables["lineage"]
 _operator: Table = models.metadata.tables["operator"]
 _turn: Table = models.metadata.tables["alert_turn"]
@@ -25,10 +25,14 @@ CAP_SECONDS = 300
 RESTORE_SECONDS = 3600
 """A database that was set back is told for so long at least."""
 
-CHECKS = ("inspect", "seal", "verify")
+CHECKS = (checks.INSPECT, checks.VERIFY)
 """Jobs of which a run that finds something wrong says so in its outcome."""
 
-FAILED = "failed"
+
+UNREAD = "alerts"
+"""Before the kind of a condition that cannot be read."""
+
+_log = log.get("alerts")
 
 
 class Kind(StrEnum):
@@ -59,8 +63,20 @@ class Condition:
 def find(connection: Connection, runtime: Runtime, kinds: tuple[Kind, ...] = tuple(Kind)) -> Iterator[Condition]:
     """Everything of these kinds that is wrong now, but for orphans, which are counted one by one (`orphans.py`)."""
     for kind, ask in _ASKED.items():
-        if kind in kinds:
-            yield from ask(connection, runtime)
+        if kind not in kinds:
+            continue
+        try:
+            yield from list(ask(connection, runtime))
+        except DBAPIError:
+            raise  # nothing more can be asked in this transaction
+        except Exception:  # noqa: BLE001 - whatever is wrong with one, people are told of the others, and of this
+            _log.exception("condition not read", kind=kind.value)
+            if Kind.CHECK in kinds:
+                yield Condition(
+                    Kind.CHECK, f"{UNREAD}/{kind.value}", None,
+                    f"Whether there is anything to tell of {kind.value} cannot be read; see the log of the jobs.",
+                    f"Whether there is anything to tell of {kind.value} is known again.",
+                )  # fmt: skip
 
 
 def _cap_hits(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
@@ -101,16 +117,17 @@ def _silence(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
     )  # fmt: skip
 
 
-def _checks(connection: Connection, _runtime: Runtime) -> Iterator[Condition]:
-    """The last run that has ended of each job that looks whether all is right."""
+def _checks(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
+    """The last run that has ended of each job that looks whether all is right; and how the audit stands."""
+    for about, sentence in checks.concerns(connection, runtime):
+        over = "It is as it should be again."
+        yield Condition(Kind.CHECK, f"audit {about}", None, f"The audit: {sentence}.", f"The audit, {about}: {over}")
     for job in CHECKS:
-        ended = _job_run.c.job == job, _job_run.c.finished_at.is_not(None)
-        last = select(_job_run.c.outcome).where(*ended).order_by(_job_run.c.slot.desc()).limit(1)
-        outcome = str(connection.execute(last).scalar() or "")
-        if outcome.startswith(FAILED):
+        ended = checks.last(connection, runtime, job)
+        if ended is not None and ended.failed:
             yield Condition(
                 Kind.CHECK, job, None,
-                f"{job.capitalize()} {outcome}. See the runbook before anything else is done.",
+                f"{job.capitalize()} {ended.outcome}. See the runbook before anything else is done.",
                 f"{job.capitalize()} finds nothing wrong any more.",
             )  # fmt: skip
 

@@ -98,6 +98,9 @@ class _Round:
         self._known = {(row["kind"], row["about"]): row for row in connection.execute(query).mappings()}
         found = conditions.find(connection, runtime, kinds)
         self._found = {(each.kind.value, each.about): each for each in found}
+        unread = f"{conditions.UNREAD}/"
+        about = [each.about for each in self._found.values()]
+        self._unread = {each.removeprefix(unread) for each in about if each.startswith(unread)}
         self._orphans = Kind.ORPHANS in kinds
         self._groups = orphans.new(connection, runtime) if self._orphans else []
         self._told: list[tuple[str, str, str]] = []
@@ -137,7 +140,7 @@ class _Round:
     def _lasts(self, key: tuple[str, str], row: RowMapping) -> bool:
         if row["kind"] == Kind.ORPHANS:
             return int(row["about"]) in self._operators_with_orphans
-        return key in self._found
+        return key in self._found or row["kind"] in self._unread
 
     @cached_property
     def _operators_with_orphans(self) -> set[int]:
@@ -180,7 +183,7 @@ class _Round:
 
     def _still(self, key: tuple[str, str], row: RowMapping) -> tuple[str, dict[str, Any]]:
         if row["kind"] != Kind.ORPHANS:
-            return self._found[key].sentence, {}
+            return (self._found[key].sentence if key in self._found else row["sentence"]), {}
         number, units = orphans.standing(self._connection, int(row["about"]))
         return wording.of_orphans(number, units, self._runtime.currencies, (), new=False)
 

@@ -50,9 +50,12 @@ class Unsent:
 def send_due(runtime: Runtime, limit: int, stop: Event) -> dict[str, int]:
     """Send what is due, up to `limit` to each sink. Counts: sent, unsent."""
     counts = {"sent": 0, "unsent": 0}
+    ours = episodes.sinks(runtime)
     for sink in Sink:
+        # What another process has a way for is left to it, until nobody has sent it for a day.
+        made_before = None if sink in ours else runtime.clock.now() - GIVEN_UP_SECONDS * SECOND
         for _ in range(limit):
-            notice = None if stop.is_set() else take(runtime, sink)
+            notice = None if stop.is_set() else take(runtime, sink, made_before)
             if notice is None:
                 break
             failure = deliver(runtime, notice)
@@ -62,10 +65,12 @@ def send_due(runtime: Runtime, limit: int, stop: Event) -> dict[str, int]:
     return counts
 
 
-def take(runtime: Runtime, sink: Sink) -> RowMapping | None:
-    """The notice to a sink that has been due for longest, under a lease; None where none is due."""
+def take(runtime: Runtime, sink: Sink, made_before: int | None = None) -> RowMapping | None:
+    """The notice to a sink that has been due for longest, under a lease, of those that were made before an instant
+    (microseconds) where one is given; None where none is due."""
     now = runtime.clock.now()
-    mine = (_notice.c.sink == sink.value, _notice.c.wake_at <= now)
+    mine = [_notice.c.sink == sink.value, _notice.c.wake_at <= now]
+    mine += [] if made_before is None else [_notice.c.created_at <= made_before]
     with db.reading(runtime.engine) as connection:
         if connection.execute(select(_notice.c.id).where(*mine).limit(1)).first() is None:
             return None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from flask import Response
 from flask_openapi.blueprint import APIBlueprint
 
-from bridge import board, clocks, db, events, log, models, readiness
+from bridge import board, checks, clocks, db, events, log, models, readiness
 from bridge.api.answers import document, replies
 from bridge.api.answers.views import Health, Readiness, Trouble
 from bridge.api.intake.admission import runtime_of_app
@@ -25,10 +25,7 @@ OVERDUE_AT_MOST = 60 * SECOND
 QUIET_AT_MOST = board.SILENT_SECONDS * SECOND
 """Without a sign of life for so long the scheduler is taken for dead; a restart takes less."""
 
-VERIFY_JOB = "verify"
-FAILED = "failed"
-
-_TRANSFER, _JOB_RUN = models.metadata.tables["transfer"], models.metadata.tables["job_run"]
+_TRANSFER = models.metadata.tables["transfer"]
 
 
 @room.get("/healthz", responses={200: document.success(Health), 500: document.problem(500)})
@@ -111,9 +108,6 @@ def _sealed(runtime: Runtime) -> str:
 
 
 def _verified(runtime: Runtime) -> str:
-    ended = _JOB_RUN.c.job == VERIFY_JOB, _JOB_RUN.c.finished_at.is_not(None)
-    latest = _JOB_RUN.select().where(*ended).order_by(_JOB_RUN.c.slot.desc()).limit(1)
     with db.reading(runtime.engine) as connection:
-        run = connection.execute(latest).mappings().first()
-    outcome = "" if run is None else str(run["outcome"] or "")
-    return f"the last verification {outcome}" if outcome.startswith(FAILED) else ""
+        ended = checks.last(connection, runtime, checks.VERIFY)
+    return f"the last verification {ended.outcome}" if ended is not None and ended.failed else ""

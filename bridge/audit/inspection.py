@@ -38,12 +38,17 @@ SPARE = 1000
 """Rows more than were sealed that are read, and named one by one, at the places of some runs."""
 
 
+REST_AT_MOST = 10.0
+"""Seconds between two portions."""
+
+
 class Stopped(Exception):
     """The process was asked to end before the inspection had."""
 
 
 def inspect(runtime: Runtime, stop: Event | None = None) -> Report:
-    """Inspect everything. Raises Stopped when `stop` is set meanwhile, and what the database raises where even its
+    """Inspect everything; with `stop`, beside other work: after each portion it rests as long as that took. Raises
+    Stopped when `stop` is set meanwhile, and what the database raises where even its
     seals cannot be read."""
     report = Report()
     with db.reading(runtime.engine) as connection:
@@ -80,6 +85,7 @@ class _Links:
         number, previous = 0, FIRST
         while number < head[0]:
             _look_up(stop)
+            began = runtime.clock.monotonic()
             with db.reading(runtime.engine) as connection:
                 links = chain.links(connection, self.chain, number, LINKS)
             for link in links:
@@ -90,6 +96,7 @@ class _Links:
                 self.seals += 1
             if not links:
                 return
+            _rest(runtime, began, stop)
 
     def _judged(self, link: Any, number: int, previous: str) -> Iterator[Finding]:
         if link.number != number + 1:
@@ -131,7 +138,9 @@ class _Table:
                 return
             for several in _portions(runs):
                 _look_up(stop)
+                began = self.runtime.clock.monotonic()
                 self._inspect(several)
+                _rest(self.runtime, began, stop)
             behind = runs[-1].number
 
     def _inspect(self, runs: Sequence[SealRow]) -> None:
@@ -251,6 +260,11 @@ def _not_sealed(runtime: Runtime, report: Report) -> Iterator[Finding]:
             if each.late:
                 sentence = f"{each.rows} rows wait to be sealed, and nothing was sealed for {each.late // 60} minutes"
                 yield Finding(Kind.UNSEALED, each.source.name, "", each.scope, sentence)
+
+
+def _rest(runtime: Runtime, began: float, stop: Event | None) -> None:
+    if stop is not None:
+        stop.wait(min(REST_AT_MOST, runtime.clock.monotonic() - began))
 
 
 def _look_up(stop: Event | None) -> None:

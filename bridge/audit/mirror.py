@@ -20,20 +20,18 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection
 
-from bridge import db, log, models
-from bridge.audit import chain, signing
+from bridge import db, log
+from bridge.audit import chain, memory, signing
 from bridge.audit.canon import FIRST, digest, written
+from bridge.audit.memory import Line
 from bridge.errors import Conflict, Declined, Refusal, Unavailable
 from bridge.runtime import Runtime
 
-_mark: Table = models.metadata.tables["seal_mark"]
 _log = log.get("audit")
 
 FORMAT = 1
-PREFIX = "mirror/"
-"""Before the id of a mirror, in the table of marks."""
 
 TAIL_BYTES = 1 << 20
 """More than a line has: so much of the file is read to find its last one, and twice as much where it is too little."""
@@ -49,40 +47,6 @@ class Kind(StrEnum):
 
 class Refused(Exception):
     """The database does not go on from what was mirrored last; the text says where."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """One whole line, as it was read."""
-
-    raw: bytes
-    told: Mapping[str, Any]
-
-    @property
-    def number(self) -> int:
-        """From 1, without a gap."""
-        return int(self.told["number"])
-
-    @property
-    def hash(self) -> str:
-        """What the next line names."""
-        return digest(self.raw)
-
-    @property
-    def heads(self) -> dict[int, chain.Head]:
-        """The heads that it tells, by chain."""
-        return {int(name): (int(number), str(hashed)) for name, (number, hashed) in self.told["heads"].items()}
-
-    @property
-    def runs(self) -> chain.Head:
-        """The head of the chain of runs."""
-        return self.heads[chain.RUNS]
-
-    def is_signed(self, keys: Mapping[str, str]) -> bool:
-        """Whether one of these keys has signed it."""
-        rest = {name: value for name, value in self.told.items() if name != "signature"}
-        public = keys.get(str(self.told.get("key")))
-        return public is not None and signing.is_signed(public, str(self.told.get("signature")), written(rest))
 
 
 @dataclass
@@ -108,25 +72,53 @@ def has_begun(runtime: Runtime) -> bool:
     return file is not None and file.exists() and file.stat().st_size > 0
 
 
+def can_judge(runtime: Runtime) -> bool:
+    """Whether an inspection by this process is a whole one: it can read a mirror, or there is none."""
+    if has_begun(runtime):
+        return os.access(str(runtime.config.audit.mirror_file), os.R_OK)
+    with db.reading(runtime.engine) as connection:
+        return not any(memory.counts(known, runtime) for known in memory.remembered(connection).values())
+
+
 def begin(runtime: Runtime, actor: str) -> None:
-    """The first line. Raises Conflict where there are lines already, Unavailable where nothing is configured."""
+    """The first line. It ends what is remembered of the mirror that was in the same place, and names it; and of all
+    what they were refused for: who still is will be at its next tick.
+
+    Raises Conflict where there are lines already, Unavailable where nothing is configured.
+    """
     signer, file = _means(runtime)
     file.parent.mkdir(parents=True, exist_ok=True)
     with _held(file, create=True) as end:
         if end.seek(0, os.SEEK_END):
             raise Conflict(f"{file} has begun already: move it away to begin another one.")
-        told = {"mirror": runtime.ids.new("mi"), "kind": Kind.BEGIN.value, "actor": actor}
+        with db.reading(runtime.engine) as connection:
+            known = memory.remembered(connection)
+        replaced = [name for name, each in known.items() if each.place == memory.place_of_this(runtime)]
+        told = {"mirror": runtime.ids.new("mi"), "kind": Kind.BEGIN.value, "actor": actor, "replaces": replaced}
         line = _write(end, signer, runtime, Tail(), told, _all_heads(runtime))
     _keep_name(file)
-    _note(runtime, line, None)
+    memory.end(runtime, replaced)
+    memory.note(runtime, line, None)
+    memory.keep_refusal(runtime, None)
 
 
 def go_on(runtime: Runtime) -> bool:
     """Mirror the heads if they have moved; whether a line was written.
 
     Raises Refused where the database does not go on from the last line, and notes it where `/readyz` looks;
-    Unavailable without a key; Declined where nobody has begun.
+    Unavailable without a key; Declined where nobody has begun, or the last line is not trusted. Each is noted where
+    alerts look.
     """
+    try:
+        written = _go_on(runtime)
+    except REFUSALS as why:
+        memory.keep_refusal(runtime, str(why))
+        raise
+    memory.keep_refusal(runtime, None)
+    return written
+
+
+def _go_on(runtime: Runtime) -> bool:
     signer, file = _means(runtime)
     if not has_begun(runtime):
         raise Declined(f"{file} has not begun: `python -m bridge audit begin`.")
@@ -137,14 +129,14 @@ def go_on(runtime: Runtime) -> bool:
             why = cut(connection, last) or gone(connection, last)
             moved = {} if why else _moved_heads(connection, last)
         if why:
-            _note(runtime, last, why)
+            memory.note(runtime, last, why)
             raise Refused(why)
         if not moved:
-            _note(runtime, last, None)
+            memory.note(runtime, last, None)
             return False
         told = {"mirror": last.told["mirror"], "kind": Kind.HEADS.value}
         line = _write(end, signer, runtime, tail, told, moved)
-    _note(runtime, line, None)
+    memory.note(runtime, line, None)
     return True
 
 
@@ -160,7 +152,8 @@ def accept(runtime: Runtime, reason: str, actor: str) -> Line:
             was = cut(connection, last) or gone(connection, last)
         told = {"mirror": last.told["mirror"], "kind": Kind.ACCEPT.value, "actor": actor, "reason": reason, "was": was}
         line = _write(end, signer, runtime, tail, told, _all_heads(runtime))
-    _note(runtime, line, None)
+    memory.note(runtime, line, None)
+    memory.keep_refusal(runtime, None)
     _log.error("mirror accepted", reason=reason, actor=actor, line=line.number)
     return line
 
@@ -179,10 +172,10 @@ def gone(connection: Connection, last: Line) -> str:
 
 def cut(connection: Connection, last: Line) -> str:
     """Why this is not the mirror's last line, as far as the database knows; nothing if it is, or a later one."""
-    number, hashed, *_ = remembered(connection).get(str(last.told["mirror"]), (0, ""))
-    if number < last.number or (number, hashed) == (last.number, last.hash):
+    known = memory.remembered(connection).get(str(last.told["mirror"]), memory.UNKNOWN)
+    if known.number < last.number or (known.number, known.hash) == (last.number, last.hash):
         return ""
-    return f"the mirror had {number} lines, and ends with line {last.number}: it was cut"
+    return f"the mirror had {known.number} lines, and ends with line {last.number}: it was cut"
 
 
 def _means(runtime: Runtime) -> tuple[signing.Signer, Path]:
@@ -295,31 +288,6 @@ def _write(
         left = left[end.write(left) :]
     os.fsync(end.fileno())
     return Line(raw, signed)
-
-
-# --- what the database remembers of its mirrors -----------------------------------------------------------
-
-
-def _note(runtime: Runtime, line: Line, why: str | None) -> None:
-    """Remember the last line, so that a mirror that was cut is noticed, and why it was refused."""
-    source, seen = PREFIX + str(line.told["mirror"]), written([line.number, line.hash]).decode()
-    with db.reading(runtime.engine) as connection:
-        known = connection.execute(select(_mark.c.seen, _mark.c.note).where(_mark.c.source == source)).first()
-    if known is not None and (known.seen, known.note) == (seen, why):
-        return
-    with db.writing(runtime.engine) as connection:
-        db.insert_if_absent(connection, _mark, {"source": source, "scope": 0, "again": 0})
-        values = {"seen": seen, "seen_at": line.told["at"], "note": why}
-        connection.execute(update(_mark).where(_mark.c.source == source).values(**values))
-
-
-def remembered(connection: Connection) -> dict[str, tuple[int, str, int, str | None]]:
-    """Mirrors that the database knows: (number of the last line, its hash, when it was written, why it was refused)."""
-    known = select(_mark).where(_mark.c.source.startswith(PREFIX, autoescape=True)).order_by(_mark.c.source)
-    return {
-        row.source.removeprefix(PREFIX): (*orjson.loads(row.seen or '[0,""]'), row.seen_at or 0, row.note)
-        for row in connection.execute(known)
-    }
 
 
 REFUSALS = (Refused, Refusal)

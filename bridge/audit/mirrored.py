@@ -10,11 +10,11 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from bridge import db
-from bridge.audit import chain, mirror, signing, standing
+from bridge.audit import chain, memory, mirror, signing, standing
 from bridge.audit.canon import FIRST, digest
 from bridge.audit.chain import RUNS, name_of
 from bridge.audit.findings import Finding, Kind, Report
-from bridge.audit.mirror import Line
+from bridge.audit.memory import Line
 from bridge.runtime import Runtime
 
 
@@ -81,12 +81,12 @@ def inspect(runtime: Runtime, report: Report) -> int:
     that a person has accepted, 0 where none is."""
     file = runtime.config.audit.mirror_file
     with db.reading(runtime.engine) as connection:
-        remembered = mirror.remembered(connection)
+        remembered = memory.remembered(connection)
     if file is None:
         report.remarks.append("no mirror is configured here: what was cut off or written anew cannot be seen")
         return 0
     if not mirror.has_begun(runtime):
-        if remembered:
+        if any(not known.ended for known in remembered.values()):
             gone = "it is not there, and the database remembers it"
             report.add([Finding(Kind.MIRROR, "mirror", ", ".join(remembered), RUNS, gone)])
         else:
@@ -95,10 +95,12 @@ def inspect(runtime: Runtime, report: Report) -> int:
     reading = _Reading(signing.accepted(runtime.config), str(file))
     first = _first(file)
     name = "" if first is None else str(first.told.get("mirror"))
-    wanted, hashed, *_ = remembered.get(name, (0, ""))
+    known = remembered.get(name, memory.UNKNOWN)
+    wanted, hashed = known.number, known.hash
     report.add(reading.read(file, wanted))
     report.add(_as_remembered(reading, wanted, hashed))
-    report.remarks += [f"the database knows another mirror, {each}" for each in remembered if each != name]
+    others = [each for each, other in remembered.items() if not other.ended]
+    report.remarks += [f"the database knows another mirror, {each}" for each in others if each != name]
     with db.reading(runtime.engine) as connection:
         report.add(_held(connection, reading, file))
         late = standing.mirror_late(connection, runtime, reading.heads[RUNS][0]) if RUNS in reading.heads else 0

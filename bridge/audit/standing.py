@@ -5,26 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Table, select
+from sqlalchemy import ColumnElement, Connection, Table, select, update
 
-from bridge import models
-from bridge.audit import chain, mirror
+from bridge import checks, db, models
+from bridge.audit import chain, memory
 from bridge.audit.canon import Place, place_of
 from bridge.audit.sealed import SOURCES, Between, Source, scopes
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
 _mark: Table = models.metadata.tables["seal_mark"]
-_runs: Table = models.metadata.tables["job_run"]
 
 LATE_SECONDS = 900
 """Where rows wait and nothing was sealed for so long, beyond the trailing delay, sealing does not work."""
 
 MIRROR_LATE = 5
 """So many intervals of the mirror without a line, while heads have moved, and it is late."""
-
-INSPECT_JOB = "inspect"
-FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -63,17 +59,44 @@ def late(connection: Connection, runtime: Runtime) -> Iterator[tuple[str, int]]:
 
 
 def trouble(connection: Connection, runtime: Runtime) -> str:
-    """What is wrong with the audit, in a sentence; nothing if nothing is known to be."""
-    ended = (_runs.c.job == INSPECT_JOB, _runs.c.finished_at.is_not(None))
-    newest = select(_runs.c.outcome).where(*ended).order_by(_runs.c.slot.desc()).limit(1)
-    outcome = str(connection.execute(newest).scalar() or "")
-    if outcome.startswith(FAILED):
-        return f"the last inspection {outcome}"
-    for name, (_, _, _, refused) in mirror.remembered(connection).items():
-        if refused:
-            return f"mirror {name} is refused: {refused}"
-    behind = next(late(connection, runtime), None)
-    return "" if behind is None else f"nothing of {behind[0]} was sealed for {behind[1]} s, and rows wait"
+    """What was found to be changed, or cut off, in a sentence; nothing if nothing is known to be. Requests are kept
+    away for this, and not for sealing that is late: no money is in doubt for that (`checks.concerns`)."""
+    inspected = checks.last(connection, runtime, checks.INSPECT)
+    if inspected is not None and inspected.failed:
+        return f"the last inspection {inspected.outcome}"
+    for name, known in memory.remembered(connection).items():
+        if known.refused:
+            return f"mirror {name} is refused: {known.refused}"
+    return ""
+
+
+def keep(runtime: Runtime) -> None:
+    """Leave, once a minute, where alerts and figures look, how sealing and the mirrors stand: what is asked for it is
+    too much for every look."""
+    now = runtime.clock.now()
+    with db.reading(runtime.engine) as connection:
+        before = checks.standing(connection)
+        if before is not None and 0 <= now - before["seen_at"] < checks.STANDING_SECONDS * SECOND:
+            return
+        behind = list(late(connection, runtime))
+        told = [f"nothing of {source} was sealed for {seconds} s, and rows wait" for source, seconds in behind]
+        told += mirrors_late(connection, runtime)
+    row = {"source": checks.STANDING, "scope": 0, "again": 0}
+    most = max((seconds for _, seconds in behind), default=0)
+    values = {"note": "; ".join(told) or None, "seen_at": now, "again": most}
+    with db.writing(runtime.engine) as connection:
+        db.insert_if_absent(connection, _mark, row)
+        connection.execute(update(_mark).where(_mark.c.source == checks.STANDING).values(**values))
+
+
+def mirrors_late(connection: Connection, runtime: Runtime) -> list[str]:
+    """Mirrors of the last days that heads have left behind."""
+    found = []
+    for name, known in memory.remembered(connection).items():
+        seconds = mirror_late(connection, runtime, (known.run, "")) if memory.counts(known, runtime) else 0
+        if seconds:
+            found.append(f"heads have not been mirrored in {name} for {seconds} s")
+    return found
 
 
 def mirror_late(connection: Connection, runtime: Runtime, runs: chain.Head) -> int:

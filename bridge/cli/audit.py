@@ -25,15 +25,15 @@ def audit() -> None:
 @audit.command("status")
 def status() -> None:
     """What is sealed, what waits, and how the mirror stands."""
-    from bridge import db
+    from bridge import checks, db
     from bridge.audit import standing
 
     runtime = opened()
     table(("", "what", "found"), [*_sealed(runtime), *_mirror(runtime)])
     with db.reading(runtime.engine) as connection:
-        trouble = standing.trouble(connection, runtime)
-    if trouble:
-        click.echo(f"Wrong: {trouble}.")
+        wrong = [standing.trouble(connection, runtime), *(told for _, told in checks.concerns(connection, runtime))]
+    if any(wrong):
+        click.echo(f"Wrong: {'; '.join(filter(None, wrong))}.")
         sys.exit(1)
 
 
@@ -89,10 +89,19 @@ def key(replace: bool) -> None:
 
 
 def inspected(runtime: Runtime) -> bool:
-    """Inspect and tell; whether nothing was found."""
+    """Inspect, tell, and keep the outcome as the job does; whether nothing was found."""
+    from bridge.audit import rounds
     from bridge.audit.inspection import inspect
 
-    report = inspect(runtime)
+    slot = rounds.take(runtime, runtime.clock.now(), again=True)
+    try:
+        report = inspect(runtime)
+    except BaseException:  # also where somebody has had enough of waiting
+        if slot is not None:
+            rounds.give_back(runtime, slot)
+        raise
+    if slot is None or not rounds.end(runtime, slot, rounds.outcome_of(report)):
+        report.remarks.append("not kept for `/readyz`: another process inspects, or the mirror cannot be read here")
     for finding in report.findings:
         click.echo(str(finding))
     if report.count > len(report.findings):
@@ -126,7 +135,7 @@ def _sealed(runtime: Runtime) -> Iterator[tuple[str, str, str]]:
 
 def _mirror(runtime: Runtime) -> Iterator[tuple[str, str, str]]:
     from bridge import db
-    from bridge.audit import mirror, signing
+    from bridge.audit import memory, mirror, signing
     from bridge.errors import Unavailable
 
     audit = runtime.config.audit
@@ -145,7 +154,10 @@ def _mirror(runtime: Runtime) -> Iterator[tuple[str, str, str]]:
     if not mirror.has_begun(runtime):
         yield "note", "mirror", f"not begun (`audit begin`): {unseen}"
     with db.reading(runtime.engine) as connection:
-        remembered = mirror.remembered(connection)
-    for name, (number, _, at, refused) in remembered.items():
-        line = f"{name}: line {number} of {instant(at)}"
-        yield ("bad", "mirror", f"{line}, refused since: {refused}") if refused else ("ok", "mirror", line)
+        remembered = memory.remembered(connection)
+    for name, known in remembered.items():
+        line = f"{name}: line {known.number} of {instant(known.at)}"
+        if known.ended:
+            yield "note", "mirror", f"{line}, another one was begun in its place"
+            continue
+        yield ("bad", "mirror", f"{line}, refused since: {known.refused}") if known.refused else ("ok", "mirror", line)

@@ -39,8 +39,9 @@ class Seal(SQLModel, table=True):
 
 
 class SealMark(SQLModel, table=True):
-    """How far a table was seen, since when; and what a mirror of the chains holds. It may change, and nothing rests on
-    it: what is sealed is read from the seals."""
+    """How far a table was seen, since when; what a mirror of the chains holds (`seen`: its last line, `again`: up to
+    which run, `looked`: where it is, `horizon`: when another was begun there); how sealing stood when it was last
+    looked at. It may change, and nothing rests on it: what is sealed is read from the seals."""
 
     __tablename__ = "seal_mark"
     source: str = Field(primary_key=True)

@@ -19,6 +19,9 @@ from tests.transfers.conftest import ONE_TIMES
 from tests.transfers.scripted_one import HALF, ScriptedOne
 
 SECRET = "whsec_YWxlcnRzIHRvIHBlb3BsZTogZm9yIHRlc3RzIDAwMDE="
+LIVES = 1
+"""When a process of jobs was started that beats at each tick of the test."""
+
 TO, SENDER = "oncall@casino.example", "bridge@casino.example"
 
 
@@ -31,6 +34,8 @@ class Watched:
     def tick(self, worker: Bench | None = None) -> dict[str, int]:
         """What the job does at its next tick."""
         runtime = (worker or self.made).runtime
+        with self.made.runtime.engine.begin() as connection:  # the process of `LIVES` is as alive as the clock is late
+            connection.exec_driver_sql(f"UPDATE beat SET seen_at = {self.hands.now()} WHERE started_at = {LIVES}")
         return alerts.run_once(runtime, runtime.clock.now(), 100, Event())
 
     def pass_time(self, seconds: float, step: float = 10) -> None:
@@ -131,8 +136,8 @@ def watched(build: Callable[..., Watched]) -> Watched:
 
 
 def alive(watched: Watched) -> None:
-    """A process of jobs that lives as long as the test: its last beat is far in the future of the test's clock."""
+    """A process of jobs that lives as long as the test: its beat follows the test's clock."""
     with watched.made.runtime.engine.begin() as connection:
         connection.exec_driver_sql(
-            f"INSERT INTO beat (worker, started_at, seen_at, at_work) VALUES ('w', 1, {2**60}, '{{}}')"
+            f"INSERT INTO beat (worker, started_at, seen_at, at_work) VALUES ('w', {LIVES}, {2**40}, '{{}}')"
         )

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from bridge import breaker, db, gates, lineage
-from bridge.alerts import episodes
+from bridge.alerts import conditions, episodes
+from bridge.alerts.conditions import Kind
 from bridge.errors import Unavailable
 from tests.harness import EUR, OPERATOR, PROVIDER, Bench, together
 from tests.transfers.scripted_one import OK
@@ -153,8 +154,8 @@ def verified(made: Bench, slot: int, outcome: str, job: str = "verify") -> None:
     """A run of a check that has ended."""
     write(
         made,
-        "INSERT INTO job_run (job, slot, worker, started_at, finished_at, outcome) VALUES (:j, :s, 'w', 1, 2, :o)",
-        j=job, s=slot, o=outcome,
+        "INSERT INTO job_run (job, slot, worker, started_at, finished_at, outcome) VALUES (:j, :s, 'w', 1, :n, :o)",
+        j=job, s=slot, o=outcome, n=made.runtime.clock.now(),
     )  # fmt: skip
 
 
@@ -172,6 +173,38 @@ def test_a_check_that_finds_something_is_told(watched, job):
     verified(watched.made, 3, "ok", job)
     watched.pass_time(60)
     assert watched.heard()[1:] == [("alert.over", "check_failed")]
+
+
+def test_a_condition_that_cannot_be_read_silences_no_other(watched, monkeypatch):
+    """C-19 The one that fails is told of itself, what was known of it lasts, and the others are told."""
+    open_breaker(watched.made)
+    watched.tick()
+
+    def broken(*_):
+        raise KeyError("a provider that is none any more")
+
+    with monkeypatch.context() as patched:
+        patched.setitem(conditions._ASKED, Kind.BREAKER, broken)
+        verified(watched.made, 2, "failed: I-03 (2 rows)")
+        watched.pass_time(60)
+        told = sorted(each["data"]["sentence"][:20] for each in watched.posted()[1:])
+        assert told == ["Verify failed: I-03 ", "Whether there is any"]
+    watched.pass_time(60)
+    assert watched.heard()[3:] == [("alert.over", "check_failed")]
+
+
+def test_what_was_found_before_is_sent_though_nothing_can_be_read(watched, monkeypatch):
+    """C-19 Notices that wait are sent also by a tick that cannot look."""
+    open_breaker(watched.made)
+    episodes.look(watched.made.runtime)
+
+    def away(*_):
+        raise ConnectionError("gone")
+
+    monkeypatch.setattr(episodes, "look", away)
+    with pytest.raises(ConnectionError):
+        watched.tick()
+    assert watched.heard() == [("alert.begun", "breaker_open")]
 
 
 def test_a_dead_endpoint_is_told(watched):

@@ -14,7 +14,7 @@ from bridge.alerts.conditions import Kind
 from bridge.alerts.watchman import LEASE_SECONDS, Watchman, is_mine
 from bridge.models.alerts import Sink
 from bridge.ports import SECOND
-from tests.alerts.conftest import SECRET, SENDER, TO
+from tests.alerts.conftest import LIVES, SECRET, SENDER, TO
 from tests.alerts.test_episodes import open_breaker, write
 from tests.harness import together
 from tests.providers import http, silence
@@ -209,7 +209,7 @@ def test_an_operators_name_ends_no_header(watched):
 def test_a_silent_scheduler_is_told_by_a_web_process(watched):
     """I-31 No job runs, so none can tell: a web process does, once, and sends it too; the jobs tell that it is over."""
     with watched.made.runtime.engine.begin() as connection:
-        connection.exec_driver_sql(f"UPDATE beat SET seen_at = {watched.hands.now()}")
+        connection.exec_driver_sql(f"UPDATE beat SET seen_at = {watched.hands.now()}, started_at = 2")
     watchmen = [Watchman(watched.made.another().runtime) for _ in range(2)]
 
     def pass_by(seconds: int) -> None:
@@ -223,7 +223,7 @@ def test_a_silent_scheduler_is_told_by_a_web_process(watched):
     assert watched.heard() == [("alert.begun", "scheduler_silent")]
     assert len(watched.box.got) == 1
     with watched.made.runtime.engine.begin() as connection:
-        connection.exec_driver_sql(f"UPDATE beat SET seen_at = {2**60}")
+        connection.exec_driver_sql(f"UPDATE beat SET seen_at = {watched.hands.now()}, started_at = {LIVES}")
     watched.pass_time(60)
     assert watched.heard()[1:] == [("alert.over", "scheduler_silent")]
     for each in watchmen:
@@ -250,7 +250,7 @@ def test_one_web_process_watches_and_another_takes_over(watched):
 def test_a_watchman_whose_clock_is_off_tells_nothing(watched):
     """I-34 A clock that was set would see silence where there is none."""
     with watched.made.runtime.engine.begin() as connection:
-        connection.exec_driver_sql(f"UPDATE beat SET seen_at = {watched.hands.now()}")
+        connection.exec_driver_sql(f"UPDATE beat SET seen_at = {watched.hands.now()}, started_at = 2")
     watched.hands.set_wall(3600)
     assert not Watchman(watched.made.runtime).look(Event())
     assert watched.heard() == []

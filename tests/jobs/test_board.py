@@ -365,6 +365,19 @@ def test_a_beat_says_what_is_in_hand(made, hands):
         assert board.quiet_for(connection, hands.now() + 7 * SECOND) == 7 * SECOND
 
 
+def test_a_beat_from_a_later_day_is_no_sign_of_life(made, hands):
+    """I-34 A clock that was an hour ahead when all jobs died: they are silent all the same."""
+    shift(made).begin()
+    hands.turn(-HOUR)
+    with db.reading(made.runtime.engine) as connection:
+        assert board.quiet_for(connection, hands.now()) is None
+        assert board.living(connection, hands.now()) == []
+    shift(made).begin()
+    assert len(made.rows("SELECT * FROM beat")) == 1
+    with db.reading(made.runtime.engine) as connection:
+        assert board.quiet_for(connection, hands.now()) == 0
+
+
 def test_a_process_whose_clock_is_off_has_no_beat(made, hands):
     """I-34 It does nothing, and must not seem to."""
     working = shift(made)
