@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
 
 import pytest
@@ -58,7 +59,8 @@ class Workshop:
 @pytest.fixture
 def workshop(postgres, migrated_postgres_template, provider, simulator):
     """A bridge with a desk on a fresh PostgreSQL database with the pattern's player and three others."""
-    url = postgres.create_database("bridge_desk", migrated_postgres_template)
+    name = f"bridge_desk_{uuid.uuid4().hex}"  # workers share the server
+    url = postgres.create_database(name, migrated_postgres_template)
     account = {"operator": "acme", "protocol": "generic", "request_secret": SECRET}
     tables = {
         kinds.CLEAN: {**account, "base_url": f"{provider}/bridge", "currencies": ["EUR"]},
@@ -76,4 +78,4 @@ def workshop(postgres, migrated_postgres_template, provider, simulator):
             cashier.move(runtime, operator, "deposit", f"{currency}-{player}", wish)
     yield made
     runtime.engine.dispose()
-    postgres.drop_database("bridge_desk")
+    postgres.drop_database(name)

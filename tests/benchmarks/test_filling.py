@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import psycopg
 import pytest
 
@@ -19,7 +21,8 @@ PLAYERS = 3
 @pytest.fixture
 def bridge(postgres, migrated_postgres_template, provider):
     """A runtime on a fresh PostgreSQL database with the pattern's player and three others, and its API."""
-    url = postgres.create_database("bridge_filling", migrated_postgres_template)
+    name = f"bridge_filling_{uuid.uuid4().hex}"  # workers share the server
+    url = postgres.create_database(name, migrated_postgres_template)
     table = {"operator": "acme", "protocol": "generic", "base_url": f"{provider}/bridge", "currencies": ["EUR"],
              "request_secret": SECRET}  # fmt: skip
     runtime = compose(Config(database={"url": url}, providers={"stub": table}))
@@ -38,7 +41,7 @@ def bridge(postgres, migrated_postgres_template, provider):
 
     yield runtime, transfer, plain(url)
     runtime.engine.dispose()
-    postgres.drop_database("bridge_filling")
+    postgres.drop_database(name)
 
 
 def test_every_invariant_holds_on_filled_tables_and_the_next_transfer_goes_through(bridge):
