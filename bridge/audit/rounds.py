@@ -21,6 +21,7 @@ LOST_SECONDS = 3600
 """An inspection that has not ended after so long, and of whose process nothing is heard, died."""
 
 LONGEST_OUTCOME = 500
+BEFORE = " (before that: "
 
 
 def take(runtime: Runtime, now: int, *, again: bool = False) -> int | None:
@@ -60,10 +61,17 @@ def end(runtime: Runtime, slot: int, outcome: str) -> bool:
     mine = (_runs.c.job == INSPECT, _runs.c.slot == slot, _runs.c.worker == runtime.worker)
     with db.writing(runtime.engine) as connection:
         row = connection.execute(select(_runs.c.outcome).where(*mine)).first()
-        before = None if row is None else row.outcome
-        told = outcome if before in (None, outcome) else f"{outcome} (before that: {before})"[:LONGEST_OUTCOME]
-        ended = _runs.update().where(*mine).values(finished_at=runtime.clock.now(), outcome=told)
+        before = "" if row is None else str(row.outcome or "")
+        ended = _runs.update().where(*mine).values(finished_at=runtime.clock.now(), outcome=_beside(before, outcome))
         return connection.execute(ended).rowcount == 1
+
+
+def _beside(before: str, outcome: str) -> str:
+    """An outcome, and the other finding that was made in the same slot before it."""
+    last = before.partition(BEFORE)[0]
+    if last == outcome:
+        return before
+    return f"{outcome}{BEFORE}{last})"[:LONGEST_OUTCOME] if last.startswith(FAILED) else outcome
 
 
 def give_back(runtime: Runtime, slot: int) -> None:

@@ -137,7 +137,8 @@ def watched(build: Callable[..., Watched]) -> Watched:
 
 def alive(watched: Watched) -> None:
     """A process of jobs that lives as long as the test: its beat follows the test's clock."""
+    now = watched.hands.now()
     with watched.made.runtime.engine.begin() as connection:
         connection.exec_driver_sql(
-            f"INSERT INTO beat (worker, started_at, seen_at, at_work) VALUES ('w', {LIVES}, {2**40}, '{{}}')"
+            f"INSERT INTO beat (worker, started_at, seen_at, at_work) VALUES ('w', {LIVES}, {now}, '{{}}')"
         )
