@@ -226,8 +226,8 @@ def test_what_money_depends_on_never_rests(made, name):
 
 def test_every_job_that_may_rest_is_named(made):
     """Typed out: a new job never rests until somebody has thought about it."""
-    never = {"resolve", "inbox", "aftercare", "outbox", "expire", "mirror", "alerts"}
-    assert never == {each.name for each in SCHEDULE} - MAY_REST.keys()
+    money = {"resolve", "inbox", "aftercare", "outbox", "expire", "mirror", "alerts"}
+    assert money == {each.name for each in SCHEDULE} - MAY_REST.keys()
 
 
 @pytest.mark.parametrize(
