@@ -14,7 +14,6 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Table, delete, func, or_, select, update
 
 from bridge import db, models
-from bridge.clocks import APART_AT_MOST
 from bridge.errors import Conflict, Invalid, NotFound
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -115,7 +114,7 @@ def beats(connection: Connection) -> list[RowMapping]:
 
 def living(connection: Connection, now: int) -> list[RowMapping]:
     """The beats that are not too old at `now` (microseconds)."""
-    return [beat for beat in beats(connection) if -APART_AT_MOST <= now - beat["seen_at"] < SILENT_SECONDS * SECOND]
+    return [beat for beat in beats(connection) if abs(now - beat["seen_at"]) < SILENT_SECONDS * SECOND]
 
 
 def quiet_for(connection: Connection, now: int) -> int | None:
@@ -123,7 +122,7 @@ def quiet_for(connection: Connection, now: int) -> int | None:
     and has taken that with it, a run that was noted; None where no process has ever run them. A sign from a later day,
     of a clock that was wrong, is none."""
     signs = [
-        connection.execute(select(func.max(column)).where(column <= now + APART_AT_MOST)).scalar()
+        connection.execute(select(func.max(column)).where(column <= now + SILENT_SECONDS * SECOND)).scalar()
         for column in (_beat.c.seen_at, _line.c.ended_at)
     ]
     newest = max((int(sign) for sign in signs if sign is not None), default=None)
@@ -203,7 +202,7 @@ def enrol(runtime: Runtime, schedule: Iterable[Planned]) -> None:
             if not db.insert_if_absent(connection, _line, row):
                 _change(connection, job.name, why=row["why"], every=row["every"])
         now = runtime.clock.now()
-        long_ago, to_come = now - FORGOTTEN_SECONDS * SECOND, now + APART_AT_MOST
+        long_ago, to_come = now - FORGOTTEN_SECONDS * SECOND, now + SILENT_SECONDS * SECOND
         connection.execute(delete(_beat).where(or_(_beat.c.seen_at < long_ago, _beat.c.seen_at > to_come)))
 
 

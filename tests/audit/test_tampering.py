@@ -151,8 +151,8 @@ INSERTS = {
                    "VALUES (-1, 1, 1, 'login', 'done', 'a')",
     "proposal": "INSERT INTO proposal SELECT 'pr_x', operator_id, transfer_id, kind, arrived, returned, reason, "
                 "maker_id,"
-                " needs, version, seen, postings, batch, created_at - 1, expires_at, state, ended_at, ended_why, "
-                "decision_id FROM proposal WHERE id = 'pr_00002'",
+                " needs, version, seen, postings, batch, created_at - 1, expires_at, 'rejected', ended_at, ended_why, "
+                "NULL FROM proposal WHERE id = 'pr_00002'",
     "verdict": "INSERT INTO verdict SELECT proposal_id, 'maker_1', 'maker_2', approves, reason, at FROM verdict "
                "WHERE proposal_id = 'pr_00003'",
 }  # fmt: skip

@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-from threading import Event
 from typing import Any, Self
 
 from bridge import lineage, readiness
@@ -132,6 +131,22 @@ class Lock:
         self._holder = None
 
 
+class Unstopped:
+    """A stop that never comes, as threading.Event; waiting for it passes virtual time."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def is_set(self) -> bool:
+        """As threading.Event."""
+        return False
+
+    def wait(self, seconds: float) -> bool:
+        """As threading.Event."""
+        self._world.sleep(seconds)
+        return False
+
+
 @dataclass(frozen=True)
 class Response:
     """What the application answered."""
@@ -251,7 +266,8 @@ class Bridge(Node):
         if self.dead or any(strand.name.startswith(f"{name} ") for strand in self.strands):
             return
         self.requests += 1
-        self.world.spawn(self, f"{name} {self.requests}", lambda: run_job(self.runtime, JOBS[job], Event()))
+        stop: Any = Unstopped(self.world)
+        self.world.spawn(self, f"{name} {self.requests}", lambda: run_job(self.runtime, JOBS[job], stop))
 
 
 def application(runtime: Runtime) -> Any:
