@@ -69,7 +69,7 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
         open_for = row["amount"] if row["state"] not in ("confirmed", "reversed") else 0
         named[lane] = named.get(lane, 0) + 2 * max(oracle.ledgers.lied_about(row), open_for)
         decided = oracle.ask(_DECISION, row["id"])[0][0]
-        if row["state"] == "orphaned" and not decided and _is_proved(oracle, row):
+        if row["state"] == "orphaned" and not decided and not _has_it_back(row) and _is_proved(oracle, row):
             oracle.fail("I8", f"{row['id']} is orphaned, and {row['provider']} has said that it was done, no more")
         if row["state"] == "orphaned" and not decided and _is_refused(oracle, row):
             oracle.fail("I8", f"{row['id']} is orphaned, and {row['provider']} has refused it, no more")
@@ -95,6 +95,14 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
     _check_diligence(oracle)
     _check_messages(oracle)
     _verify(oracle, bridges)
+
+
+def _has_it_back(row: Mapping[str, Any]) -> bool:
+    """Whether the wallet was given back what had left it. Should the game have it too, both do, and it is for people
+    which of them gives it up (design §7), however well the arrival is proved."""
+    moved = [leg for leg in row["legs"] if leg["holder"] == "wallet" and leg["state"] == "applied"]
+    net = sum(leg["amount"] * (1 if leg["side"] == "credit" else -1) for leg in moved)
+    return row["direction"] == "in" and bool(moved) and net == 0
 
 
 def _is_proved(oracle: Oracle, row: Mapping[str, Any]) -> bool:
