@@ -190,7 +190,9 @@ def test_honest_run_is_green(tmp_path: Path) -> None:
 # --- pins
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "constraints.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-traces.txt", "requirements-dev.txt", "constraints.txt"]
+)
 def test_every_requirement_is_pinned(name: str) -> None:
     """Each line names exactly one version; each direct dependency stands beside its reason."""
     lines = [line for line in (ROOT / name).read_text().splitlines() if line and line[0] not in "#-"]
@@ -205,7 +207,7 @@ def test_every_requirement_is_pinned(name: str) -> None:
 def test_everything_we_pull_is_constrained_at_the_installed_version() -> None:
     """Our requirements, followed through what is installed, meet only versions that constraints.txt names."""
     constraints: dict[str, str] = {canonicalize_name(pin.name): str(pin.specifier) for pin in _pins("constraints.txt")}
-    direct = [*_pins("requirements.txt"), *_pins("requirements-dev.txt")]
+    direct = [pin for part in ROOT.glob("requirements*.txt") for pin in _pins(part.name)]
 
     pulled = _closure(direct)
 
@@ -242,8 +244,8 @@ def _closure(direct: list[Requirement]) -> set[str]:
 
 def test_make_without_python_says_so_in_one_sentence(tmp_path: Path) -> None:
     """Without a usable Python, set-up stops before it touches anything and says what is needed."""
-    for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "constraints.txt"):
-        shutil.copyfile(ROOT / name, tmp_path / name)
+    for part in (ROOT / "Makefile", *ROOT.glob("requirements*.txt"), ROOT / "constraints.txt"):
+        shutil.copyfile(part, tmp_path / part.name)
     too_old = tmp_path / "python-too-old"
     too_old.write_text("#!/bin/sh\nexit 1\n")
     too_old.chmod(0o755)
