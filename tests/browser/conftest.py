@@ -23,6 +23,8 @@ from bridge import keys
 from bridge.desk import people
 from bridge.runtime import Runtime
 from bridge.up import OPERATOR, QTECH, Stack, _operator, _welcome
+from tests.browser import liar
+from tests.callbacks import KEY, letter
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SHOTS = os.environ.get("DESK_SHOTS")
@@ -59,6 +61,7 @@ class House:
     runtime: Runtime
     operator: int
     key: str
+    liar: liar.Liar
     staff: dict[str, Colleague] = field(default_factory=dict)
 
     @property
@@ -91,6 +94,13 @@ class House:
         request = urllib.request.Request(f"{control}/faults", body, kind)  # noqa: S310 - our own child
         urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - as above
 
+    def hear(self, content: Any) -> None:
+        """A callback of the provider that lies by contract."""
+        sent = letter("transfer.cancelled", content, time.time_ns() // 1000, id_=f"evt_{time.time_ns()}", key=KEY)
+        address = f"{self.stack.address}/v1/providers/{liar.BY_CONTRACT}/callbacks"
+        request = urllib.request.Request(address, sent.body, sent.headers)  # noqa: S310 - our own child
+        urllib.request.urlopen(request, timeout=10).close()  # noqa: S310 - as above
+
     def orphan(self, key: str, amount: str = "25.00") -> Any:
         """A transfer about which the provider tells another amount."""
         self.lie(WRONG_AMOUNT, on="complete", params={"variant": "thousandfold"})
@@ -104,13 +114,15 @@ class House:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """The bridge as `bridge up` starts it."""
     kept = dict(os.environ)
-    tables = {f"providers.{QTECH.name}": {"lane_policy": "allow"}}
-    with Stack(tmp_path_factory.mktemp("house"), 0, tables=tables) as stack:
+    other = liar.Liar()
+    tables = {f"providers.{QTECH.name}": {"lane_policy": "allow"}, **other.tables}
+    with other, Stack(tmp_path_factory.mktemp("house"), 0, tables=tables) as stack:
         runtime = stack.runtime()
         _welcome(runtime)
         secret = keys.create(runtime, OPERATOR, [keys.Scope.ADMIN], "browser")[1]
-        yield House(stack, runtime, _operator(runtime), secret)
+        yield House(stack, runtime, _operator(runtime), secret, other)
         runtime.engine.dispose()
+        other.shutdown()
     os.environ.clear()
     os.environ.update(kept)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from bridge.up import QTECH
+from tests.browser import liar
 from tests.browser.conftest import NARROW, WIDE, House, Window, Windows
 
 PAGES = (
@@ -76,6 +78,34 @@ def test_nothing_runs_that_a_person_types(house: House, window: Windows) -> None
         page.get_by_label("Player, transfer, reference or provider's id").fill(payload)
         page.get_by_role("button", name="Show").click()
         assert page.evaluate("window.ran") is None
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+@pytest.mark.parametrize("provider", [liar.BY_CONTRACT, liar.BY_MANUAL])
+def test_nothing_runs_that_a_provider_says(house: House, window: Windows, provider: str, payload: str) -> None:
+    """Security §3.1 row 24: payloads in the ids, players, times, errors and callbacks of a provider, in members that
+    nobody knows and in their names. No name that an operator gives a player can hold one: the API takes letters."""
+    someone = window("olga", "approver")
+    house.liar.payload = payload
+    wish = {"player_id": "ann", "provider": provider, "direction": "in", "amount": "1.00", "currency": "EUR"}
+    key = f"said-{provider}-{PAYLOADS.index(payload)}"
+    made = house.call("POST", "/v1/transfers", wish, key)
+    at = f"/transfers/{made['id']}"
+    page = someone.open(at)
+    page.get_by_text(payload).first.wait_for(state="attached")
+    if provider == liar.BY_CONTRACT:
+        assert made["state"] == "orphaned"
+        (told,) = [each["data"] for each in house.liar.asked if each.get("type") == "transfer.create"][-1:]
+        house.hear(house.liar.transfer(told, status="cancelled", sequence=2))
+        page.get_by_text("callback").first.wait_for(state="attached")
+    for path in (
+        at, f"{at}/propose?kind=reverse", "/orphans", f"/orphans?word={quote(payload)}", "/orphans?stage=unknown",
+        "/audit", "/overview", "/providers", f"/providers/{provider}", "/players/ann",
+    ):  # fmt: skip
+        someone.open(path)
+        page.locator("main").wait_for()
+        assert page.evaluate("window.ran") is None, path
+        assert page.locator("main script, main img, main svg[onload]").count() == 0, path
 
 
 def test_plain_http_from_elsewhere_is_told_about_tls(house: House, window: Windows) -> None:
