@@ -27,9 +27,8 @@ AT_MOST = 400
 
 
 class Kind(StrEnum):
-    """What an entry is; in this order where instants are equal."""
+    """What an entry is; in this order where instants are equal: a commit is told from its cause to what it leads to."""
 
-    REQUEST = "request"  # we committed a money request
     ANSWER = "answer"  # what came of it
     POLL = "poll"  # we asked, and what was answered
     CALLBACK = "callback"  # the provider told us unasked
@@ -38,6 +37,7 @@ class Kind(StrEnum):
     PERSON = "person"  # people proposed, approved, decided, looked
     MOVE = "move"  # the transfer, a leg or its case went to another state
     POSTING = "posting"  # the ledger
+    REQUEST = "request"  # we committed a money request
     EVENT = "event"  # the operator's platform was told
 
 
