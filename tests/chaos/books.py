@@ -111,6 +111,16 @@ def wire(ledger: Path, reference: str) -> Counter[str]:
     )  # fmt: skip
 
 
+def before_expiry(ledger: Path, reference: str, operation: str) -> int:
+    """How many requests of an operation reached the provider while it still held what they are about, and let it go
+    afterwards because nothing more came."""
+    lines = map(json.loads, ledger.read_text(encoding="utf-8").splitlines())
+    ends = [line["at"] for line in lines if line["kind"] == "cancelled" and line["reference"] == reference]
+    sent = map(json.loads, Path(f"{ledger}.wire").read_text(encoding="utf-8").splitlines())
+    mine = [line["at"] for line in sent if (line["reference"], line["operation"]) == (reference, operation)]
+    return sum(Decimal(at) < Decimal(ends[0]) for at in mine) if ends else 0
+
+
 def ours(engine: Engine) -> Ours:
     """Read our side with plain SQL. Transfers first: whatever is read after them has the legs of each."""
     transfers = text(
