@@ -33,7 +33,7 @@ PLAYED_TWICE = 100
 TWINS = 100
 """One seed in so many is told again with only what must not matter."""
 
-ENOUGH_SEEDS = 500
+ENOUGH_SEEDS = 1000
 """From so many seeds on a fault, or a deed of people, that never happened is an error of the simulation."""
 
 SHOWN_FAILURES = 3

@@ -4,6 +4,7 @@ another person looks at the provider's books again and approves it, or rejects i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,27 +37,19 @@ THINKS_SECONDS = (1.0, 60.0, 900.0)
 DOUBTS = 0.15
 """So often the second person rejects what is right, for the first to propose it again another day."""
 
-OVERTAKEN = (Invalid, Stale, Declined, OperationalError)
+OVERTAKEN = (Stale, Declined, OperationalError)
 """What may come between careful people and what they want: something new came in, the wallet was spent, the database
 was away. They look at it again another day. Nothing else may: whoever sits here has both factors and the role, and
 what a rule of the database refuses is a mistake of ours."""
+
+SENSELESS_AT_MOST = 2
+"""So often what is right by the provider's books may mean nothing to the bridge, which has not heard of it all yet; a
+transfer about which it never means anything is one that nobody can end."""
 
 TOGETHER = frozenset({"already_proposed", "proposal_ended"})
 """Conflicts of two who act at the same time."""
 
 _OPEN = "SELECT id, kind, arrived FROM proposal WHERE transfer_id = ? AND state = 'open'"
-
-
-@contextmanager
-def overtaken() -> Iterator[None]:
-    """Whatever OVERTAKEN and TOGETHER name ends what is done here, and nothing more."""
-    try:
-        yield
-    except OVERTAKEN:
-        return
-    except Conflict as conflict:
-        if conflict.code not in TOGETHER:
-            raise
 
 
 def hire(runtime: Runtime, operator: int) -> None:
@@ -80,21 +73,39 @@ def seat(login: str, operator: int) -> Sitting:
 
 
 class Desk:
-    """Two people before one operator's orphans. `truth` says what is right about an orphan, by the provider's books."""
+    """Two people before one operator's orphans. `truth` says what is right about an orphan, by the provider's books;
+    `decided` is told of what was carried out."""
 
     def __init__(
         self, world: World, oracle: Oracle, operator: int,
         truth: Callable[[dict[str, Any], ProviderLedgers], tuple[Kind, dict[str, int]]],
+        decided: Callable[[dict[str, Any], Kind], None],
     ) -> None:  # fmt: skip
-        self.world, self.oracle, self._truth = world, oracle, truth
+        self.world, self.oracle, self._truth, self._decided = world, oracle, truth, decided
+        self._senseless: Counter[str] = Counter()
         self._maker, self._checker = seat(MAKER, operator), seat(CHECKER, operator)
         self.webs: list[Bridge] = []
+
+    @contextmanager
+    def _overtaken(self, transfer: str) -> Iterator[None]:
+        """Whatever OVERTAKEN and TOGETHER name ends what is done here, and nothing more."""
+        try:
+            yield
+        except OVERTAKEN:
+            return
+        except Invalid as senseless:
+            self._senseless[transfer] += 1
+            if self._senseless[transfer] > SENSELESS_AT_MOST:
+                self.oracle.fail("I8", f"people cannot decide about {transfer}: {senseless.fields}")
+        except Conflict as conflict:
+            if conflict.code not in TOGETHER:
+                raise
 
     def decide(self, web: Bridge, row: dict[str, Any], kind: Kind, parts: dict[str, int], name: str) -> None:
         """Propose, unless something is proposed already; and have somebody else look at it afterwards."""
         transfer = row["id"]
         if not self.oracle.ask(_OPEN, transfer):
-            with overtaken():
+            with self._overtaken(transfer):
                 wanted = ProposalKind(kind.value)
                 sight = preview(web.runtime, self._maker.person, transfer, wanted, **parts)
                 wish = proposals.Wish(transfer, wanted, WHY, sight.seen, **parts)
@@ -118,7 +129,7 @@ class Desk:
         proposal, kind, arrived = found[0]
         right, parts = self._truth(row, self.oracle.ledgers)
         meant = {right, Kind.CLAW_BACK} if right is Kind.WRITE_OFF else {right}
-        with overtaken():
+        with self._overtaken(transfer):
             if doubts or Kind(kind) not in meant or parts.get("arrived", 0) != arrived:
                 proposals.reject(web.runtime, self._checker, proposal, "it has to be looked at again")
                 self._did("rejected", f"{transfer}: {CHECKER} rejects {kind}")
@@ -131,7 +142,8 @@ class Desk:
                 query = "SELECT 1 FROM decision WHERE transfer_id = ? AND kind = ?"
                 told = f"people decided {kind} about {transfer}"
                 self.oracle.told.require(query, transfer, kind, facts=told)
-                self._did("approved", f"{transfer}: {CHECKER} approves {kind}")
+                self._did(f"decided {kind}", f"{transfer}: {CHECKER} approves {kind}")
+                self._decided(row, Kind(kind))
 
     def _did(self, deed: str, told: str) -> None:
         """Count what somebody has truly done, and tell of it."""

@@ -13,11 +13,13 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.settings import CURRENCIES, HEAL_SECONDS, PLAYERS, PROTOCOLS
 from tests.simulation.world import SECOND
 
-_DECISION = "SELECT COUNT(*) FROM decision WHERE transfer_id = ?"
+_DECIDED = "SELECT COALESCE(MAX(id), 0) FROM evidence WHERE transfer_id = ? AND source = 'person'"
 _SAID = """SELECT evidence.answer FROM evidence JOIN leg ON leg.transfer_id = evidence.transfer_id
     AND leg.ordinal = evidence.ordinal WHERE evidence.transfer_id = ? AND leg.undoes IS NULL
     AND evidence.answer IN ('applied', 'cancelled') AND evidence.source IN ('call', 'lookup', 'callback')
     AND evidence.reference = leg.reference AND evidence.amount = leg.amount AND evidence.player = ?
+    AND evidence.id > ? AND NOT EXISTS (SELECT 1 FROM evidence AS known WHERE known.transfer_id = leg.transfer_id
+        AND known.ordinal = leg.ordinal AND known.answer = evidence.answer AND known.id < ?)
     ORDER BY COALESCE(evidence.sequence, 0) DESC, evidence.id DESC LIMIT 1"""
 _ONE_VOICE = """SELECT 1 FROM leg WHERE transfer_id = ?1 AND undoes IS NULL AND holder <> 'wallet'
     AND EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = leg.transfer_id AND evidence.ordinal = leg.ordinal
@@ -34,6 +36,13 @@ _REFUSED = """SELECT 1 FROM leg WHERE transfer_id = ?1 AND ordinal = (SELECT MAX
     AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = ?1 AND evidence.ordinal = leg.ordinal
         AND (answer NOT IN ('not_applied', 'not_found', 'cancelled') OR amount <> leg.amount OR player <> ?2
         OR evidence.reference <> leg.reference))"""
+_ORDERED = """SELECT 1 FROM decision WHERE transfer_id = ?1 AND kind = 'claw_back' AND decided_at < ?2
+    AND NOT EXISTS (SELECT 1 FROM leg JOIN attempt ON attempt.transfer_id = leg.transfer_id
+        AND attempt.ordinal = leg.ordinal WHERE leg.transfer_id = ?1 AND leg.undoes IS NOT NULL)"""
+_TAKEN_BACK = """SELECT 1 FROM leg JOIN evidence ON evidence.transfer_id = leg.transfer_id
+    AND evidence.ordinal = leg.ordinal WHERE leg.transfer_id = ?1 AND leg.undoes IS NOT NULL
+    AND leg.holder <> 'wallet' AND evidence.answer = 'applied' AND evidence.source IN ('call', 'lookup', 'callback')
+    AND evidence.reference = leg.reference AND evidence.amount = leg.amount AND evidence.player = ?2"""
 _OVERDUE = "SELECT id, state FROM transfer WHERE wake_at < ?"
 _UNNUMBERED = "SELECT transfer_id, state FROM outbox WHERE at < ?"
 OVERDUE_SECONDS = 3600
@@ -60,25 +69,16 @@ def check_healed(oracle: Oracle) -> None:
             oracle.fail("I8", f"{row['id']} is orphaned, and nobody has a file about it any more")
 
 
-def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
-    """I5, I6, I7: at rest every cent is where the provider's own ledger says, but for what is named."""
+def check_ending(oracle: Oracle, bridges: list[Bridge], *, sealed: bool) -> None:
+    """I5, I6, I7: at rest every cent is where the provider's own ledger says, but for what is named. I12: nothing was
+    changed that was sealed, and where it was the jobs' turn to seal (`sealed`), they have."""
     rows = list(oracle.transfers())
     named: dict[tuple[str, str, str], int] = {}
     for row in rows:
         lane = row["provider"], row["player_id"], row["currency"]
         open_for = row["amount"] if row["state"] not in ("confirmed", "reversed") else 0
-        named[lane] = named.get(lane, 0) + 2 * max(oracle.ledgers.lied_about(row), open_for)
-        decided = oracle.ask(_DECISION, row["id"])[0][0]
-        if row["state"] == "orphaned" and not decided and not _has_it_back(row) and _is_proved(oracle, row):
-            oracle.fail("I8", f"{row['id']} is orphaned, and {row['provider']} has said that it was done, no more")
-        if row["state"] == "orphaned" and not decided and _is_refused(oracle, row):
-            oracle.fail("I8", f"{row['id']} is orphaned, and {row['provider']} has refused it, no more")
-        word = "" if decided else _last_word(oracle, row)
-        told = word == "cancelled" or row["provider"] not in oracle.silent
-        if row["state"] == "confirmed" and oracle.ledgers.is_undone(row) and not decided and told:
-            oracle.fail("I5", f"{row['id']} is confirmed, and the provider has taken it back and said so")
-        if row["state"] == "reversed" and word == "applied":
-            oracle.fail("I7", f"{row['id']} is reversed, and the last word of {row['provider']} is that it was done")
+        named[lane] = named.get(lane, 0) + max(2 * oracle.ledgers.lied_about(row), open_for)
+        _check_words(oracle, row)
     balances = oracle.balances()
     for provider in PROTOCOLS:
         for player in PLAYERS:
@@ -94,7 +94,34 @@ def check_ending(oracle: Oracle, bridges: list[Bridge]) -> None:
     oracle.wanted.check_cash()
     _check_diligence(oracle)
     _check_messages(oracle)
-    _verify(oracle, bridges)
+    _verify(oracle, bridges, sealed=sealed)
+
+
+def _check_words(oracle: Oracle, row: Mapping[str, Any]) -> None:
+    """I5, I7, I8: what has been proved is carried out, what people have decided likewise; and what a provider says for
+    the first time after they decided counts again (design §5)."""
+    transfer, provider, state = row["id"], row["provider"], row["state"]
+    decided = int(oracle.ask(_DECIDED, transfer)[0][0])
+    word = _last_word(oracle, row, decided)
+    if state == "orphaned" and not decided and not _has_it_back(row) and _is_proved(oracle, row):
+        oracle.fail("I8", f"{transfer} is orphaned, and {provider} has said that it was done, no more")
+    if state == "orphaned" and not decided and _is_refused(oracle, row):
+        oracle.fail("I8", f"{transfer} is orphaned, and {provider} has refused it, no more")
+    if state == "orphaned" and decided and not word:
+        _check_order(oracle, row)
+    told = word == "cancelled" or (not decided and provider not in oracle.silent)
+    if state == "confirmed" and oracle.ledgers.is_undone(row) and told:
+        oracle.fail("I5", f"{transfer} is confirmed, and the provider has taken it back and said so")
+    if state == "reversed" and word == "applied":
+        oracle.fail("I7", f"{transfer} is reversed, and the last word of {provider} is that it was done")
+
+
+def _check_order(oracle: Oracle, row: Mapping[str, Any]) -> None:
+    """I8: what people order to be taken back is asked for; where it was given back, the transfer has ended."""
+    if oracle.ask(_ORDERED, row["id"], oracle.world.now - OVERDUE_SECONDS * SECOND):
+        oracle.fail("I8", f"people ordered {row['id']} taken back an hour ago, and nobody has asked for it")
+    if oracle.ledgers.net(row) == 0 and oracle.ask(_TAKEN_BACK, row["id"], row["player_id"]):
+        oracle.fail("I8", f"{row['id']} was taken back as people ordered, {row['provider']} said so, and it is open")
 
 
 def _has_it_back(row: Mapping[str, Any]) -> bool:
@@ -124,9 +151,10 @@ def _check_diligence(oracle: Oracle) -> None:
         oracle.fail("I8", f"{transfer} was {state} an hour ago, and no event tells of it")
 
 
-def _last_word(oracle: Oracle, row: Mapping[str, Any]) -> str:
-    """What the provider said last, by its own count, of what was asked of it: done or cancelled; empty if neither."""
-    found = oracle.ask(_SAID, row["id"], row["player_id"])
+def _last_word(oracle: Oracle, row: Mapping[str, Any], since: int) -> str:
+    """What the provider said last, by its own count, of what was asked of it: done or cancelled; empty if neither. Of
+    what people have decided (`since`: their piece of evidence), only what it had not said before."""
+    found = oracle.ask(_SAID, row["id"], row["player_id"], since, since)
     return str(found[0][0]) if found else ""
 
 
@@ -138,11 +166,14 @@ def _check_messages(oracle: Oracle) -> None:
         oracle.fail("I9", f"key {key} stands for a {operation} that there is not")
 
 
-def _verify(oracle: Oracle, bridges: list[Bridge]) -> None:
+def _verify(oracle: Oracle, bridges: list[Bridge], *, sealed: bool) -> None:
     """What the bridge itself asks of its database must find nothing."""
     runtime = bridges[-1].runtime
     for finding in verify(runtime):
         oracle.fail(finding.invariant, f"verify: {finding.sentence} {finding.rows[:2]}")
-    for found in inspect(runtime).findings:
-        if found.kind is not Kind.UNSEALED:  # here the jobs seal only now and then
+    report = inspect(runtime)
+    for found in report.findings:
+        if sealed or found.kind is not Kind.UNSEALED:
             oracle.fail("I12", str(found))
+    if sealed and report.unsealed > report.entries:
+        oracle.fail("I12", f"{report.unsealed} rows wait to be sealed, and {report.entries} are")

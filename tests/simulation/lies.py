@@ -30,6 +30,10 @@ BREAKING_VARIANTS: dict[str, dict[int, tuple[str, ...]]] = {
 UNASKED, UNASKED_WEIGHT = {53}, 8
 """What is told unasked goes wrong in eleven ways; one case of many, each would hardly ever be seen."""
 
+BROKEN_WEIGHT = 4
+"""What a provider denies that it has done, and then tells of, is what leaves both sides with the money: people need it
+to have something to decide about."""
+
 DISHONEST = 0.35
 """How many providers may break their contract."""
 
@@ -82,4 +86,5 @@ def lies_of(seed: int, protocol: str) -> Lies:
             breaking.add(number)
     rate = Decimal(dice.choice(("0.2", "0.4", "0.7")))
     weights = {number: UNASKED_WEIGHT if number in UNASKED else 1 for number in chosen}
+    weights |= dict.fromkeys(breaking - UNASKED, BROKEN_WEIGHT)
     return Lies(rate, weights, params, frozenset(breaking))

@@ -16,14 +16,15 @@ from bridge import gates
 from bridge.clocks import APART_AT_MOST
 from bridge.errors import NotFound
 from bridge.simulator.books import Refused
+from bridge.simulator.generic.books import GenericBooks
 from bridge.transfers.core.decisions import Kind
 from tests.simulation.desk import Desk
-from tests.simulation.ledgers import ProviderLedgers
+from tests.simulation.ledgers import ProviderLedgers, references
 from tests.simulation.node import Bridge
 from tests.simulation.oracle import Oracle
 from tests.simulation.platform import wishes
 from tests.simulation.provider import Provider
-from tests.simulation.settings import CURRENCIES, PLAYERS
+from tests.simulation.settings import CURRENCIES, GENERIC, PLAYERS
 from tests.simulation.world import SECOND, World
 
 HOUR = 3600
@@ -35,6 +36,7 @@ MILD_SECONDS = APART_AT_MOST / SECOND
 what ends then is true all the same, but it may be another end."""
 
 SWITCHED_BACK_SECONDS = (60, HOUR, 4 * HOUR)
+REGRETS, REGRETTED_HOURS = 0.5, (0.1, 3.0)
 PROVIDER_SKEW_SECONDS = (-200.0, -20.0, 5.0, 200.0)
 
 
@@ -47,7 +49,7 @@ class People:
         self.world, self.providers, self.oracle, self.operator = world, providers, oracle, operator
         self.bridges = bridges
         self._webs = [bridge for bridge in bridges if bridge.name.startswith("web")]
-        self._desk = Desk(world, oracle, operator, decision_for)
+        self._desk = Desk(world, oracle, operator, decision_for, self._regret)
         self._desk.webs = self._webs
         dice = world.chance.stream("people")
         self._busy = dice.choice((0.0, 0.6, 0.9))
@@ -56,6 +58,7 @@ class People:
         self._plan_clocks(world.chance.stream("clocks"))
         self._plan_switches(world.chance.stream("switches"))
         self._plan_bets(world.chance.stream("bets"))
+        self._plan_regrets(world.chance.stream("regrets"))
 
     # --- orphans --------------------------------------------------------------------------------------
 
@@ -77,6 +80,33 @@ class People:
         if kind is Kind.WRITE_OFF and not generous:
             kind = Kind.CLAW_BACK
         self._desk.decide(web, row, kind, parts, name)
+
+    def _regret(self, row: dict[str, Any], kind: Kind) -> None:
+        """The people of a provider may take back what has arrived there, after it was decided that it has."""
+        provider = next(each for each in self.providers if each.name == row["provider"])
+        dice = self.world.chance.stream(f"{row['id']} is regretted")
+        at = self.world.now + int(dice.uniform(*REGRETTED_HOURS) * HOUR * SECOND)
+        if kind in (Kind.CONFIRM, Kind.WRITE_OFF) and dice.random() < REGRETS and at < self.world.faults_until:
+            self.world.at(at, self._take_back, provider, row)
+
+    def _plan_regrets(self, dice: Random) -> None:
+        """They may take back what nobody doubted, too."""
+        if not self.world.swarm.mild and dice.random() < REGRETS:
+            self.world.after(dice.uniform(2, 44) * HOUR, self._regret_any, dice)
+
+    def _regret_any(self, dice: Random) -> None:
+        rows = [row for row in self.oracle.transfers() if (row["state"], row["provider"]) == ("confirmed", GENERIC)]
+        if rows:
+            self._take_back(next(each for each in self.providers if each.name == GENERIC), dice.choice(rows))
+
+    def _take_back(self, provider: Provider, row: dict[str, Any]) -> None:
+        if provider.node.dead or not isinstance(provider.books, GenericBooks):
+            return
+        for reference in references(row):
+            with suppress(Refused):
+                provider.books.take_back(reference)
+                self.world.swarm.counts["regretted"] += 1
+                self.world.trace("people", f"{provider.name} takes back {reference}")
 
     # --- clocks, switches, bets -------------------------------------------------------------------------
 

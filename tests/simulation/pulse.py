@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bridge.clocks import APART_AT_MOST
 from tests.simulation.node import Bridge
+from tests.simulation.settings import STORY_HOURS
 from tests.simulation.world import SECOND, World
 
 _DUE = {
@@ -21,6 +22,9 @@ SEALED_AT_HOURS = (20, 46)
 SEALED_APART_SECONDS = (31.0, 700.0)
 """Seals come in two ticks: one sees how far a table goes, a later one seals up to there. After ten minutes
 what was sealed is looked at a second time."""
+LAST_SEALED_SECONDS = (120.0, 60.0)
+"""So long before a story ends, in the healed world, all that is old enough is sealed."""
+
 LONGEST_REST_SECONDS = 300
 """Ticks at which nothing moves, for every clock is off or every process stands still, become as rare as this."""
 
@@ -50,14 +54,17 @@ class Pulse:
         self._rests = dict.fromkeys(_DUE, 1.0)
         self._looks = dict.fromkeys(_DUE, 0)
         self._every = dict.fromkeys(_DUE, 1.0) | {"aftercare": 10.0, "outbox": 60.0, "expire": 60.0}
-        for hour in SEALED_AT_HOURS if self._dice.random() < SEALING else ():
+        self.seals = self._dice.random() < SEALING
+        for hour in SEALED_AT_HOURS if self.seals else ():
             begun = (hour + self._dice.random()) * HOUR
             for seconds in (0.0, *SEALED_APART_SECONDS):
-                world.after(begun + seconds, self._seal)
+                world.after(begun + seconds, self._seal, SEALS)
+        for seconds in LAST_SEALED_SECONDS if self.seals else ():
+            world.after(STORY_HOURS * HOUR - seconds, self._seal, 1.0)
 
-    def _seal(self) -> None:
+    def _seal(self, chance: float) -> None:
         for bridge in self.jobs:
-            if self._dice.random() < SEALS:
+            if self._dice.random() < chance:
                 bridge.tick("seal")
 
     def close(self) -> None:

@@ -197,7 +197,7 @@ class Story:
             check_healed(self.oracle)
         self.world.run(BEGINS + STORY_HOURS * 3600 * SECOND)
         if not self.world.halted:
-            check_ending(self.oracle, self.bridges)
+            check_ending(self.oracle, self.bridges, sealed=self.pulse.seals)
         outcome = self._outcome(time.perf_counter() - began)
         gc.enable()
         return outcome

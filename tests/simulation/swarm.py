@@ -56,8 +56,13 @@ KINDS: dict[str, tuple[float, str]] = {
 
 DEEDS: dict[str, str] = {
     "proposed":            "a person proposes what is to become of an orphan",
-    "approved":            "another person approves it, and it is carried out",
     "rejected":            "another person rejects it",
+    "decided confirm":     "another person approves it, and it is carried out: the money has arrived",
+    "decided reverse":     "likewise: it has not",
+    "decided split":       "likewise: a part of it has",
+    "decided write_off":   "likewise: both sides have it, and the house bears it",
+    "decided claw_back":   "likewise: both have it, and the game gives it back",
+    "regretted":           "people at a provider take back what was done, also what was decided",
 }  # fmt: skip
 """What people do at the desk. No faults, and no rates; but what they never come to is not shown by any story."""
 
