@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import pytest
@@ -12,6 +14,9 @@ from bridge import breaker, db, gates, lineage
 from bridge.alerts import conditions, episodes
 from bridge.alerts.conditions import Kind
 from bridge.errors import Unavailable
+from bridge.runtime import Runtime
+from bridge.sections import AlertsSection
+from jobs import alerts as jobs_alerts
 from tests.harness import EUR, OPERATOR, PROVIDER, Bench, together
 from tests.transfers.scripted_one import OK
 
@@ -303,6 +308,67 @@ def test_without_a_way_alerts_are_kept(build):
     assert watched.tick() == {"told": 1, "sent": 0, "unsent": 0}
     assert [row["kind"] for row in alerts(watched.made)] == ["breaker_open"]
     assert watched.made.rows("SELECT * FROM alert_notice") == []
+
+
+def without_ways(made: Bench) -> Runtime:
+    """Another process on the same database, whose configuration has no `[alerts]`."""
+    return replace(made.runtime, config=made.runtime.config.model_copy(update={"alerts": AlertsSection()}))
+
+
+def looks(runtime: Runtime) -> None:
+    """A tick of that process."""
+    jobs_alerts.run_once(runtime, runtime.clock.now(), 100, Event())
+
+
+def test_what_a_process_without_ways_saw_first_is_told_by_one_that_has_them(watched):
+    """A rolling deploy, or two machines of which one knows nobody to tell: the other tells at its next tick, once, and
+    not `again_hours` later; whichever of them sees the end, it is told too."""
+    bare = without_ways(watched.made)
+    watched.orphan("10.00")
+    open_breaker(watched.made)
+    watched.hands.turn(61)
+    watched.alive()
+    looks(bare)
+    assert (watched.heard(), len(alerts(watched.made))) == ([], 2)
+    watched.tick()
+    assert sorted(watched.heard()) == [("alert.begun", "breaker_open"), ("alert.begun", "orphans")]
+    orphans = next(each["data"] for each in watched.posted() if each["data"]["kind"] == "orphans")
+    assert (orphans["sentence"], orphans["value"]) == ("1 orphaned transfer: 10.00 EUR.", {"EUR": "10.00"})
+    assert len(watched.box.got) == 2
+    watched.pass_time(HOUR, step=60)
+    assert len(watched.receiver.received) == 2
+    write(watched.made, "DELETE FROM breaker")
+    watched.hands.turn(61)
+    watched.alive()
+    looks(bare)
+    assert [row["kind"] for row in alerts(watched.made) if row["ended_at"] is not None] == ["breaker_open"]
+    watched.tick()
+    assert watched.heard()[2:] == [("alert.over", "breaker_open")]
+
+
+def test_more_orphans_that_a_process_without_ways_saw_first_are_told(watched):
+    """It marks them as told: so it writes what the others have to send."""
+    watched.orphan("10.00")
+    watched.pass_time(70)
+    second = watched.orphan("4.00")
+    watched.hands.turn(61)
+    watched.alive()
+    looks(without_ways(watched.made))
+    watched.tick()
+    assert watched.heard() == [("alert.begun", "orphans"), ("alert.more", "orphans")]
+    assert watched.posted()[1]["data"]["transfers"] == [second]
+
+
+def test_a_way_that_is_new_tells_what_lasts(build):
+    """E-mail is added: by it people hear of what was told by webhook alone, and not twice by that."""
+    watched = build()
+    posts = watched.made.runtime.config.alerts.model_copy(update={"smtp_host": None, "email_to": ()})
+    old = replace(watched.made.runtime, config=watched.made.runtime.config.model_copy(update={"alerts": posts}))
+    open_breaker(watched.made)
+    looks(old)
+    assert (watched.heard(), watched.box.got) == ([("alert.begun", "breaker_open")], [])
+    watched.pass_time(60)
+    assert (watched.heard(), len(watched.box.got)) == ([("alert.begun", "breaker_open")], 1)
 
 
 def test_value_that_no_column_holds_is_added_up(watched):

@@ -15,7 +15,7 @@ from bridge.alerts.watchman import LEASE_SECONDS, Watchman, is_mine
 from bridge.models.alerts import Sink
 from bridge.ports import SECOND
 from tests.alerts.conftest import LIVES, SECRET, SENDER, TO
-from tests.alerts.test_episodes import open_breaker, write
+from tests.alerts.test_episodes import open_breaker, without_ways, write
 from tests.harness import together
 from tests.providers import http, silence
 
@@ -245,6 +245,18 @@ def test_one_web_process_watches_and_another_takes_over(watched):
     assert sum(held) == 1, held
     for runtime in runtimes:
         runtime.engine.dispose()
+
+
+def test_a_web_process_without_ways_keeps_none_from_watching(watched):
+    """It holds its own lease; the one that can tell people watches beside it, and tells what that one saw first."""
+    with watched.made.runtime.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE beat SET seen_at = {watched.hands.now()}, started_at = 2")
+    bare = Watchman(without_ways(watched.made))
+    watched.hands.turn(61)
+    assert bare.look(Event())
+    assert (watched.heard(), len(watched.made.rows("SELECT * FROM alert"))) == ([], 1)
+    assert Watchman(watched.made.runtime).look(Event())
+    assert watched.heard() == [("alert.begun", "scheduler_silent")]
 
 
 def test_a_watchman_whose_clock_is_off_tells_nothing(watched):
