@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table, select
 from sqlalchemy.exc import DBAPIError
 
 from bridge import board, breaker, checks, gates, log, models
+from bridge.alerts import orphans
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
@@ -27,7 +28,6 @@ RESTORE_SECONDS = 3600
 
 CHECKS = (checks.INSPECT, checks.VERIFY)
 """Jobs of which a run that finds something wrong says so in its outcome."""
-
 
 UNREAD = "alerts"
 """Before the kind of a condition that cannot be read."""
@@ -60,23 +60,42 @@ class Condition:
     over: str
 
 
-def find(connection: Connection, runtime: Runtime, kinds: tuple[Kind, ...] = tuple(Kind)) -> Iterator[Condition]:
-    """Everything of these kinds that is wrong now, but for orphans, which are counted one by one (`orphans.py`)."""
-    for kind, ask in _ASKED.items():
-        if kind not in kinds:
-            continue
+@dataclass(frozen=True)
+class Found:
+    """What one look came to. Of kinds that could not be read (`unread`), what was wrong is taken to last."""
+
+    conditions: tuple[Condition, ...]
+    orphans: orphans.Seen
+    unread: frozenset[Kind]
+
+
+def find(connection: Connection, runtime: Runtime, kinds: tuple[Kind, ...] = tuple(Kind)) -> Found:
+    """Everything of these kinds that is wrong now; orphans by themselves, for they are counted one by one."""
+    found: list[Condition] = []
+    seen, unread = orphans.Seen(), set[Kind]()
+    for kind in kinds:
         try:
-            yield from list(ask(connection, runtime))
-        except DBAPIError:
-            raise  # nothing more can be asked in this transaction
-        except Exception:  # noqa: BLE001 - whatever is wrong with one, people are told of the others, and of this
+            with connection.begin_nested():  # also after an error of the database the others are asked
+                if kind is Kind.ORPHANS:
+                    seen = orphans.look(connection, runtime)
+                else:
+                    found += list(_ASKED[kind](connection, runtime))
+        except Exception as trouble:  # whatever is wrong with one, people are told of the others, and of this
+            if isinstance(trouble, DBAPIError) and trouble.connection_invalidated:
+                raise  # nothing more can be asked
             _log.exception("condition not read", kind=kind.value)
-            if Kind.CHECK in kinds:
-                yield Condition(
-                    Kind.CHECK, f"{UNREAD}/{kind.value}", None,
-                    f"Whether there is anything to tell of {kind.value} cannot be read; see the log of the jobs.",
-                    f"Whether there is anything to tell of {kind.value} is known again.",
-                )  # fmt: skip
+            unread.add(kind)
+    if Kind.CHECK in kinds:
+        found += [_unread(kind) for kind in sorted(unread)]
+    return Found(tuple(found), seen, frozenset(unread))
+
+
+def _unread(kind: Kind) -> Condition:
+    return Condition(
+        Kind.CHECK, f"{UNREAD}/{kind.value}", None,
+        f"Whether there is anything to tell of {kind.value} cannot be read; see the log of the jobs.",
+        f"Whether there is anything to tell of {kind.value} is known again.",
+    )  # fmt: skip
 
 
 def _cap_hits(connection: Connection, runtime: Runtime) -> Iterator[Condition]:

@@ -9,7 +9,6 @@ was never told tells it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, insert, select, update
@@ -109,21 +108,17 @@ class _Round:
         names = [kind.value for kind in kinds]
         query = select(_alert).where(_alert.c.ended_at.is_(None), _alert.c.kind.in_(names)).order_by(_alert.c.id)
         self._known = {(row["kind"], row["about"]): row for row in connection.execute(query).mappings()}
-        found = conditions.find(connection, runtime, kinds)
-        self._found = {(each.kind.value, each.about): each for each in found}
-        unread = f"{conditions.UNREAD}/"
-        about = [each.about for each in self._found.values()]
-        self._unread = {each.removeprefix(unread) for each in about if each.startswith(unread)}
+        seen = conditions.find(connection, runtime, kinds)
+        self._found = {(each.kind.value, each.about): each for each in seen.conditions}
+        self._unread, self._orphans = seen.unread, seen.orphans
         self._ways = _ways_used(connection, [row["id"] for row in self._known.values()])
-        self._orphans = Kind.ORPHANS in kinds
-        self._groups = orphans.new(connection, runtime) if self._orphans else []
         self._told: list[tuple[str, str, str]] = []
 
     def is_news(self) -> bool:
         """Whether there is anything to write."""
-        if self._groups or self._found.keys() - self._known.keys() or self._lineage_at() is not None:
+        if self._orphans.groups or self._orphans.has_ended or self._found.keys() - self._known.keys():
             return True
-        if self._orphans and orphans.has_ended(self._connection):
+        if self._lineage_at() is not None:
             return True
         return any(
             self._is_due(row, SEEN_SECONDS, "seen_at") or self._untold(row)
@@ -134,14 +129,14 @@ class _Round:
 
     def write(self) -> list[tuple[str, str, str]]:
         """Write it, in the caller's transaction; (kind, phase, sentence) of what people are told."""
-        if self._orphans:
+        if self._orphans.has_ended:
             orphans.forget_ended(self._connection)
         for key, row in self._known.items():
             if self._lasts(key, row):
                 self._go_on(key, row)
             elif self._is_over(row):
                 self._close(row)
-        for group in self._groups:  # behind what is known: who was told nothing yet hears first that it has begun
+        for group in self._orphans.groups:  # behind what is known: its beginning is told first
             self._tell_orphans(group)
         for key, condition in self._found.items():
             if key not in self._known:
@@ -154,13 +149,11 @@ class _Round:
     # --- what follows ---------------------------------------------------------------------------------
 
     def _lasts(self, key: tuple[str, str], row: RowMapping) -> bool:
+        if row["kind"] in self._unread:
+            return True
         if row["kind"] == Kind.ORPHANS:
-            return int(row["about"]) in self._operators_with_orphans
-        return key in self._found or row["kind"] in self._unread
-
-    @cached_property
-    def _operators_with_orphans(self) -> set[int]:
-        return orphans.with_told(self._connection) | {group.operator_id for group in self._groups}
+            return int(row["about"]) in self._orphans.operators
+        return key in self._found
 
     def _is_due(self, row: RowMapping, seconds: float, column: str) -> bool:
         return bool(self._now - row[column] >= seconds * SECOND)
@@ -176,7 +169,7 @@ class _Round:
     def _lineage_at(self) -> int | None:
         """What has to be remembered of which database this is: at the first look, and once a restore was told for long
         enough; else None."""
-        if Kind.SET_BACK not in self._kinds:
+        if Kind.SET_BACK not in self._kinds or Kind.SET_BACK in self._unread:
             return None
         seen = self._connection.execute(select(_lineage.c.seen_at)).scalar()
         known = self._connection.execute(select(_turn.c.lineage_at).where(_turn.c.name == "look")).scalar()
@@ -194,7 +187,9 @@ class _Round:
     def _go_on(self, key: tuple[str, str], row: RowMapping) -> None:
         values: dict[str, Any] = {"seen_at": self._now} if self._is_due(row, SEEN_SECONDS, "seen_at") else {}
         hours = self._runtime.config.alerts.again_hours
-        grown = any(str(group.operator_id) == row["about"] for group in self._groups) and row["kind"] == Kind.ORPHANS
+        grown = row["kind"] == Kind.ORPHANS and any(
+            str(group.operator_id) == row["about"] for group in self._orphans.groups
+        )
         untold = self._untold(row)
         if untold or (self._is_due(row, hours * 3600, "told_at") and not grown):
             sentence, more = self._still(key, row)
@@ -204,7 +199,7 @@ class _Round:
             self._connection.execute(update(_alert).where(_alert.c.id == row["id"]).values(**values))
 
     def _still(self, key: tuple[str, str], row: RowMapping) -> tuple[str, dict[str, Any]]:
-        if row["kind"] != Kind.ORPHANS:
+        if row["kind"] != Kind.ORPHANS or Kind.ORPHANS in self._unread:
             return (self._found[key].sentence if key in self._found else row["sentence"]), {}
         number, units = orphans.standing(self._connection, int(row["about"]))
         return wording.of_orphans(number, units, self._runtime.currencies, (), new=False)

@@ -1,4 +1,5 @@
-"""The watchman: a thread of each web process that notices when nobody runs the jobs, for then no job can tell.
+"""The watchman: a thread of each web process that notices when nobody runs the jobs, or one of them fails: also the one
+that tells people, for then no job can tell.
 
 One of all web processes that have the same ways to people watches at a time, by a lease that it renews; what it finds
 it also sends. One that has no way keeps none from watching that has: it could tell nobody.
@@ -25,6 +26,9 @@ LEASE_SECONDS = 60
 
 AT_ONCE = 10
 """Notices sent at one look."""
+
+WATCHED = (Kind.SILENT, Kind.JOB)
+"""What he looks at. All the rest is left to the job `alerts`: if that one does not tell, this does."""
 
 WATCH = "watch"
 _log = log.get("watchman")
@@ -56,7 +60,7 @@ class Watchman:
         try:
             if clocks.is_off(runtime) or not is_mine(runtime, self._name()):
                 return False
-            episodes.look(runtime, (Kind.SILENT,))
+            episodes.look(runtime, WATCHED)
             sending.send_due(runtime, AT_ONCE, stop)
         except Exception:  # noqa: BLE001 - a database that is away for a moment ends no watch
             _log.exception("not watched")

@@ -198,6 +198,32 @@ def test_a_condition_that_cannot_be_read_silences_no_other(watched, monkeypatch)
     assert watched.heard()[3:] == [("alert.over", "check_failed")]
 
 
+@pytest.mark.parametrize("table", ["alerted_orphan", "webhook_endpoint"])
+def test_an_error_of_the_database_silences_no_other(watched, table):
+    """C-19 A table that cannot be read ends neither the look nor its transaction: people are told of it and of the
+    others, what was known of it lasts, and it is told when it can be read again."""
+    watched.orphan()
+    watched.pass_time(61, step=61)
+    write(watched.made, f"ALTER TABLE {table} RENAME TO hidden")
+    open_breaker(watched.made)
+    watched.pass_time(60)
+    told = [each["data"] for each in watched.posted()[1:]]
+    assert sorted(each["kind"] for each in told) == ["breaker_open", "check_failed"]
+    write(watched.made, f"ALTER TABLE hidden RENAME TO {table}")
+    watched.pass_time(60)
+    assert watched.heard()[3:] == [("alert.over", "check_failed")]
+
+
+def test_orphans_that_cannot_be_read_are_told_again_all_the_same(watched):
+    """In the words in which they were told."""
+    watched.orphan()
+    watched.pass_time(61, step=61)
+    write(watched.made, "ALTER TABLE alerted_orphan RENAME TO hidden")
+    watched.pass_time(4 * HOUR, step=600)
+    again = [each["data"] for each in watched.posted() if each["type"] == "alert.again"]
+    assert [each["sentence"] for each in again] == ["1 new orphaned transfer: 10.00 EUR."]
+
+
 def test_what_was_found_before_is_sent_though_nothing_can_be_read(watched, monkeypatch):
     """C-19 Notices that wait are sent also by a tick that cannot look."""
     open_breaker(watched.made)

@@ -247,6 +247,28 @@ def test_one_web_process_watches_and_another_takes_over(watched):
         runtime.engine.dispose()
 
 
+def test_alerts_that_fail_are_told_by_a_web_process(watched):
+    """C-19 The job that tells people cannot tell that it fails, though its process lives: a web process does."""
+    write(
+        watched.made,
+        "INSERT INTO job_line (job, why, every, error, error_at, failing_since, failing_by, pause_reason)"
+        " VALUES ('alerts', 'x', 5, 'OSError at jobs/alerts.py:1', :n, :n, 'w', '')",
+        n=watched.hands.now(),
+    )  # fmt: skip
+    man = Watchman(watched.made.runtime)
+    for _ in range(60):
+        watched.hands.turn(10)
+        watched.alive()
+        man.look(Event())
+    assert watched.heard() == [("alert.begun", "job_failing")]
+    assert watched.posted()[0]["data"]["sentence"].startswith("The job alerts has failed for 300 s: OSError")
+    write(watched.made, "UPDATE job_line SET failing_since = NULL, failing_by = NULL")
+    watched.hands.turn(30)
+    watched.alive()
+    man.look(Event())
+    assert watched.heard()[1:] == [("alert.over", "job_failing")]
+
+
 def test_a_web_process_without_ways_keeps_none_from_watching(watched):
     """It holds its own lease; the one that can tell people watches beside it, and tells what that one saw first."""
     with watched.made.runtime.engine.begin() as connection:
