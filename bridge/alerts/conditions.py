@@ -45,6 +45,7 @@ class Kind(StrEnum):
     CHECK = "check_failed"
     ENDPOINT = "endpoint_disabled"
     JOB = "job_failing"
+    HANGS = "job_hanging"
     SET_BACK = "database_set_back"
 
 
@@ -172,6 +173,20 @@ def _jobs(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
             )  # fmt: skip
 
 
+def _hanging(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
+    """Each job once, by the process that has had it in hand for longest."""
+    named = set[str]()
+    for each in board.hanging(connection, runtime.clock.now()):
+        if each.job not in named:
+            named.add(each.job)
+            yield Condition(
+                Kind.HANGS, each.job, None,
+                f"The job {each.job} hangs: {each.worker} began it {each.seconds} s ago and does not end it. "
+                "Restart that process.",
+                f"The job {each.job} does not hang any more.",
+            )  # fmt: skip
+
+
 def _set_back(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
     """While a provider is closed by a restore; and for a while after one that closed nothing."""
     closed = [each.provider for each in gates.closed(connection) if each.cause == gates.RESTORED]
@@ -194,6 +209,7 @@ _ASKED: dict[Kind, Callable[[Connection, Runtime], Iterator[Condition]]] = {
     Kind.CHECK: _checks,
     Kind.ENDPOINT: _endpoints,
     Kind.JOB: _jobs,
+    Kind.HANGS: _hanging,
     Kind.SET_BACK: _set_back,
 }
 

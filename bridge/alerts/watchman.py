@@ -1,5 +1,5 @@
-"""The watchman: a thread of each web process that notices when nobody runs the jobs, or one of them fails: also the one
-that tells people, for then no job can tell.
+"""The watchman: a thread of each web process that notices when nobody runs the jobs, or one fails or hangs, which
+may be the one that tells people: no job can tell then.
 
 One of all web processes that have the same ways to people watches at a time, by a lease that it renews; what it finds
 it also sends. One that has no way keeps none from watching that has: it could tell nobody.
@@ -27,7 +27,7 @@ LEASE_SECONDS = 60
 AT_ONCE = 10
 """Notices sent at one look."""
 
-WATCHED = (Kind.SILENT, Kind.JOB)
+WATCHED = (Kind.SILENT, Kind.JOB, Kind.HANGS)
 """What he looks at. All the rest is left to the job `alerts`: if that one does not tell, this does."""
 
 WATCH = "watch"

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from bridge import breaker, db, gates, lineage
+from bridge import board, breaker, db, gates, lineage
 from bridge.alerts import conditions, episodes
 from bridge.alerts.conditions import Kind
+from bridge.board import Planned
 from bridge.errors import Unavailable
 from bridge.runtime import Runtime
 from bridge.sections import AlertsSection
 from jobs import alerts as jobs_alerts
+from jobs.schedule import SCHEDULE
+from jobs.shift import Shift
 from tests.harness import EUR, OPERATOR, PROVIDER, Bench, together
+from tests.jobs.test_process import until
 from tests.transfers.scripted_one import OK
+
+JOBS = {job.name: job for job in SCHEDULE}
 
 HOUR = 3600
 
@@ -271,6 +277,48 @@ def test_a_job_that_fails_for_long_is_told(watched):
     write(watched.made, "UPDATE job_line SET failing_since = NULL, failing_by = NULL")
     watched.pass_time(60)
     assert watched.heard()[1:] == [("alert.over", "job_failing")]
+
+
+def test_a_job_that_hangs_is_told(watched):
+    """C-19 A thread that waits for ever neither fails nor ends, and its process beats on: after ten minutes people are
+    told, and when it has ended."""
+    shift, go_on = Shift(watched.made.runtime, Event()), Event()
+    shift.begin()
+    hung = replace(JOBS["inbox"], run_once=lambda *_: (go_on.wait(60), {})[1])
+    thread = Thread(target=shift.tick, args=(hung,))
+    thread.start()
+    until(lambda: "inbox" in shift._in_hand, 10)
+    for _ in range(59):
+        shift.beat()
+        watched.pass_time(10)
+    assert watched.heard() == []
+    for _ in range(3):
+        shift.beat()
+        watched.pass_time(10)
+    (event,) = [each["data"] for each in watched.posted()]
+    assert (event["kind"], event["link"]) == ("job_hanging", "https://desk.example/ops/jobs")
+    assert event["sentence"].startswith("The job inbox hangs: ")
+    go_on.set()
+    thread.join()
+    shift.beat()
+    watched.pass_time(60)
+    assert watched.heard()[1:] == [("alert.over", "job_hanging")]
+
+
+@pytest.mark.parametrize(("job", "seconds"), [("resolve", 600), ("verify", 7200), ("sweep", 3600), ("inspect", 21_600)])
+def test_each_job_has_its_time(watched, job, seconds):
+    """One that reads everything may take longer; one whose interval is long hangs later; a dead process has nothing."""
+    planned = [Planned(each.name, each.every(watched.made.runtime.config), each.why) for each in JOBS.values()]
+    board.enrol(watched.made.runtime, planned)
+    board.beat(watched.made.runtime, 5, {job: watched.hands.now()})
+    for late, found in ((seconds - 1, []), (1, [job])):
+        watched.hands.turn(late)
+        write(watched.made, "UPDATE beat SET seen_at = :n", n=watched.hands.now())
+        with db.reading(watched.made.runtime.engine) as connection:
+            assert [each.job for each in board.hanging(connection, watched.hands.now())] == found
+    watched.hands.turn(61)
+    with db.reading(watched.made.runtime.engine) as connection:
+        assert board.hanging(connection, watched.hands.now()) == []
 
 
 def test_a_restored_database_is_told(watched):

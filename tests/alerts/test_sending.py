@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bridge import webhooks
+from bridge import board, webhooks
 from bridge.alerts import episodes, sending
 from bridge.alerts.conditions import Kind
 from bridge.alerts.watchman import LEASE_SECONDS, Watchman, is_mine
@@ -267,6 +267,15 @@ def test_alerts_that_fail_are_told_by_a_web_process(watched):
     watched.alive()
     man.look(Event())
     assert watched.heard()[1:] == [("alert.over", "job_failing")]
+
+
+def test_alerts_that_hang_are_told_by_a_web_process(watched):
+    """C-19 The same for one that does not end."""
+    board.beat(watched.made.runtime, 5, {"alerts": watched.hands.now()})
+    watched.hands.turn(600)
+    write(watched.made, "UPDATE beat SET seen_at = :n", n=watched.hands.now())
+    Watchman(watched.made.runtime).look(Event())
+    assert watched.heard() == [("alert.begun", "job_hanging")]
 
 
 def test_a_web_process_without_ways_keeps_none_from_watching(watched):
