@@ -122,6 +122,12 @@ def failing(connection: Connection) -> list[RowMapping]:
     return list(connection.execute(query).mappings())
 
 
+def rested(connection: Connection, job: str, since: int) -> bool:
+    """Whether a pause of a job lasts, or has run out after an instant (microseconds)."""
+    query = select(_line.c.job).where(_line.c.job == job, _line.c.paused_until > since)
+    return connection.execute(query).first() is not None
+
+
 def hanging(connection: Connection, now: int) -> list[Hanging]:
     """What hangs in processes that live, at `now` (microseconds), longest first: their beat goes on, from a thread of
     its own, and says since when."""

@@ -142,6 +142,7 @@ def _checks(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
     for about, sentence in checks.concerns(connection, runtime):
         over = "It is as it should be again."
         yield Condition(Kind.CHECK, f"audit {about}", None, f"The audit: {sentence}.", f"The audit, {about}: {over}")
+    yield from _verification(connection, runtime)
     for job in CHECKS:
         ended = checks.last(connection, runtime, job)
         if ended is not None and ended.failed:
@@ -150,6 +151,21 @@ def _checks(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
                 f"{job.capitalize()} {ended.outcome}. See the runbook before anything else is done.",
                 f"{job.capitalize()} finds nothing wrong any more.",
             )  # fmt: skip
+
+
+def _verification(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
+    """What holds no more is found by verifications alone: so it is told where none ends. People may let it rest, and
+    are told beyond the longest pause that one of them can make."""
+    age = checks.verified_age(connection, runtime)
+    late = max(checks.VERIFY_LATE * runtime.config.engine.verify_every_seconds, checks.VERIFY_LATE_SECONDS)
+    if board.rested(connection, checks.VERIFY, runtime.clock.now() - int(late * SECOND)):
+        late += board.LONGEST_PAUSE_SECONDS
+    if age is not None and age > late:
+        yield Condition(
+            Kind.CHECK, "verify late", None,
+            f"No verification has ended for {age // checks.HOUR_SECONDS:.0f} hours: what does not hold is not found.",
+            "A verification has ended again.",
+        )  # fmt: skip
 
 
 def _endpoints(connection: Connection, _runtime: Runtime) -> Iterator[Condition]:

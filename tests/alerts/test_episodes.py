@@ -186,6 +186,51 @@ def test_a_check_that_finds_something_is_told(watched, job):
     assert watched.heard()[1:] == [("alert.over", "check_failed")]
 
 
+def test_a_verification_that_never_ends_is_told(watched):
+    """One whose process dies at it each time finds nothing, and fails nowhere."""
+    verified(watched.made, 1, "ok")
+    for slot in (2, 3):
+        write(watched.made, "INSERT INTO job_run (job, slot, worker, started_at) VALUES ('verify', :s, 'w', 1)", s=slot)
+    watched.pass_time(2 * HOUR, step=600)
+    assert watched.heard() == []
+    watched.pass_time(60)
+    (event,) = [each["data"] for each in watched.posted()]
+    assert (event["kind"], event["operator"]) == ("check_failed", None)
+    assert event["sentence"] == "No verification has ended for 2 hours: what does not hold is not found."
+    verified(watched.made, 4, "ok")
+    watched.pass_time(60)
+    assert watched.heard()[1:] == [("alert.over", "check_failed")]
+
+
+def test_a_first_verification_that_never_ends_is_told(watched):
+    """Counted from its beginning."""
+    write(
+        watched.made, "INSERT INTO job_run (job, slot, worker, started_at) VALUES ('verify', 1, 'w', :n)",
+        n=watched.hands.now(),
+    )  # fmt: skip
+    watched.pass_time(2 * HOUR, step=600)
+    assert watched.heard() == []
+    watched.pass_time(60)
+    assert watched.heard() == [("alert.begun", "check_failed")]
+
+
+def test_a_verification_may_rest_and_not_for_ever(watched):
+    """A pause is no alarm, nor its end; pauses one after the other are."""
+    verified(watched.made, 1, "ok")
+    board.enrol(watched.made.runtime, [Planned("verify", 300, "x")])
+
+    def pause() -> None:
+        with db.writing(watched.made.runtime.engine) as connection:
+            board.pause(connection, watched.made.runtime, "verify", "somebody", "a reason")
+
+    pause()
+    watched.pass_time(8 * HOUR + 300, step=600)
+    assert watched.heard() == []
+    pause()
+    watched.pass_time(2 * HOUR, step=600)
+    assert watched.heard() == [("alert.begun", "check_failed")]
+
+
 def test_a_condition_that_cannot_be_read_silences_no_other(watched, monkeypatch):
     """C-19 The one that fails is told of itself, what was known of it lasts, and the others are told."""
     open_breaker(watched.made)
