@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Select, Table, select, text
 from sqlalchemy.exc import DBAPIError
 
 from bridge import board, breaker, checks, gates, log, models
@@ -18,13 +18,20 @@ _cap_hit: Table = models.metadata.tables["cap_hit"]
 _endpoint: Table = models.metadata.tables["webhook_endpoint"]
 _lineage: Table = models.metadata.tables["lineage"]
 _operator: Table = models.metadata.tables["operator"]
+_transfer: Table = models.metadata.tables["transfer"]
 _turn: Table = models.metadata.tables["alert_turn"]
+
+# In the words of the index over what is unresolved, which has all that is asked: no page of the table is read.
+_PENDING = text("transfer.state IN ('pending', 'orphaned') AND transfer.state = 'pending'")
 
 CAP_SECONDS = 300
 """A cap is hit until nothing has been refused for so long."""
 
 RESTORE_SECONDS = 3600
 """A database that was set back is told for so long at least."""
+
+PENDING_SECONDS = 3600
+"""A transfer that is pending for so long after its patience is spent does not become an orphan by itself."""
 
 CHECKS = (checks.INSPECT, checks.VERIFY)
 """Jobs of which a run that finds something wrong says so in its outcome."""
@@ -41,6 +48,7 @@ class Kind(StrEnum):
     ORPHANS = "orphans"
     CAP_HIT = "exposure_cap"
     BREAKER = "breaker_open"
+    PENDING = "pending_too_long"
     SILENT = "scheduler_silent"
     CHECK = "check_failed"
     ENDPOINT = "endpoint_disabled"
@@ -123,6 +131,28 @@ def _breakers(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
                 "those out wait.",
                 f"The breaker of {provider} is closed again.",
             )  # fmt: skip
+
+
+def _pending(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
+    """What has no end long after the resolver should have put it before people, whatever has kept it from that: nobody
+    is told of a transfer but by the orphan that it becomes."""
+    found: dict[int, list[str]] = {}
+    for row in connection.execute(past_patience(runtime.clock.now())):
+        found.setdefault(row.operator_id, []).append(row.id)
+    for operator, (first, *others) in sorted((operator, sorted(ids)) for operator, ids in found.items()):
+        these = f"Transfer {first}, and {len(others)} more, are" if others else f"Transfer {first} is"
+        yield Condition(
+            Kind.PENDING, str(operator), operator,
+            f"{these} pending although patience was spent more than an hour ago: nobody resolves that.",
+            "No transfer of this operator is pending long after its patience any more.",
+        )  # fmt: skip
+
+
+def past_patience(now: int) -> Select[tuple[int, str]]:
+    """(operator_id, id) of what is pending long after its patience, at `now` (microseconds). In no order: for that,
+    SQLite would read every transfer there ever was."""
+    spent = _transfer.c.orphan_at < now - PENDING_SECONDS * SECOND
+    return select(_transfer.c.operator_id, _transfer.c.id).where(_PENDING, spent)
 
 
 def _silence(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
@@ -221,6 +251,7 @@ def _set_back(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
 _ASKED: dict[Kind, Callable[[Connection, Runtime], Iterator[Condition]]] = {
     Kind.CAP_HIT: _cap_hits,
     Kind.BREAKER: _breakers,
+    Kind.PENDING: _pending,
     Kind.SILENT: _silence,
     Kind.CHECK: _checks,
     Kind.ENDPOINT: _endpoints,

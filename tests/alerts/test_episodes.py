@@ -15,6 +15,7 @@ from bridge.alerts import conditions, episodes
 from bridge.alerts.conditions import Kind
 from bridge.board import Planned
 from bridge.errors import Unavailable
+from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.sections import AlertsSection
 from jobs import alerts as jobs_alerts
@@ -22,7 +23,7 @@ from jobs.schedule import SCHEDULE
 from jobs.shift import Shift
 from tests.harness import EUR, OPERATOR, PROVIDER, Bench, together
 from tests.jobs.test_process import until
-from tests.transfers.scripted_one import OK
+from tests.transfers.scripted_one import LOST, OK, SILENT
 
 JOBS = {job.name: job for job in SCHEDULE}
 
@@ -107,6 +108,42 @@ def test_each_operator_hears_of_its_own_orphans(watched):
     with db.reading(watched.made.runtime.engine) as connection:
         mine = episodes.listed(connection, 10, watched.made.operator)
     assert [row["operator"] for row in mine] == [OPERATOR]
+
+
+def test_what_is_pending_long_after_its_patience_is_told(build):
+    """I-17 What nobody wakes becomes no orphan, so that it is in no other message: an hour after its patience people
+    hear of it, once for each operator, and when it has ended."""
+    watched = build(lane_policy="allow")
+    watched.one.script, watched.one.asked = [LOST, LOST], [SILENT] * 100
+    first = watched.made.run("in", "10.00")
+    watched.hands.turn(60)
+    watched.made.run("in", "1.00")
+    write(watched.made, "UPDATE transfer SET wake_at = 9000000000000000000, lease_owner = NULL")
+    patience = int(watched.made.row(first)["orphan_at"]) - watched.hands.now()
+    watched.pass_time(patience // SECOND + HOUR, step=300)
+    assert watched.heard() == []
+    watched.pass_time(60)
+    (event,) = [each["data"] for each in watched.posted()]
+    assert (event["kind"], event["operator"]) == ("pending_too_long", OPERATOR)
+    assert event["sentence"].startswith(f"Transfer {first} is pending although patience was spent")
+    watched.pass_time(4 * HOUR, step=300)
+    assert watched.heard()[1:] == [("alert.again", "pending_too_long")]
+    assert watched.posted()[1]["data"]["sentence"].startswith(f"Transfer {first}, and 1 more, are pending")
+    write(watched.made, "UPDATE transfer SET state = 'reversed'")
+    watched.pass_time(60)
+    assert watched.heard()[2:] == [("alert.over", "pending_too_long")]
+
+
+def test_what_is_pending_is_read_from_the_index_alone(watched):
+    """It is asked every few seconds, among millions that have ended."""
+    with db.reading(watched.made.runtime.engine) as connection:
+        on_sqlite = connection.dialect.name == "sqlite"
+        query = conditions.past_patience(1).compile(connection, compile_kwargs={"literal_binds": True})
+        if not on_sqlite:
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        plan = str(connection.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if on_sqlite else ''}{query}").all())
+    assert "ix_transfer_unresolved" in plan, plan
+    assert "COVERING INDEX" in plan if on_sqlite else "Seq Scan" not in plan, plan
 
 
 def test_a_breaker_is_told_once_again_and_over(watched):
