@@ -11,6 +11,7 @@ import pytest
 from bridge import board, webhooks
 from bridge.alerts import episodes, sending
 from bridge.alerts.conditions import Kind
+from bridge.alerts.mail import Came
 from bridge.alerts.watchman import LEASE_SECONDS, Watchman, is_mine
 from bridge.models.alerts import Sink
 from bridge.ports import SECOND
@@ -68,7 +69,7 @@ def test_who_dies_while_sending_is_made_good(watched):
     ids = [request.headers["webhook-id"] for request in watched.receiver.received]
     assert ids == [leased["id"]] * 2
     # The dead one comes back to life: what it says of its lease changes nothing.
-    sending._noted(dead.runtime, leased, "too late")
+    sending._noted(dead.runtime, leased, Came(taken=False, failure="too late"))
     assert notices(watched)["webhook"]["state"] == "sent"
     dead.runtime.engine.dispose()
 
@@ -116,6 +117,30 @@ def test_after_a_day_it_is_given_up_and_stays_visible(watched):
     assert 25 <= given_up["tries"] <= 40
     assert given_up["ended_at"] - given_up["created_at"] >= DAY * SECOND
     assert tried >= given_up["tries"] - 1
+
+
+def test_one_wrong_address_has_nobody_get_a_letter_twice(build):
+    """Whoever took it is not sent it again because another one's server did not; who did not get it stands beside."""
+    watched = build(alerts_email_to=(TO, "gone@casino.example"))
+    watched.box.manners.refuses = ("gone@casino.example",)
+    open_breaker(watched.made)
+    watched.pass_time(7200, step=60)
+    assert [got.to for got in watched.box.got] == [[TO]]
+    letter = notices(watched)["email"]
+    assert (letter["state"], letter["tries"]) == ("sent", 1)
+    assert letter["failure"] == "the mail server refused it to gone@casino.example (550)"
+    assert sending.test(watched.made.runtime, Sink.EMAIL) == letter["failure"]
+
+
+def test_a_letter_that_nobody_takes_comes_again(watched):
+    """To all, as before."""
+    watched.box.manners.refuses = (TO,)
+    open_breaker(watched.made)
+    watched.tick()
+    assert notices(watched)["email"]["state"] == "waiting"
+    watched.box.manners.refuses = ()
+    watched.pass_time(10)
+    assert [got.to for got in watched.box.got] == [[TO]]
 
 
 def test_private_addresses_are_refused(build):
