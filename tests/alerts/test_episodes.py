@@ -455,7 +455,7 @@ def test_many_processes_at_once_tell_once(watched):
 
 
 def test_without_a_way_alerts_are_kept(build):
-    """Nobody is told, and the desk shows them."""
+    """Nobody is told, and they stand where people look."""
     watched = build(
         alerts_webhook_url=None, alerts_webhook_secret=None, alerts_email_to=(), alerts_email_from=None,
         alerts_smtp_host=None,
