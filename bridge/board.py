@@ -44,6 +44,12 @@ BEAT_SECONDS = 5
 SILENT_SECONDS = 60
 """Without any beat for so long nobody runs the jobs."""
 
+HANGS_SECONDS, HANGS_INTERVALS = 600, 10
+"""A run that is in hand for longer than either hangs: most jobs end by themselves after half a minute."""
+
+TAKES_SECONDS = {"inspect": 6 * 3600, "sweep": 3600, "verify": 2 * 3600}
+"""Those that read everything there is may take so long."""
+
 FORGOTTEN_SECONDS = 86_400
 """The row of a process that died stays for so long, for people to see."""
 
@@ -71,6 +77,15 @@ class Standing:
     error: str | None = None
     error_at: int | None = None
     failing_by: str | None = None
+
+
+@dataclass(frozen=True)
+class Hanging:
+    """A run that a living process has had in hand for so many seconds that it will not end by itself."""
+
+    job: str
+    worker: str
+    seconds: int
 
 
 @dataclass(frozen=True)
@@ -105,6 +120,25 @@ def failing(connection: Connection) -> list[RowMapping]:
     """The lines of jobs that fail, longest first."""
     query = select(_line).where(_line.c.failing_since.is_not(None)).order_by(_line.c.failing_since, _line.c.job)
     return list(connection.execute(query).mappings())
+
+
+def rested(connection: Connection, job: str, since: int) -> bool:
+    """Whether a pause of a job lasts, or has run out after an instant (microseconds)."""
+    query = select(_line.c.job).where(_line.c.job == job, _line.c.paused_until > since)
+    return connection.execute(query).first() is not None
+
+
+def hanging(connection: Connection, now: int) -> list[Hanging]:
+    """What hangs in processes that live, at `now` (microseconds), longest first: their beat goes on, from a thread of
+    its own, and says since when."""
+    every = {row.job: row.every for row in connection.execute(select(_line.c.job, _line.c.every))}
+    found = []
+    for beat in living(connection, now):
+        for job, since in json.loads(beat["at_work"]).items():
+            longest = max(HANGS_SECONDS * SECOND, HANGS_INTERVALS * every.get(job, 0))
+            if now - since >= max(longest, TAKES_SECONDS.get(job, 0) * SECOND):
+                found.append(Hanging(job, beat["worker"], (now - since) // SECOND))
+    return sorted(found, key=lambda each: (-each.seconds, each.job, each.worker))
 
 
 def beats(connection: Connection) -> list[RowMapping]:

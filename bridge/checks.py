@@ -23,8 +23,11 @@ VERIFY, INSPECT = "verify", "inspect"
 FAILED = "failed"
 
 HOUR_SECONDS = 3600
-INSPECT_LATE = 2
-"""So many of its intervals without an inspection that has ended, and it is late."""
+INSPECT_LATE = VERIFY_LATE = 2
+"""So many of its intervals without one that has ended, and a check is late."""
+
+VERIFY_LATE_SECONDS = 7200
+"""A verification is not late earlier: its interval is short, and a large database takes longer."""
 
 STANDING = "standing"
 """The row of the marks in which the job `seal` leaves how sealing and the mirrors stand."""
@@ -64,6 +67,15 @@ def last(connection: Connection, runtime: Runtime, job: str) -> Ended | None:
     query = select(_runs.c.finished_at, _runs.c.outcome).where(*ended).order_by(_runs.c.slot.desc()).limit(1)
     row = connection.execute(query).first()
     return None if row is None else Ended(row.finished_at, str(row.outcome or ""))
+
+
+def verified_age(connection: Connection, runtime: Runtime) -> float | None:
+    """Seconds since the last verification ended, or, where none has, since the first was begun; None before that."""
+    ended = last(connection, runtime, VERIFY)
+    since = ended.at if ended is not None else connection.execute(
+        select(_runs.c.started_at).where(_runs.c.job == VERIFY).order_by(_runs.c.slot).limit(1)
+    ).scalar()  # fmt: skip
+    return None if since is None else max(0, runtime.clock.now() - since) / SECOND
 
 
 def inspected_age(connection: Connection, runtime: Runtime) -> float | None:

@@ -38,11 +38,21 @@ def run_once(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, i
     """
     counts = {"sealed": 0, "late": 0, "failed": 0}
     _run(runtime, now, limit, stop, counts)
+    if not stop.is_set():
+        _keep(runtime, failed=bool(counts["failed"]))
     if failed := counts.pop("failed"):
         raise TablesFailed(f"{failed} failures, see the log; {counts}")
-    if not stop.is_set():
-        standing.keep(runtime)
     return counts
+
+
+def _keep(runtime: Runtime, *, failed: bool) -> None:
+    """Also where a table failed: people are told which one is late, and not that nobody seals."""
+    try:
+        standing.keep(runtime)
+    except Exception:
+        if not failed:
+            raise
+        _log.exception("standing not kept")  # what cannot be sealed can often not be read either
 
 
 def _run(runtime: Runtime, now: int, limit: int, stop: Event, counts: dict[str, int]) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Select, Table, select, text
 from sqlalchemy.exc import DBAPIError
 
 from bridge import board, breaker, checks, gates, log, models
+from bridge.alerts import orphans
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
@@ -17,7 +18,11 @@ _cap_hit: Table = models.metadata.tables["cap_hit"]
 _endpoint: Table = models.metadata.tables["webhook_endpoint"]
 _lineage: Table = models.metadata.tables["lineage"]
 _operator: Table = models.metadata.tables["operator"]
+_transfer: Table = models.metadata.tables["transfer"]
 _turn: Table = models.metadata.tables["alert_turn"]
+
+# In the words of the index over what is unresolved, which has all that is asked: no page of the table is read.
+_PENDING = text("transfer.state IN ('pending', 'orphaned') AND transfer.state = 'pending'")
 
 CAP_SECONDS = 300
 """A cap is hit until nothing has been refused for so long."""
@@ -25,9 +30,11 @@ CAP_SECONDS = 300
 RESTORE_SECONDS = 3600
 """A database that was set back is told for so long at least."""
 
+PENDING_SECONDS = 3600
+"""A transfer that is pending for so long after its patience is spent does not become an orphan by itself."""
+
 CHECKS = (checks.INSPECT, checks.VERIFY)
 """Jobs of which a run that finds something wrong says so in its outcome."""
-
 
 UNREAD = "alerts"
 """Before the kind of a condition that cannot be read."""
@@ -41,10 +48,12 @@ class Kind(StrEnum):
     ORPHANS = "orphans"
     CAP_HIT = "exposure_cap"
     BREAKER = "breaker_open"
+    PENDING = "pending_too_long"
     SILENT = "scheduler_silent"
     CHECK = "check_failed"
     ENDPOINT = "endpoint_disabled"
     JOB = "job_failing"
+    HANGS = "job_hanging"
     SET_BACK = "database_set_back"
 
 
@@ -60,23 +69,42 @@ class Condition:
     over: str
 
 
-def find(connection: Connection, runtime: Runtime, kinds: tuple[Kind, ...] = tuple(Kind)) -> Iterator[Condition]:
-    """Everything of these kinds that is wrong now, but for orphans, which are counted one by one (`orphans.py`)."""
-    for kind, ask in _ASKED.items():
-        if kind not in kinds:
-            continue
+@dataclass(frozen=True)
+class Found:
+    """What one look came to. Of kinds that could not be read (`unread`), what was wrong is taken to last."""
+
+    conditions: tuple[Condition, ...]
+    orphans: orphans.Seen
+    unread: frozenset[Kind]
+
+
+def find(connection: Connection, runtime: Runtime, kinds: tuple[Kind, ...] = tuple(Kind)) -> Found:
+    """Everything of these kinds that is wrong now; orphans by themselves, for they are counted one by one."""
+    found: list[Condition] = []
+    seen, unread = orphans.Seen(), set[Kind]()
+    for kind in kinds:
         try:
-            yield from list(ask(connection, runtime))
-        except DBAPIError:
-            raise  # nothing more can be asked in this transaction
-        except Exception:  # noqa: BLE001 - whatever is wrong with one, people are told of the others, and of this
+            with connection.begin_nested():  # also after an error of the database the others are asked
+                if kind is Kind.ORPHANS:
+                    seen = orphans.look(connection, runtime)
+                else:
+                    found += list(_ASKED[kind](connection, runtime))
+        except Exception as trouble:  # whatever is wrong with one, people are told of the others, and of this
+            if isinstance(trouble, DBAPIError) and trouble.connection_invalidated:
+                raise  # nothing more can be asked
             _log.exception("condition not read", kind=kind.value)
-            if Kind.CHECK in kinds:
-                yield Condition(
-                    Kind.CHECK, f"{UNREAD}/{kind.value}", None,
-                    f"Whether there is anything to tell of {kind.value} cannot be read; see the log of the jobs.",
-                    f"Whether there is anything to tell of {kind.value} is known again.",
-                )  # fmt: skip
+            unread.add(kind)
+    if Kind.CHECK in kinds:
+        found += [_unread(kind) for kind in sorted(unread)]
+    return Found(tuple(found), seen, frozenset(unread))
+
+
+def _unread(kind: Kind) -> Condition:
+    return Condition(
+        Kind.CHECK, f"{UNREAD}/{kind.value}", None,
+        f"Whether there is anything to tell of {kind.value} cannot be read; see the log of the jobs.",
+        f"Whether there is anything to tell of {kind.value} is known again.",
+    )  # fmt: skip
 
 
 def _cap_hits(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
@@ -105,6 +133,28 @@ def _breakers(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
             )  # fmt: skip
 
 
+def _pending(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
+    """What has no end long after the resolver should have put it before people, whatever has kept it from that: nobody
+    is told of a transfer but by the orphan that it becomes."""
+    found: dict[int, list[str]] = {}
+    for row in connection.execute(past_patience(runtime.clock.now())):
+        found.setdefault(row.operator_id, []).append(row.id)
+    for operator, (first, *others) in sorted((operator, sorted(ids)) for operator, ids in found.items()):
+        these = f"Transfer {first}, and {len(others)} more, are" if others else f"Transfer {first} is"
+        yield Condition(
+            Kind.PENDING, str(operator), operator,
+            f"{these} pending although patience was spent more than an hour ago: nobody resolves that.",
+            "No transfer of this operator is pending long after its patience any more.",
+        )  # fmt: skip
+
+
+def past_patience(now: int) -> Select[tuple[int, str]]:
+    """(operator_id, id) of what is pending long after its patience, at `now` (microseconds). In no order: for that,
+    SQLite would read every transfer there ever was."""
+    spent = _transfer.c.orphan_at < now - PENDING_SECONDS * SECOND
+    return select(_transfer.c.operator_id, _transfer.c.id).where(_PENDING, spent)
+
+
 def _silence(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
     quiet = board.quiet_for(connection, runtime.clock.now())
     if quiet is not None and quiet < runtime.config.alerts.silent_seconds * SECOND:
@@ -122,6 +172,7 @@ def _checks(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
     for about, sentence in checks.concerns(connection, runtime):
         over = "It is as it should be again."
         yield Condition(Kind.CHECK, f"audit {about}", None, f"The audit: {sentence}.", f"The audit, {about}: {over}")
+    yield from _verification(connection, runtime)
     for job in CHECKS:
         ended = checks.last(connection, runtime, job)
         if ended is not None and ended.failed:
@@ -130,6 +181,21 @@ def _checks(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
                 f"{job.capitalize()} {ended.outcome}. See the runbook before anything else is done.",
                 f"{job.capitalize()} finds nothing wrong any more.",
             )  # fmt: skip
+
+
+def _verification(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
+    """What holds no more is found by verifications alone: so it is told where none ends. People may let it rest, and
+    are told beyond the longest pause that one of them can make."""
+    age = checks.verified_age(connection, runtime)
+    late = max(checks.VERIFY_LATE * runtime.config.engine.verify_every_seconds, checks.VERIFY_LATE_SECONDS)
+    if board.rested(connection, checks.VERIFY, runtime.clock.now() - int(late * SECOND)):
+        late += board.LONGEST_PAUSE_SECONDS
+    if age is not None and age > late:
+        yield Condition(
+            Kind.CHECK, "verify late", None,
+            f"No verification has ended for {age // checks.HOUR_SECONDS:.0f} hours: what does not hold is not found.",
+            "A verification has ended again.",
+        )  # fmt: skip
 
 
 def _endpoints(connection: Connection, _runtime: Runtime) -> Iterator[Condition]:
@@ -153,6 +219,20 @@ def _jobs(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
             )  # fmt: skip
 
 
+def _hanging(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
+    """Each job once, by the process that has had it in hand for longest."""
+    named = set[str]()
+    for each in board.hanging(connection, runtime.clock.now()):
+        if each.job not in named:
+            named.add(each.job)
+            yield Condition(
+                Kind.HANGS, each.job, None,
+                f"The job {each.job} hangs: {each.worker} began it {each.seconds} s ago and does not end it. "
+                "Restart that process.",
+                f"The job {each.job} does not hang any more.",
+            )  # fmt: skip
+
+
 def _set_back(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
     """While a provider is closed by a restore; and for a while after one that closed nothing."""
     closed = [each.provider for each in gates.closed(connection) if each.cause == gates.RESTORED]
@@ -171,10 +251,12 @@ def _set_back(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
 _ASKED: dict[Kind, Callable[[Connection, Runtime], Iterator[Condition]]] = {
     Kind.CAP_HIT: _cap_hits,
     Kind.BREAKER: _breakers,
+    Kind.PENDING: _pending,
     Kind.SILENT: _silence,
     Kind.CHECK: _checks,
     Kind.ENDPOINT: _endpoints,
     Kind.JOB: _jobs,
+    Kind.HANGS: _hanging,
     Kind.SET_BACK: _set_back,
 }
 

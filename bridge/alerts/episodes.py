@@ -1,13 +1,14 @@
 """Episodes: what is wrong becomes a row, with a notice for each sink, in one commit; so does its end.
 
 Any number of processes look at once. Whoever finds something new takes the turn, looks again under it, and writes;
-the others then find nothing new. Notices are sent afterwards, by whoever comes first (`sending.py`).
+the others then find nothing new. Notices are sent afterwards, by whoever comes first (`sending.py`). Processes need not
+have the same ways to people: what was begun to be told by a way goes on by it, and whoever has a way by which something
+was never told tells it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, insert, select, update
@@ -87,6 +88,17 @@ def notices(connection: Connection, alert_ids: Iterable[str]) -> Sequence[RowMap
     return connection.execute(query.order_by(_notice.c.created_at, _notice.c.id)).mappings().all()
 
 
+def _ways_used(connection: Connection, alert_ids: Sequence[str]) -> dict[str, set[Sink]]:
+    """By which ways something was said of each of these alerts."""
+    if not alert_ids:
+        return {}
+    query = select(_notice.c.alert_id, _notice.c.sink).where(_notice.c.alert_id.in_(alert_ids)).distinct()
+    used: dict[str, set[Sink]] = {}
+    for alert_id, sink in connection.execute(query):
+        used.setdefault(alert_id, set()).add(Sink(sink))
+    return used
+
+
 class _Round:
     """One look: what is wrong, what is known to be, and what follows from the difference."""
 
@@ -96,40 +108,39 @@ class _Round:
         names = [kind.value for kind in kinds]
         query = select(_alert).where(_alert.c.ended_at.is_(None), _alert.c.kind.in_(names)).order_by(_alert.c.id)
         self._known = {(row["kind"], row["about"]): row for row in connection.execute(query).mappings()}
-        found = conditions.find(connection, runtime, kinds)
-        self._found = {(each.kind.value, each.about): each for each in found}
-        unread = f"{conditions.UNREAD}/"
-        about = [each.about for each in self._found.values()]
-        self._unread = {each.removeprefix(unread) for each in about if each.startswith(unread)}
-        self._orphans = Kind.ORPHANS in kinds
-        self._groups = orphans.new(connection, runtime) if self._orphans else []
+        seen = conditions.find(connection, runtime, kinds)
+        self._found = {(each.kind.value, each.about): each for each in seen.conditions}
+        self._unread, self._orphans = seen.unread, seen.orphans
+        self._ways = _ways_used(connection, [row["id"] for row in self._known.values()])
         self._told: list[tuple[str, str, str]] = []
 
     def is_news(self) -> bool:
         """Whether there is anything to write."""
-        if self._groups or self._found.keys() - self._known.keys() or self._lineage_at() is not None:
+        if self._orphans.groups or self._orphans.has_ended or self._found.keys() - self._known.keys():
             return True
-        if self._orphans and orphans.has_ended(self._connection):
+        if self._lineage_at() is not None:
             return True
         return any(
-            self._is_due(row, SEEN_SECONDS, "seen_at") if self._lasts(key, row) else self._is_over(row)
+            self._is_due(row, SEEN_SECONDS, "seen_at") or self._untold(row)
+            if self._lasts(key, row)
+            else self._is_over(row)
             for key, row in self._known.items()
         )
 
     def write(self) -> list[tuple[str, str, str]]:
         """Write it, in the caller's transaction; (kind, phase, sentence) of what people are told."""
-        if self._orphans:
+        if self._orphans.has_ended:
             orphans.forget_ended(self._connection)
-        for group in self._groups:
-            self._tell_orphans(group)
-        for key, condition in self._found.items():
-            if key not in self._known:
-                self._open(condition, {})
         for key, row in self._known.items():
             if self._lasts(key, row):
                 self._go_on(key, row)
             elif self._is_over(row):
                 self._close(row)
+        for group in self._orphans.groups:  # behind what is known: its beginning is told first
+            self._tell_orphans(group)
+        for key, condition in self._found.items():
+            if key not in self._known:
+                self._open(condition, {})
         remembered = self._lineage_at()
         if remembered is not None:
             self._connection.execute(update(_turn).where(_turn.c.name == "look").values(lineage_at=remembered))
@@ -138,16 +149,19 @@ class _Round:
     # --- what follows ---------------------------------------------------------------------------------
 
     def _lasts(self, key: tuple[str, str], row: RowMapping) -> bool:
+        if row["kind"] in self._unread:
+            return True
         if row["kind"] == Kind.ORPHANS:
-            return int(row["about"]) in self._operators_with_orphans
-        return key in self._found or row["kind"] in self._unread
-
-    @cached_property
-    def _operators_with_orphans(self) -> set[int]:
-        return orphans.with_told(self._connection) | {group.operator_id for group in self._groups}
+            return int(row["about"]) in self._orphans.operators
+        return key in self._found
 
     def _is_due(self, row: RowMapping, seconds: float, column: str) -> bool:
         return bool(self._now - row[column] >= seconds * SECOND)
+
+    def _untold(self, row: RowMapping) -> set[Sink]:
+        """Our ways by which nothing was ever said of an alert: another process, which does not have them, saw it first,
+        or they are new."""
+        return set(sinks(self._runtime)) - self._ways.get(row["id"], set())
 
     def _is_over(self, row: RowMapping) -> bool:
         return self._is_due(row, OVER_SECONDS, "seen_at")
@@ -155,7 +169,7 @@ class _Round:
     def _lineage_at(self) -> int | None:
         """What has to be remembered of which database this is: at the first look, and once a restore was told for long
         enough; else None."""
-        if Kind.SET_BACK not in self._kinds:
+        if Kind.SET_BACK not in self._kinds or Kind.SET_BACK in self._unread:
             return None
         seen = self._connection.execute(select(_lineage.c.seen_at)).scalar()
         known = self._connection.execute(select(_turn.c.lineage_at).where(_turn.c.name == "look")).scalar()
@@ -173,16 +187,19 @@ class _Round:
     def _go_on(self, key: tuple[str, str], row: RowMapping) -> None:
         values: dict[str, Any] = {"seen_at": self._now} if self._is_due(row, SEEN_SECONDS, "seen_at") else {}
         hours = self._runtime.config.alerts.again_hours
-        grown = any(str(group.operator_id) == row["about"] for group in self._groups) and row["kind"] == Kind.ORPHANS
-        if self._is_due(row, hours * 3600, "told_at") and not grown:
+        grown = row["kind"] == Kind.ORPHANS and any(
+            str(group.operator_id) == row["about"] for group in self._orphans.groups
+        )
+        untold = self._untold(row)
+        if untold or (self._is_due(row, hours * 3600, "told_at") and not grown):
             sentence, more = self._still(key, row)
             values |= {"seen_at": self._now, "told_at": self._now, "sentence": sentence}
-            self._say(row, Phase.AGAIN, sentence, more)
+            self._say(row, Phase.BEGUN if untold else Phase.AGAIN, sentence, more, untold or None)
         if values:
             self._connection.execute(update(_alert).where(_alert.c.id == row["id"]).values(**values))
 
     def _still(self, key: tuple[str, str], row: RowMapping) -> tuple[str, dict[str, Any]]:
-        if row["kind"] != Kind.ORPHANS:
+        if row["kind"] != Kind.ORPHANS or Kind.ORPHANS in self._unread:
             return (self._found[key].sentence if key in self._found else row["sentence"]), {}
         number, units = orphans.standing(self._connection, int(row["about"]))
         return wording.of_orphans(number, units, self._runtime.currencies, (), new=False)
@@ -208,14 +225,21 @@ class _Round:
             self._connection.execute(update(_alert).where(_alert.c.id == alert_id).values(**fresh))
         orphans.mark_told(self._connection, group, alert_id)
 
-    def _say(self, row: Mapping[str, Any] | RowMapping, phase: Phase, sentence: str, more: Mapping[str, Any]) -> None:
-        """A notice for each sink, due at once."""
+    def _say(
+        self, row: Mapping[str, Any] | RowMapping, phase: Phase, sentence: str, more: Mapping[str, Any],
+        to: set[Sink] | None = None,
+    ) -> None:
+        """A notice for each sink, due at once: ours, and those of others by which this alert was told before, so that
+        who heard of it hears how it goes on."""
         name = select(_operator.c.name).where(_operator.c.id == row["operator_id"])
         operator = "" if row["operator_id"] is None else str(self._connection.execute(name).scalar())
         desk = self._runtime.config.alerts.desk_url
         said = Said(row["id"], row["kind"], phase, operator, sentence, row["began_at"], self._now, more, desk)
         texts = {Sink.WEBHOOK: wording.as_json, Sink.EMAIL: wording.as_letter}
-        for sink in sinks(self._runtime):
+        used = self._ways.setdefault(row["id"], set())
+        to = {*sinks(self._runtime), *used} if to is None else to
+        used |= to
+        for sink in sorted(to):
             notice = {
                 "id": self._runtime.ids.new("an"), "alert_id": row["id"], "phase": phase.value, "sink": sink.value,
                 "subject": wording.subject(said), "body": texts[sink](said), "state": NoticeState.WAITING.value,

@@ -17,6 +17,7 @@ from email.policy import SMTP as LINES_END_IN_CRLF
 from email.utils import formatdate
 from typing import Any
 
+from bridge import log
 from bridge.bounds import CALL, BoundedReads, Broken, Call
 from bridge.ports import SECOND, Window
 from bridge.runtime import Runtime, dial
@@ -25,6 +26,7 @@ from bridge.sections import AlertsSection, Security
 OUR_NAME = "bridge.invalid"
 """What we call ourselves to a mail server, and in the ids of letters: no name of this machine leaves it."""
 
+_log = log.get("alerts")
 
 READY = 220
 """With this a mail server greets who may go on."""
@@ -39,24 +41,33 @@ class Letter:
     text: str
 
 
-def send(runtime: Runtime, letter: Letter) -> str:
-    """Send one letter to everybody who is to get it, once; why that failed, in a few words without any secret, or
-    nothing. Raises nothing for a network's or a server's trouble."""
+@dataclass(frozen=True)
+class Came:
+    """What came of a letter: whether anybody has it, for whoever has it must not get it again; and what was wrong, in a
+    few words without any secret, or nothing."""
+
+    taken: bool
+    failure: str = ""
+
+
+def send(runtime: Runtime, letter: Letter) -> Came:
+    """Send one letter to everybody who is to get it, once. Raises nothing for a network's or a server's trouble."""
     settings, began = runtime.config.alerts, runtime.clock.monotonic()
     end = began + settings.answer_seconds
     token = CALL.set(Call(Window(end, end), runtime.clock, dial))
     try:
         return _sent(settings, message(settings, letter, runtime.clock.now()))
     except Broken as broken:
-        return broken.failure
+        failure = broken.failure
     except smtplib.SMTPResponseException as refused:
-        return f"the mail server answered {refused.smtp_code}"
+        failure = f"the mail server answered {refused.smtp_code}"
     except smtplib.SMTPRecipientsRefused:
-        return "the mail server takes none of email_to"
+        failure = "the mail server takes none of email_to"
     except (smtplib.SMTPException, OSError, ValueError) as trouble:
-        return type(trouble).__name__
+        failure = type(trouble).__name__
     finally:
         CALL.reset(token)
+    return Came(taken=False, failure=failure)
 
 
 def message(settings: AlertsSection, letter: Letter, now: int) -> EmailMessage:
@@ -72,12 +83,17 @@ def message(settings: AlertsSection, letter: Letter, now: int) -> EmailMessage:
     return made
 
 
-def _sent(settings: AlertsSection, made: EmailMessage) -> str:
+def _sent(settings: AlertsSection, made: EmailMessage) -> Came:
     with _connected(settings) as server:
         if settings.smtp_user is not None:
             server.login(settings.smtp_user, settings.password())
         refused: Mapping[str, Any] = server.send_message(made, settings.email_from, list(settings.email_to))
-    return f"the mail server takes {len(settings.email_to) - len(refused)} of email_to" if refused else ""
+    if not refused:
+        return Came(taken=True)
+    whom = {address: answer[0] for address, answer in refused.items()}
+    _log.error("letter refused to some", refused=whom)
+    told = ", ".join(f"{address} ({code})" for address, code in whom.items())
+    return Came(taken=True, failure=f"the mail server refused it to {told}")
 
 
 @contextmanager

@@ -34,6 +34,23 @@ class Group:
     units: Mapping[str, int]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What there is to know at one look: what is to be told now, which operators have orphans of which people know or
+    are told now, and whether one that they know of is none any more."""
+
+    groups: tuple[Group, ...] = ()
+    operators: frozenset[int] = frozenset()
+    has_ended: bool = False
+
+
+def look(connection: Connection, runtime: Runtime) -> Seen:
+    """All of that."""
+    groups = tuple(new(connection, runtime))
+    operators = with_told(connection) | {group.operator_id for group in groups}
+    return Seen(groups, frozenset(operators), has_ended(connection))
+
+
 def new(connection: Connection, runtime: Runtime) -> list[Group]:
     """What is to be told now: of each operator whose first untold orphan is old enough, all that are untold."""
     since = func.coalesce(_transfer.c.settled_at, _transfer.c.updated_at)

@@ -17,6 +17,7 @@ from sqlalchemy import RowMapping, Table, func, select, update
 
 from bridge import addresses, db, log, models, webhooks
 from bridge.alerts import episodes, mail, wording
+from bridge.alerts.mail import Came
 from bridge.alerts.wording import Said
 from bridge.models.alerts import NoticeState, Phase, Sink
 from bridge.outbound import Outbound
@@ -58,9 +59,9 @@ def send_due(runtime: Runtime, limit: int, stop: Event) -> dict[str, int]:
             notice = None if stop.is_set() else take(runtime, sink, made_before)
             if notice is None:
                 break
-            failure = deliver(runtime, notice)
-            counts["unsent" if failure else "sent"] += 1
-            if failure:
+            taken = deliver(runtime, notice)
+            counts["sent" if taken else "unsent"] += 1
+            if not taken:
                 break  # nobody waits for a sink that hangs but what is for it
     return counts
 
@@ -85,23 +86,23 @@ def take(runtime: Runtime, sink: Sink, made_before: int | None = None) -> RowMap
         return connection.execute(leased).mappings().first()
 
 
-def deliver(runtime: Runtime, notice: RowMapping) -> str:
-    """Send one notice, once, and note what came of it; why it was not taken, or nothing."""
+def deliver(runtime: Runtime, notice: RowMapping) -> bool:
+    """Send one notice, once, and note what came of it; whether it was taken, by anybody."""
     try:
-        failure = _sent(runtime, Sink(notice["sink"]), notice["id"], notice["subject"], notice["body"])
+        came = _sent(runtime, Sink(notice["sink"]), notice["id"], notice["subject"], notice["body"])
     except Exception as ours:  # noqa: BLE001 - whatever is wrong with one, it is noted, and comes again
         _log.exception("alert not sent", notice=notice["id"])
-        failure = type(ours).__name__
-    _noted(runtime, notice, failure)
-    return failure
+        came = Came(taken=False, failure=type(ours).__name__)
+    _noted(runtime, notice, came)
+    return came.taken
 
 
 def test(runtime: Runtime, sink: Sink) -> str:
-    """Send a test to a sink, past all rows; why it was not taken, or nothing."""
+    """Send a test to a sink, past all rows; why it was not taken, by all who should have it, or nothing."""
     number, now = runtime.ids.new("an"), runtime.clock.now()
     said = Said(number, "test", Phase.BEGUN, "", "This is a test: nothing is wrong.", now, now, {}, None)
     body = wording.as_json(said) if sink is Sink.WEBHOOK else wording.as_letter(said)
-    return _sent(runtime, sink, number, wording.subject(said), body)
+    return _sent(runtime, sink, number, wording.subject(said), body).failure
 
 
 def unsent(connection: Any) -> list[Unsent]:
@@ -111,11 +112,11 @@ def unsent(connection: Any) -> list[Unsent]:
     return [Unsent(*row) for row in connection.execute(query.group_by(_notice.c.sink).order_by(_notice.c.sink))]
 
 
-def _noted(runtime: Runtime, notice: RowMapping, failure: str) -> None:
-    now = runtime.clock.now()
+def _noted(runtime: Runtime, notice: RowMapping, came: Came) -> None:
+    now, failure = runtime.clock.now(), came.failure
     ended = {"wake_at": None, "ended_at": now}
     tries = notice["tries"] + 1
-    if not failure:
+    if came.taken:
         values: dict[str, Any] = {"state": NoticeState.SENT.value, **ended}
     elif now - notice["created_at"] >= GIVEN_UP_SECONDS * SECOND:
         values = {"state": NoticeState.GIVEN_UP.value, **ended}
@@ -132,16 +133,17 @@ def _noted(runtime: Runtime, notice: RowMapping, failure: str) -> None:
 # --- the ways -----------------------------------------------------------------------------------------
 
 
-def _sent(runtime: Runtime, sink: Sink, number: str, subject: str, body: str) -> str:
+def _sent(runtime: Runtime, sink: Sink, number: str, subject: str, body: str) -> Came:
     if sink not in episodes.sinks(runtime):
-        return "not configured any more"
+        return Came(taken=False, failure="not configured any more")
     if sink is Sink.EMAIL:
         return mail.send(runtime, mail.Letter(number, subject, body))
-    return _posted(runtime, number, body)
+    failure = _posted(runtime, number, body)
+    return Came(taken=not failure, failure=failure)
 
 
 def _posted(runtime: Runtime, number: str, body: str) -> str:
-    """As Standard Webhooks; under the same id whenever it is sent."""
+    """As Standard Webhooks, under the same id whenever it is sent; why it was not taken, or nothing."""
     settings = runtime.config.alerts
     try:
         secret = settings.signing_secret()

@@ -1,6 +1,8 @@
-"""The watchman: a thread of each web process that notices when nobody runs the jobs, for then no job can tell.
+"""The watchman: a thread of each web process that notices when nobody runs the jobs, or one fails or hangs, which
+may be the one that tells people: no job can tell then.
 
-One of all web processes watches at a time, by a lease that it renews; what it finds it also sends.
+One of all web processes that have the same ways to people watches at a time, by a lease that it renews; what it finds
+it also sends. One that has no way keeps none from watching that has: it could tell nobody.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ LEASE_SECONDS = 60
 
 AT_ONCE = 10
 """Notices sent at one look."""
+
+WATCHED = (Kind.SILENT, Kind.JOB, Kind.HANGS)
+"""What he looks at. All the rest is left to the job `alerts`: if that one does not tell, this does."""
 
 WATCH = "watch"
 _log = log.get("watchman")
@@ -55,7 +60,7 @@ class Watchman:
         try:
             if clocks.is_off(runtime) or not is_mine(runtime, self._name()):
                 return False
-            episodes.look(runtime, (Kind.SILENT,))
+            episodes.look(runtime, WATCHED)
             sending.send_due(runtime, AT_ONCE, stop)
         except Exception:  # noqa: BLE001 - a database that is away for a moment ends no watch
             _log.exception("not watched")
@@ -65,15 +70,15 @@ class Watchman:
 
 def is_mine(runtime: Runtime, name: str) -> bool:
     """Whether the process of this name watches now: it holds the lease, or takes one that has run out."""
-    now = runtime.clock.now()
+    now, turn = runtime.clock.now(), " ".join((WATCH, *episodes.sinks(runtime)))
     with db.reading(runtime.engine) as connection:
-        row = connection.execute(select(_turn.c.owner, _turn.c.until).where(_turn.c.name == WATCH)).first()
+        row = connection.execute(select(_turn.c.owner, _turn.c.until).where(_turn.c.name == turn)).first()
     if row is not None and row.owner != name and row.until > now:
         return False
     if row is not None and row.owner == name and row.until - now > LEASE_SECONDS * SECOND // 2:
         return True
     free = or_(_turn.c.owner == name, _turn.c.until <= now)
-    taken = update(_turn).where(_turn.c.name == WATCH, free)
+    taken = update(_turn).where(_turn.c.name == turn, free)
     with db.writing(runtime.engine) as connection:
-        db.insert_if_absent(connection, _turn, {"name": WATCH, "until": 0})
+        db.insert_if_absent(connection, _turn, {"name": turn, "until": 0})
         return connection.execute(taken.values(owner=name, until=now + LEASE_SECONDS * SECOND)).rowcount == 1

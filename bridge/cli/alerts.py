@@ -29,7 +29,7 @@ def listed(limit: int) -> None:
         sent = episodes.notices(connection, [row["id"] for row in rows])
     told: dict[str, list[str]] = {}
     for notice in sent:
-        failure = f" ({notice['failure']})" if notice["failure"] and notice["state"] != "sent" else ""
+        failure = f" ({notice['failure']})" if notice["failure"] else ""
         told.setdefault(notice["alert_id"], []).append(
             f"{notice['phase']} by {notice['sink']}: {notice['state']}{failure}"
         )  # fmt: skip

@@ -34,9 +34,13 @@ class Watched:
     def tick(self, worker: Bench | None = None) -> dict[str, int]:
         """What the job does at its next tick."""
         runtime = (worker or self.made).runtime
-        with self.made.runtime.engine.begin() as connection:  # the process of `LIVES` is as alive as the clock is late
-            connection.exec_driver_sql(f"UPDATE beat SET seen_at = {self.hands.now()} WHERE started_at = {LIVES}")
+        self.alive()
         return alerts.run_once(runtime, runtime.clock.now(), 100, Event())
+
+    def alive(self) -> None:
+        """The process of `LIVES` is as alive as the clock is late."""
+        with self.made.runtime.engine.begin() as connection:
+            connection.exec_driver_sql(f"UPDATE beat SET seen_at = {self.hands.now()} WHERE started_at = {LIVES}")
 
     def pass_time(self, seconds: float, step: float = 10) -> None:
         """Time passes, and the job ticks."""

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from bridge import breaker, db, gates, lineage
+from bridge import board, breaker, db, gates, lineage
 from bridge.alerts import conditions, episodes
 from bridge.alerts.conditions import Kind
+from bridge.board import Planned
 from bridge.errors import Unavailable
+from bridge.ports import SECOND
+from bridge.runtime import Runtime
+from bridge.sections import AlertsSection
+from jobs import alerts as jobs_alerts
+from jobs.schedule import SCHEDULE
+from jobs.shift import Shift
 from tests.harness import EUR, OPERATOR, PROVIDER, Bench, together
-from tests.transfers.scripted_one import OK
+from tests.jobs.test_process import until
+from tests.transfers.scripted_one import LOST, OK, SILENT
+
+JOBS = {job.name: job for job in SCHEDULE}
 
 HOUR = 3600
 
@@ -98,6 +110,42 @@ def test_each_operator_hears_of_its_own_orphans(watched):
     assert [row["operator"] for row in mine] == [OPERATOR]
 
 
+def test_what_is_pending_long_after_its_patience_is_told(build):
+    """I-17 What nobody wakes becomes no orphan, so that it is in no other message: an hour after its patience people
+    hear of it, once for each operator, and when it has ended."""
+    watched = build(lane_policy="allow")
+    watched.one.script, watched.one.asked = [LOST, LOST], [SILENT] * 100
+    first = watched.made.run("in", "10.00")
+    watched.hands.turn(60)
+    watched.made.run("in", "1.00")
+    write(watched.made, "UPDATE transfer SET wake_at = 9000000000000000000, lease_owner = NULL")
+    patience = int(watched.made.row(first)["orphan_at"]) - watched.hands.now()
+    watched.pass_time(patience // SECOND + HOUR, step=300)
+    assert watched.heard() == []
+    watched.pass_time(60)
+    (event,) = [each["data"] for each in watched.posted()]
+    assert (event["kind"], event["operator"]) == ("pending_too_long", OPERATOR)
+    assert event["sentence"].startswith(f"Transfer {first} is pending although patience was spent")
+    watched.pass_time(4 * HOUR, step=300)
+    assert watched.heard()[1:] == [("alert.again", "pending_too_long")]
+    assert watched.posted()[1]["data"]["sentence"].startswith(f"Transfer {first}, and 1 more, are pending")
+    write(watched.made, "UPDATE transfer SET state = 'reversed'")
+    watched.pass_time(60)
+    assert watched.heard()[2:] == [("alert.over", "pending_too_long")]
+
+
+def test_what_is_pending_is_read_from_the_index_alone(watched):
+    """It is asked every few seconds, among millions that have ended."""
+    with db.reading(watched.made.runtime.engine) as connection:
+        on_sqlite = connection.dialect.name == "sqlite"
+        query = conditions.past_patience(1).compile(connection, compile_kwargs={"literal_binds": True})
+        if not on_sqlite:
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        plan = str(connection.exec_driver_sql(f"EXPLAIN {'QUERY PLAN ' if on_sqlite else ''}{query}").all())
+    assert "ix_transfer_unresolved" in plan, plan
+    assert "COVERING INDEX" in plan if on_sqlite else "Seq Scan" not in plan, plan
+
+
 def test_a_breaker_is_told_once_again_and_over(watched):
     """Deduplicated while it lasts, told again after `alerts.again_hours`, and when it has closed."""
     open_breaker(watched.made)
@@ -175,6 +223,51 @@ def test_a_check_that_finds_something_is_told(watched, job):
     assert watched.heard()[1:] == [("alert.over", "check_failed")]
 
 
+def test_a_verification_that_never_ends_is_told(watched):
+    """One whose process dies at it each time finds nothing, and fails nowhere."""
+    verified(watched.made, 1, "ok")
+    for slot in (2, 3):
+        write(watched.made, "INSERT INTO job_run (job, slot, worker, started_at) VALUES ('verify', :s, 'w', 1)", s=slot)
+    watched.pass_time(2 * HOUR, step=600)
+    assert watched.heard() == []
+    watched.pass_time(60)
+    (event,) = [each["data"] for each in watched.posted()]
+    assert (event["kind"], event["operator"]) == ("check_failed", None)
+    assert event["sentence"] == "No verification has ended for 2 hours: what does not hold is not found."
+    verified(watched.made, 4, "ok")
+    watched.pass_time(60)
+    assert watched.heard()[1:] == [("alert.over", "check_failed")]
+
+
+def test_a_first_verification_that_never_ends_is_told(watched):
+    """Counted from its beginning."""
+    write(
+        watched.made, "INSERT INTO job_run (job, slot, worker, started_at) VALUES ('verify', 1, 'w', :n)",
+        n=watched.hands.now(),
+    )  # fmt: skip
+    watched.pass_time(2 * HOUR, step=600)
+    assert watched.heard() == []
+    watched.pass_time(60)
+    assert watched.heard() == [("alert.begun", "check_failed")]
+
+
+def test_a_verification_may_rest_and_not_for_ever(watched):
+    """A pause is no alarm, nor its end; pauses one after the other are."""
+    verified(watched.made, 1, "ok")
+    board.enrol(watched.made.runtime, [Planned("verify", 300, "x")])
+
+    def pause() -> None:
+        with db.writing(watched.made.runtime.engine) as connection:
+            board.pause(connection, watched.made.runtime, "verify", "somebody", "a reason")
+
+    pause()
+    watched.pass_time(8 * HOUR + 300, step=600)
+    assert watched.heard() == []
+    pause()
+    watched.pass_time(2 * HOUR, step=600)
+    assert watched.heard() == [("alert.begun", "check_failed")]
+
+
 def test_a_condition_that_cannot_be_read_silences_no_other(watched, monkeypatch):
     """C-19 The one that fails is told of itself, what was known of it lasts, and the others are told."""
     open_breaker(watched.made)
@@ -191,6 +284,32 @@ def test_a_condition_that_cannot_be_read_silences_no_other(watched, monkeypatch)
         assert told == ["Verify failed: I-03 ", "Whether there is any"]
     watched.pass_time(60)
     assert watched.heard()[3:] == [("alert.over", "check_failed")]
+
+
+@pytest.mark.parametrize("table", ["alerted_orphan", "webhook_endpoint"])
+def test_an_error_of_the_database_silences_no_other(watched, table):
+    """C-19 A table that cannot be read ends neither the look nor its transaction: people are told of it and of the
+    others, what was known of it lasts, and it is told when it can be read again."""
+    watched.orphan()
+    watched.pass_time(61, step=61)
+    write(watched.made, f"ALTER TABLE {table} RENAME TO hidden")
+    open_breaker(watched.made)
+    watched.pass_time(60)
+    told = [each["data"] for each in watched.posted()[1:]]
+    assert sorted(each["kind"] for each in told) == ["breaker_open", "check_failed"]
+    write(watched.made, f"ALTER TABLE hidden RENAME TO {table}")
+    watched.pass_time(60)
+    assert watched.heard()[3:] == [("alert.over", "check_failed")]
+
+
+def test_orphans_that_cannot_be_read_are_told_again_all_the_same(watched):
+    """In the words in which they were told."""
+    watched.orphan()
+    watched.pass_time(61, step=61)
+    write(watched.made, "ALTER TABLE alerted_orphan RENAME TO hidden")
+    watched.pass_time(4 * HOUR, step=600)
+    again = [each["data"] for each in watched.posted() if each["type"] == "alert.again"]
+    assert [each["sentence"] for each in again] == ["1 new orphaned transfer: 10.00 EUR."]
 
 
 def test_what_was_found_before_is_sent_though_nothing_can_be_read(watched, monkeypatch):
@@ -240,6 +359,48 @@ def test_a_job_that_fails_for_long_is_told(watched):
     write(watched.made, "UPDATE job_line SET failing_since = NULL, failing_by = NULL")
     watched.pass_time(60)
     assert watched.heard()[1:] == [("alert.over", "job_failing")]
+
+
+def test_a_job_that_hangs_is_told(watched):
+    """C-19 A thread that waits for ever neither fails nor ends, and its process beats on: after ten minutes people are
+    told, and when it has ended."""
+    shift, go_on = Shift(watched.made.runtime, Event()), Event()
+    shift.begin()
+    hung = replace(JOBS["inbox"], run_once=lambda *_: (go_on.wait(60), {})[1])
+    thread = Thread(target=shift.tick, args=(hung,))
+    thread.start()
+    until(lambda: "inbox" in shift._in_hand, 10)
+    for _ in range(59):
+        shift.beat()
+        watched.pass_time(10)
+    assert watched.heard() == []
+    for _ in range(3):
+        shift.beat()
+        watched.pass_time(10)
+    (event,) = [each["data"] for each in watched.posted()]
+    assert (event["kind"], event["link"]) == ("job_hanging", "https://desk.example/ops/jobs")
+    assert event["sentence"].startswith("The job inbox hangs: ")
+    go_on.set()
+    thread.join()
+    shift.beat()
+    watched.pass_time(60)
+    assert watched.heard()[1:] == [("alert.over", "job_hanging")]
+
+
+@pytest.mark.parametrize(("job", "seconds"), [("resolve", 600), ("verify", 7200), ("sweep", 3600), ("inspect", 21_600)])
+def test_each_job_has_its_time(watched, job, seconds):
+    """One that reads everything may take longer; one whose interval is long hangs later; a dead process has nothing."""
+    planned = [Planned(each.name, each.every(watched.made.runtime.config), each.why) for each in JOBS.values()]
+    board.enrol(watched.made.runtime, planned)
+    board.beat(watched.made.runtime, 5, {job: watched.hands.now()})
+    for late, found in ((seconds - 1, []), (1, [job])):
+        watched.hands.turn(late)
+        write(watched.made, "UPDATE beat SET seen_at = :n", n=watched.hands.now())
+        with db.reading(watched.made.runtime.engine) as connection:
+            assert [each.job for each in board.hanging(connection, watched.hands.now())] == found
+    watched.hands.turn(61)
+    with db.reading(watched.made.runtime.engine) as connection:
+        assert board.hanging(connection, watched.hands.now()) == []
 
 
 def test_a_restored_database_is_told(watched):
@@ -294,7 +455,7 @@ def test_many_processes_at_once_tell_once(watched):
 
 
 def test_without_a_way_alerts_are_kept(build):
-    """Nobody is told, and the desk shows them."""
+    """Nobody is told, and they stand where people look."""
     watched = build(
         alerts_webhook_url=None, alerts_webhook_secret=None, alerts_email_to=(), alerts_email_from=None,
         alerts_smtp_host=None,
@@ -303,6 +464,67 @@ def test_without_a_way_alerts_are_kept(build):
     assert watched.tick() == {"told": 1, "sent": 0, "unsent": 0}
     assert [row["kind"] for row in alerts(watched.made)] == ["breaker_open"]
     assert watched.made.rows("SELECT * FROM alert_notice") == []
+
+
+def without_ways(made: Bench) -> Runtime:
+    """Another process on the same database, whose configuration has no `[alerts]`."""
+    return replace(made.runtime, config=made.runtime.config.model_copy(update={"alerts": AlertsSection()}))
+
+
+def looks(runtime: Runtime) -> None:
+    """A tick of that process."""
+    jobs_alerts.run_once(runtime, runtime.clock.now(), 100, Event())
+
+
+def test_what_a_process_without_ways_saw_first_is_told_by_one_that_has_them(watched):
+    """A rolling deploy, or two machines of which one knows nobody to tell: the other tells at its next tick, once, and
+    not `again_hours` later; whichever of them sees the end, it is told too."""
+    bare = without_ways(watched.made)
+    watched.orphan("10.00")
+    open_breaker(watched.made)
+    watched.hands.turn(61)
+    watched.alive()
+    looks(bare)
+    assert (watched.heard(), len(alerts(watched.made))) == ([], 2)
+    watched.tick()
+    assert sorted(watched.heard()) == [("alert.begun", "breaker_open"), ("alert.begun", "orphans")]
+    orphans = next(each["data"] for each in watched.posted() if each["data"]["kind"] == "orphans")
+    assert (orphans["sentence"], orphans["value"]) == ("1 orphaned transfer: 10.00 EUR.", {"EUR": "10.00"})
+    assert len(watched.box.got) == 2
+    watched.pass_time(HOUR, step=60)
+    assert len(watched.receiver.received) == 2
+    write(watched.made, "DELETE FROM breaker")
+    watched.hands.turn(61)
+    watched.alive()
+    looks(bare)
+    assert [row["kind"] for row in alerts(watched.made) if row["ended_at"] is not None] == ["breaker_open"]
+    watched.tick()
+    assert watched.heard()[2:] == [("alert.over", "breaker_open")]
+
+
+def test_more_orphans_that_a_process_without_ways_saw_first_are_told(watched):
+    """It marks them as told: so it writes what the others have to send."""
+    watched.orphan("10.00")
+    watched.pass_time(70)
+    second = watched.orphan("4.00")
+    watched.hands.turn(61)
+    watched.alive()
+    looks(without_ways(watched.made))
+    watched.tick()
+    assert watched.heard() == [("alert.begun", "orphans"), ("alert.more", "orphans")]
+    assert watched.posted()[1]["data"]["transfers"] == [second]
+
+
+def test_a_way_that_is_new_tells_what_lasts(build):
+    """E-mail is added: by it people hear of what was told by webhook alone, and not twice by that."""
+    watched = build()
+    posts = watched.made.runtime.config.alerts.model_copy(update={"smtp_host": None, "email_to": ()})
+    old = replace(watched.made.runtime, config=watched.made.runtime.config.model_copy(update={"alerts": posts}))
+    open_breaker(watched.made)
+    looks(old)
+    assert (watched.heard(), watched.box.got) == ([("alert.begun", "breaker_open")], [])
+    watched.pass_time(60)
+    assert (watched.heard(), len(watched.box.got)) == ([("alert.begun", "breaker_open")], 1)
 
 
 def test_value_that_no_column_holds_is_added_up(watched):

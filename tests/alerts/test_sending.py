@@ -8,14 +8,15 @@ from typing import Any
 
 import pytest
 
-from bridge import webhooks
+from bridge import board, webhooks
 from bridge.alerts import episodes, sending
 from bridge.alerts.conditions import Kind
+from bridge.alerts.mail import Came
 from bridge.alerts.watchman import LEASE_SECONDS, Watchman, is_mine
 from bridge.models.alerts import Sink
 from bridge.ports import SECOND
 from tests.alerts.conftest import LIVES, SECRET, SENDER, TO
-from tests.alerts.test_episodes import open_breaker, write
+from tests.alerts.test_episodes import open_breaker, without_ways, write
 from tests.harness import together
 from tests.providers import http, silence
 
@@ -68,7 +69,7 @@ def test_who_dies_while_sending_is_made_good(watched):
     ids = [request.headers["webhook-id"] for request in watched.receiver.received]
     assert ids == [leased["id"]] * 2
     # The dead one comes back to life: what it says of its lease changes nothing.
-    sending._noted(dead.runtime, leased, "too late")
+    sending._noted(dead.runtime, leased, Came(taken=False, failure="too late"))
     assert notices(watched)["webhook"]["state"] == "sent"
     dead.runtime.engine.dispose()
 
@@ -116,6 +117,30 @@ def test_after_a_day_it_is_given_up_and_stays_visible(watched):
     assert 25 <= given_up["tries"] <= 40
     assert given_up["ended_at"] - given_up["created_at"] >= DAY * SECOND
     assert tried >= given_up["tries"] - 1
+
+
+def test_one_wrong_address_has_nobody_get_a_letter_twice(build):
+    """Whoever took it is not sent it again because another one's server did not; who did not get it stands beside."""
+    watched = build(alerts_email_to=(TO, "gone@casino.example"))
+    watched.box.manners.refuses = ("gone@casino.example",)
+    open_breaker(watched.made)
+    watched.pass_time(7200, step=60)
+    assert [got.to for got in watched.box.got] == [[TO]]
+    letter = notices(watched)["email"]
+    assert (letter["state"], letter["tries"]) == ("sent", 1)
+    assert letter["failure"] == "the mail server refused it to gone@casino.example (550)"
+    assert sending.test(watched.made.runtime, Sink.EMAIL) == letter["failure"]
+
+
+def test_a_letter_that_nobody_takes_comes_again(watched):
+    """To all, as before."""
+    watched.box.manners.refuses = (TO,)
+    open_breaker(watched.made)
+    watched.tick()
+    assert notices(watched)["email"]["state"] == "waiting"
+    watched.box.manners.refuses = ()
+    watched.pass_time(10)
+    assert [got.to for got in watched.box.got] == [[TO]]
 
 
 def test_private_addresses_are_refused(build):
@@ -245,6 +270,49 @@ def test_one_web_process_watches_and_another_takes_over(watched):
     assert sum(held) == 1, held
     for runtime in runtimes:
         runtime.engine.dispose()
+
+
+def test_alerts_that_fail_are_told_by_a_web_process(watched):
+    """C-19 The job that tells people cannot tell that it fails, though its process lives: a web process does."""
+    write(
+        watched.made,
+        "INSERT INTO job_line (job, why, every, error, error_at, failing_since, failing_by, pause_reason)"
+        " VALUES ('alerts', 'x', 5, 'OSError at jobs/alerts.py:1', :n, :n, 'w', '')",
+        n=watched.hands.now(),
+    )  # fmt: skip
+    man = Watchman(watched.made.runtime)
+    for _ in range(60):
+        watched.hands.turn(10)
+        watched.alive()
+        man.look(Event())
+    assert watched.heard() == [("alert.begun", "job_failing")]
+    assert watched.posted()[0]["data"]["sentence"].startswith("The job alerts has failed for 300 s: OSError")
+    write(watched.made, "UPDATE job_line SET failing_since = NULL, failing_by = NULL")
+    watched.hands.turn(30)
+    watched.alive()
+    man.look(Event())
+    assert watched.heard()[1:] == [("alert.over", "job_failing")]
+
+
+def test_alerts_that_hang_are_told_by_a_web_process(watched):
+    """C-19 The same for one that does not end."""
+    board.beat(watched.made.runtime, 5, {"alerts": watched.hands.now()})
+    watched.hands.turn(600)
+    write(watched.made, "UPDATE beat SET seen_at = :n", n=watched.hands.now())
+    Watchman(watched.made.runtime).look(Event())
+    assert watched.heard() == [("alert.begun", "job_hanging")]
+
+
+def test_a_web_process_without_ways_keeps_none_from_watching(watched):
+    """It holds its own lease; the one that can tell people watches beside it, and tells what that one saw first."""
+    with watched.made.runtime.engine.begin() as connection:
+        connection.exec_driver_sql(f"UPDATE beat SET seen_at = {watched.hands.now()}, started_at = 2")
+    bare = Watchman(without_ways(watched.made))
+    watched.hands.turn(61)
+    assert bare.look(Event())
+    assert (watched.heard(), len(watched.made.rows("SELECT * FROM alert"))) == ([], 1)
+    assert Watchman(watched.made.runtime).look(Event())
+    assert watched.heard() == [("alert.begun", "scheduler_silent")]
 
 
 def test_a_watchman_whose_clock_is_off_tells_nothing(watched):
