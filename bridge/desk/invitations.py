@@ -50,10 +50,11 @@ class Joined:
 def make(
     connection: Connection, runtime: Runtime, row: RowMapping, kind: InvitationKind, by: Person | None, address: str
 ) -> str:
-    """A link's secret for the person of a row that the caller holds, withdrawing those before. Raises Conflict.
+    """A link's secret for the person of a row that the caller holds, withdrawing those before. Raises Conflict. `by`
+    None: the command line.
 
-    Whoever is let in to choose factors anew by one admin has to be vouched for again: a link is a person in an admin's
-    hand until somebody else has seen them. `by` None: the command line, which needs no voucher.
+    Nothing is written here about who let them in: until it is used a link has made nobody into somebody else, and who
+    made it would hide in whose hand they are.
     """
     if row["state"] == PersonState.DISABLED:
         raise Conflict("This person is disabled: enable them first.", code="person_disabled")
@@ -66,8 +67,6 @@ def make(
         if row["locked_at"] is None:
             entering.lock(connection, runtime, row, address, "tries that came to no end")
         rows.change(connection, row["id"], now, failures=entering.TRIES)  # a new link has three tries again
-    else:
-        rows.change(connection, row["id"], now, **rows.unvouched(by))
     withdraw(connection, row["id"], now)
     made = {"digest": keys.digest(token), "person_id": row["id"], "kind": kind.value, "created_at": now,
             "made_by": None if by is None else by.id,
@@ -187,10 +186,11 @@ def _held(connection: Connection, invited: Invited, now: int) -> RowMapping:
 
 
 def _unvouched_again(connection: Connection, invited: Invited) -> dict[str, Any]:
-    """Columns of who has become a person by a link of an admin's; none for one of the command line."""
+    """Columns of who has become a person by an admin's link: in that admin's hand, until another one has seen them.
+    None for a link of the command line: it vouches for nobody, and what was said for them before still counts."""
     query = select(_invitation.c.made_by).where(_invitation.c.digest == invited.digest)
     maker = connection.execute(query).scalar_one()
-    return {} if maker is None else {"made_by": maker, "vouched_by": None, "vouched_at": None}
+    return {} if maker is None else rows.unvouched(maker)
 
 
 def _use(connection: Connection, invited: Invited, now: int) -> None:

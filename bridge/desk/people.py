@@ -56,7 +56,7 @@ def add(runtime: Runtime, actor: Actor, operator_id: int, *, login: str, name: s
             raise NotFound("There is no such operator.")
         row = {"id": person_id, "operator_id": operator_id, "login": asked, "name": called, "role": given.value,
                "state": PersonState.INVITED.value, "failures": 0, "epoch": 0, "created_at": now, "changed_at": now,
-               **rows.unvouched(by)}  # fmt: skip
+               **rows.unvouched(None if by is None else by.id)}  # fmt: skip
         if not db.insert_if_absent(connection, _person, row):
             raise Conflict("This login is taken.", fields={"login": "is taken"})
         accesses.note(connection, runtime, kind="invite", outcome=accesses.DONE, person=by, operator_id=operator_id,
@@ -67,12 +67,14 @@ def add(runtime: Runtime, actor: Actor, operator_id: int, *, login: str, name: s
 
 
 def link(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, kind: InvitationKind) -> str:
-    """The secret of a new link for a person; those before are worth nothing. Raises NotFound, Conflict; Forbidden to an
-    admin for themselves."""
+    """The secret of a new link for a person; those before are worth nothing. Raises NotFound, Conflict, also where they
+    would choose everything anew whom another admin has let in and nobody vouched for; Forbidden to an admin for
+    themselves."""
     with db.writing(runtime.engine) as connection:
         row, by = _about(connection, runtime, actor, operator_id, person_id)
         if kind != InvitationKind.UNLOCK:
             _require_another(row, by)
+            _require_in_no_others_hand(row, by, "make a link")
         return invitations.make(connection, runtime, row, kind, by, actor.address)
 
 
@@ -86,13 +88,10 @@ def give_role(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, 
         if row["role"] == given:
             return
         _require_another(row, by)
-        joins = row["state"] == PersonState.INVITED
-        if by is not None and not joins and not rows.is_vouched(row) and row["made_by"] != by.id:
-            # The new role would hide who held their link, and that one could vouch for themselves.
-            raise Conflict("Another admin let them in: vouch for them first, then give them a role.", code="unvouched")
-        values = {"role": given.value, "epoch": row["epoch"] + 1, **rows.unvouched(by)}
-        rows.change(connection, person_id, now, **values)
-        if joins:
+        _require_in_no_others_hand(row, by, "give them a role")
+        made = rows.unvouched(None if by is None else by.id)
+        rows.change(connection, person_id, now, role=given.value, epoch=row["epoch"] + 1, **made)
+        if row["state"] == PersonState.INVITED:
             invitations.withdraw(connection, person_id, now)
         _note(connection, runtime, actor, row, by, kind="role", before=row["role"], after=given.value)
 
@@ -171,6 +170,14 @@ def _require_another(row: RowMapping, by: Person | None) -> None:
     operator loses its last one at the desk; the command line may take even that one, for it can make another."""
     if by is not None and by.id == row["id"]:
         raise Forbidden("Another admin has to do that.", code="not_oneself")
+
+
+def _require_in_no_others_hand(row: RowMapping, by: Person | None, then: str) -> None:
+    """Raise Conflict where another admin let them in and nobody has vouched for them: what this one does would hide who
+    held their link, and that one could vouch for themselves. Who has not joined is nobody's yet."""
+    joined = row["state"] != PersonState.INVITED
+    if by is not None and joined and not rows.is_vouched(row) and row["made_by"] != by.id:
+        raise Conflict(f"Another admin let them in: vouch for them first, then {then}.", code="unvouched")
 
 
 def _note(

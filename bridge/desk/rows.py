@@ -42,10 +42,10 @@ def is_vouched(row: RowMapping) -> bool:
     return row["made_by"] is None or row["vouched_by"] is not None
 
 
-def unvouched(by: Person | None) -> dict[str, Any]:
-    """Columns of a person whom `by` has just made, let in anew or given a role; None, the command line, needs nobody
-    else."""
-    return {"made_by": None if by is None else by.id, "vouched_by": None, "vouched_at": None}
+def unvouched(by: str | None) -> dict[str, Any]:
+    """Columns of a person whom somebody (an id) has just made, let in anew or given a role; None, the command line,
+    needs nobody else."""
+    return {"made_by": by, "vouched_by": None, "vouched_at": None}
 
 
 def person_of(row: RowMapping) -> Person:
