@@ -15,7 +15,7 @@ from bridge import db
 from bridge.desk import accesses, invitations, rows, sittings
 from bridge.desk.rows import Person
 from bridge.desk.sittings import Sitting
-from bridge.errors import Conflict, Forbidden, Invalid, NotFound
+from bridge.errors import Conflict, Forbidden, Invalid, NotFound, Stale
 from bridge.models.desk import InvitationKind, PersonState, Role
 from bridge.runtime import Runtime
 
@@ -96,10 +96,17 @@ def give_role(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, 
         _note(connection, runtime, actor, row, by, kind="role", before=row["role"], after=given.value)
 
 
-def vouch(runtime: Runtime, actor: Actor, operator_id: int, person_id: str) -> None:
-    """Stand for a person whom another admin has made, let in anew or given a role: from now on they may what their role
-    says. Raises NotFound, Conflict where nobody needs it and while a link is open by which somebody else could become
-    them, Forbidden to the one who made them and to themselves."""
+def mark(row: RowMapping) -> str:
+    """What a page shows of somebody to vouch for, in short: a form that vouches brings it back. What their role is, and
+    by whose hand they have which factors; not what a stranger's try at the gate changes."""
+    return f"{row['role']} {row['epoch']} {row['made_by'] or ''}".rstrip()
+
+
+def vouch(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, seen: str) -> None:
+    """Stand for a person whom another admin has made, let in anew or given a role, as they were shown (`seen`, their
+    mark): from now on they may what their role says. Raises NotFound, Conflict where nobody needs it and while a link
+    is open by which somebody else could become them, Stale where they are not what was shown any more, Forbidden to the
+    one who made them and to themselves."""
     now = runtime.clock.now()
     with db.writing(runtime.engine) as connection:
         row, by = _about(connection, runtime, actor, operator_id, person_id)
@@ -109,6 +116,8 @@ def vouch(runtime: Runtime, actor: Actor, operator_id: int, person_id: str) -> N
             raise Conflict("They have not joined yet: vouch for whom you have seen.", code="not_joined")
         if invitations.is_open(connection, person_id, now):
             raise Conflict("A link of theirs is open: vouch for who has used it.", code="link_open")
+        if mark(row) != seen:
+            raise Stale("Their role or their factors have changed meanwhile: look at them again.")
         if by is None:
             values = rows.unvouched(None)
         elif by.id in (row["made_by"], person_id):

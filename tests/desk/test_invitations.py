@@ -291,8 +291,8 @@ def test_whom_one_admin_let_in_may_less_until_another_vouches(desk):
         assert sitting is not None
         assert (sitting.person.granted, sitting.person.role, sitting.person.vouched) == (Role(role), counts_as, False)
         with pytest.raises(Forbidden, match="vouch"):
-            people.vouch(desk.runtime, admin(desk), desk.operator, sitting.person.id)
-        people.vouch(desk.runtime, bob, desk.operator, sitting.person.id)
+            crew.vouch(desk.runtime, admin(desk), desk.operator, sitting.person.id)
+        crew.vouch(desk.runtime, bob, desk.operator, sitting.person.id)
         again = sittings.find(desk.runtime, joined.token, ADDRESS, moved=True)
         assert again is not None
         assert (again.person.role, again.person.vouched) == (Role(role), True)
@@ -306,7 +306,7 @@ def test_an_admin_whom_nobody_vouched_for_vouches_for_nobody(desk):
     sitting = sittings.find(desk.runtime, puppet.token, ADDRESS, moved=True)
     assert sitting is not None
     with pytest.raises(Forbidden):
-        people.vouch(desk.runtime, people.by_admin(sitting), desk.operator, row(desk, "friend")["id"])
+        crew.vouch(desk.runtime, people.by_admin(sitting), desk.operator, row(desk, "friend")["id"])
 
 
 @pytest.mark.parametrize("change", ["role", "reset"])
@@ -319,7 +319,7 @@ def test_who_is_changed_by_an_admin_needs_a_voucher_again(desk, change):
         join(desk, people.link(desk.runtime, admin(desk), desk.operator, ann.id, InvitationKind.RESET))
     now = crew.person(desk.runtime, ann.id)
     assert (now.granted, now.role) == (Role.APPROVER, Role.OPERATOR)
-    people.vouch(desk.runtime, command(), desk.operator, ann.id)
+    crew.vouch(desk.runtime, command(), desk.operator, ann.id)
     assert crew.person(desk.runtime, ann.id).role == Role.APPROVER
 
 
@@ -336,14 +336,14 @@ def test_who_is_reset_is_vouched_for_after_they_used_the_link(desk, seen_first):
     link = people.link(desk.runtime, admin(desk), desk.operator, ann, InvitationKind.RESET)
     for actor in (bob, command()):
         with pytest.raises(Conflict) as refused:
-            people.vouch(desk.runtime, actor, desk.operator, ann)
+            crew.vouch(desk.runtime, actor, desk.operator, ann)
         assert refused.value.code == ("vouched" if seen_first else "link_open")
     join(desk, link)
     now = crew.person(desk.runtime, ann)
     assert (now.vouched, now.role) == (False, Role.OPERATOR)
     with pytest.raises(Forbidden, match="vouch"):
-        people.vouch(desk.runtime, admin(desk), desk.operator, ann)
-    people.vouch(desk.runtime, bob, desk.operator, ann)
+        crew.vouch(desk.runtime, admin(desk), desk.operator, ann)
+    crew.vouch(desk.runtime, bob, desk.operator, ann)
     assert crew.person(desk.runtime, ann).role == Role.APPROVER
 
 
@@ -391,8 +391,8 @@ def test_anothers_link_does_not_hide_who_made_them(desk, ended_by):
         people.disable(desk.runtime, admin(desk), desk.operator, puppet)
         people.enable(desk.runtime, admin(desk), desk.operator, puppet)
     with pytest.raises(Forbidden, match="vouch"):
-        people.vouch(desk.runtime, admin(desk), desk.operator, puppet)
-    people.vouch(desk.runtime, bobs(desk), desk.operator, puppet)
+        crew.vouch(desk.runtime, admin(desk), desk.operator, puppet)
+    crew.vouch(desk.runtime, bobs(desk), desk.operator, puppet)
     assert people.link(desk.runtime, bobs(desk), desk.operator, puppet, InvitationKind.RESET)
 
 
@@ -409,7 +409,7 @@ def test_a_role_hides_nobody_who_holds_a_link(desk):
     with pytest.raises(Conflict) as refused:
         people.give_role(desk.runtime, bob, desk.operator, other, "approver")
     assert refused.value.code == "unvouched"
-    people.vouch(desk.runtime, bob, desk.operator, other)
+    crew.vouch(desk.runtime, bob, desk.operator, other)
     people.give_role(desk.runtime, bob, desk.operator, other, "approver")
     assert crew.person(desk.runtime, other).role == Role.OPERATOR
 
@@ -422,11 +422,11 @@ def test_who_uses_an_admins_link_is_in_that_admins_hand(desk):
     desk.write("UPDATE person SET made_by = :bob WHERE login = 'new'", bob=bob.id)
     join(desk, link)
     with pytest.raises(Forbidden, match="vouch"):
-        people.vouch(desk.runtime, admin(desk), desk.operator, row(desk)["id"])
+        crew.vouch(desk.runtime, admin(desk), desk.operator, row(desk)["id"])
 
 
 def test_who_has_not_joined_is_vouched_for_by_nobody(desk):
     """A voucher has seen who sits there, not who holds a link."""
     invited(desk, admin(desk))
     with pytest.raises(Conflict):
-        people.vouch(desk.runtime, bobs(desk), desk.operator, row(desk)["id"])
+        crew.vouch(desk.runtime, bobs(desk), desk.operator, row(desk)["id"])

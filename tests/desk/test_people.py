@@ -230,7 +230,7 @@ CHANGES = {
     "role": lambda desk, who, one: people.give_role(desk.runtime, who, desk.operator, one, "approver"),
     "disable": lambda desk, who, one: people.disable(desk.runtime, who, desk.operator, one),
     "enable": lambda desk, who, one: people.enable(desk.runtime, who, desk.operator, one),
-    "vouch": lambda desk, who, one: people.vouch(desk.runtime, who, desk.operator, one),
+    "vouch": lambda desk, who, one: people.vouch(desk.runtime, who, desk.operator, one, ""),
     "link": lambda desk, who, one: people.link(desk.runtime, who, desk.operator, one, people.InvitationKind.RESET),
 }
 

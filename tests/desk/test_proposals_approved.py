@@ -15,6 +15,7 @@ from bridge.models.proposals import ProposalKind
 from bridge.transfers.advance import Fact, advance
 from bridge.transfers.core.decisions import Kind
 from bridge.transfers.decide import Decision, decide
+from tests.desk import crew
 from tests.desk.office import WHY, Office, everything
 
 MONEY = ("transfer", "leg", "posting", "account", "decision", "evidence", "event", "outbox")
@@ -131,7 +132,7 @@ def test_one_admin_with_two_accounts_and_a_helper_moves_no_money(room: Office) -
     people.disable(runtime, ann, operator, "pe_puppet")
     people.enable(runtime, ann, operator, "pe_puppet")
     with pytest.raises(Forbidden, match="four eyes"):
-        people.vouch(runtime, ann, operator, "pe_puppet")
+        crew.vouch(runtime, ann, operator, "pe_puppet")
     room.change("UPDATE sitting SET epoch = (SELECT epoch FROM person WHERE id = 'pe_puppet') "
                 "WHERE person_id = 'pe_puppet'")  # she has come in again  # fmt: skip
     proposal = room.propose(room.orphan(), "reverse", "hand")
