@@ -143,14 +143,17 @@ def disable(runtime: Runtime, actor: Actor, operator_id: int, person_id: str) ->
 
 
 def enable(runtime: Runtime, actor: Actor, operator_id: int, person_id: str) -> None:
-    """Let a person in again, by what proved them before; who never joined is invited anew. Raises NotFound."""
+    """Let a person in again, by what proved them before; who never joined is invited anew. Whom an admin lets in again,
+    another one vouches for anew; whoever nobody had vouched for stays in the hand that they were in. Raises
+    NotFound."""
     now = runtime.clock.now()
     with db.writing(runtime.engine) as connection:
         row, by = _about(connection, runtime, actor, operator_id, person_id)
         if row["state"] != PersonState.DISABLED:
             return
         state = PersonState.INVITED if row["password_hash"] is None else PersonState.ACTIVE
-        rows.change(connection, person_id, now, state=state.value, epoch=row["epoch"] + 1)
+        again = {} if by is None or not rows.is_vouched(row) else rows.unvouched(by.id)
+        rows.change(connection, person_id, now, state=state.value, epoch=row["epoch"] + 1, **again)
         _note(connection, runtime, actor, row, by, kind="enable", before=row["state"], after=state.value)
 
 

@@ -293,6 +293,45 @@ def test_who_was_disabled_comes_back_with_what_they_had(desk):
     assert told == [("disable", "active", "disabled"), ("enable", "disabled", "active")]
 
 
+@pytest.mark.parametrize("made_by", [None, "admin-bob"])
+def test_whom_one_admin_lets_in_again_another_vouches_for(desk, made_by):
+    """Issue 5 §2: Bob disabled an approver who has left; Ann alone does not bring their vote back."""
+    bob = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob")
+    ann = desk.people["approver"].id
+    if made_by:
+        desk.write("UPDATE person SET made_by = :bob, vouched_by = :admin, vouched_at = 1 WHERE id = :id",
+                   bob=bob.id, admin=desk.people["admin"].id, id=ann)  # fmt: skip
+    people.disable(desk.runtime, people.by_admin(seat(desk.runtime, bob)[1]), desk.operator, ann)
+    people.enable(desk.runtime, actor(desk), desk.operator, ann)
+    assert crew.person(desk.runtime, ann).role == Role.OPERATOR
+    with pytest.raises(Forbidden, match="four eyes"):
+        crew.vouch(desk.runtime, actor(desk), desk.operator, ann)
+    crew.vouch(desk.runtime, people.by_admin(seat(desk.runtime, bob)[1]), desk.operator, ann)
+    assert crew.person(desk.runtime, ann).role == Role.APPROVER
+
+
+def test_the_command_line_lets_in_again_as_it_was(desk):
+    """It needs no voucher and gives none: who had one has it, who had none is in the hand that they were in."""
+    for who, made_by in (("approver", None), ("operator", desk.people["admin"].id)):
+        one = desk.people[who].id
+        desk.write("UPDATE person SET made_by = :by WHERE id = :id", by=made_by, id=one)
+        people.disable(desk.runtime, people.by_command(), desk.operator, one)
+        people.enable(desk.runtime, people.by_command(), desk.operator, one)
+        told = desk.rows("SELECT made_by, vouched_by FROM person WHERE id = :id", id=one)
+        assert told == [{"made_by": made_by, "vouched_by": None}]
+
+
+def test_to_enable_hides_nobody_who_made_them(desk):
+    """Issue 5 §2: Ann's puppet stays Ann's, whichever admin lets it in again."""
+    bob = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob")
+    puppet = desk.people["approver"].id
+    desk.write("UPDATE person SET made_by = :by WHERE id = :id", by=desk.people["admin"].id, id=puppet)
+    people.disable(desk.runtime, actor(desk), desk.operator, puppet)
+    people.enable(desk.runtime, people.by_admin(seat(desk.runtime, bob)[1]), desk.operator, puppet)
+    with pytest.raises(Forbidden, match="four eyes"):
+        crew.vouch(desk.runtime, actor(desk), desk.operator, puppet)
+
+
 def test_notes_are_for_ever(desk):
     """I-07 GLI-19 B.6.5: nobody changes or takes away what was written of an access."""
     people.disable(desk.runtime, actor(desk), desk.operator, desk.people["viewer"].id)
