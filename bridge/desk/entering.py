@@ -65,7 +65,7 @@ def by_password(
     TooManyTries; NotLetIn for whatever is wrong."""
     require_filled(login=login.strip(), password=password, code=code.strip())
     asked, secret = login.strip().lower()[:LONGEST_LOGIN], password[:LONGEST_PASSWORD]
-    doorkeeper.knock(runtime, address, asked)
+    doorkeeper.knock(runtime, address, asked, at_gate=True)
     began = _begin_try(runtime, asked, address)
     try:
         return _compared(runtime, began, secret, code, asked=asked, address=address, instead_of=instead_of)

@@ -356,21 +356,49 @@ def test_all_strangers_together_have_one_bucket(desk):
     """Security row 25: a thousand networks, a login each: 120 tries, then one a second; passkeys and links go past it,
     and who is refused by their own bucket takes nothing from the others'."""
     for number in range(120):
-        doorkeeper.knock(desk.runtime, f"2001:db8:0:{number:x}::1", f"login-{number}")
+        doorkeeper.knock(desk.runtime, f"2001:db8:0:{number:x}::1", f"login-{number}", at_gate=True)
     with pytest.raises(doorkeeper.TooManyTries) as refused:
-        doorkeeper.knock(desk.runtime, "198.51.100.1", LOGIN)
+        doorkeeper.knock(desk.runtime, "198.51.100.1", LOGIN, at_gate=True)
     assert refused.value.after_seconds == 2
     doorkeeper.knock(desk.runtime, "198.51.100.2")
     desk.hands.turn(1)
-    doorkeeper.knock(desk.runtime, "198.51.100.3", "somebody-else")
+    doorkeeper.knock(desk.runtime, "198.51.100.3", "somebody-else", at_gate=True)
     desk.hands.turn(120)
     before = desk.rows("SELECT full_at FROM doorkeeper WHERE key = 'the gate'")
     for _ in range(30):
         doorkeeper.knock(desk.runtime, "198.51.100.4")
     for _ in range(10):
         with pytest.raises(doorkeeper.TooManyTries):
-            doorkeeper.knock(desk.runtime, "198.51.100.4", "somebody-third")
+            doorkeeper.knock(desk.runtime, "198.51.100.4", "somebody-third", at_gate=True)
     assert desk.rows("SELECT full_at FROM doorkeeper WHERE key = 'the gate'") == before
+
+
+def test_who_is_refused_by_their_address_takes_nothing_from_others(desk):
+    """Security row 25: an address that has had its tries empties nobody's login, and fills no table with logins that it
+    makes up; who is refused by a login that is empty takes nothing from the gate."""
+    for _ in range(30):
+        doorkeeper.knock(desk.runtime, "203.0.113.7", at_gate=True)
+    before = desk.rows("SELECT * FROM doorkeeper ORDER BY key")
+    for number in range(20):
+        for login in (LOGIN, f"made-up-{number}"):
+            with pytest.raises(doorkeeper.TooManyTries):
+                doorkeeper.knock(desk.runtime, "203.0.113.7", login, at_gate=True)
+    assert desk.rows("SELECT * FROM doorkeeper ORDER BY key") == before
+    for _ in range(10):
+        doorkeeper.knock(desk.runtime, "198.51.100.1", LOGIN)
+    with pytest.raises(doorkeeper.TooManyTries):
+        doorkeeper.knock(desk.runtime, "198.51.100.1", LOGIN, at_gate=True)
+    gate = next(each for each in before if each["key"] == "the gate")
+    assert desk.rows("SELECT * FROM doorkeeper WHERE key = 'the gate'") == [gate]
+
+
+def test_who_is_refused_by_their_address_waits_for_no_writer(desk, monkeypatch):
+    """SQLite has one writer at a time, and money needs it."""
+    monkeypatch.setattr(doorkeeper, "BY_ADDRESS", doorkeeper.Pace(1, 10))
+    doorkeeper.knock(desk.runtime, "203.0.113.7")
+    monkeypatch.setattr(doorkeeper.db, "writing", lambda *_given: pytest.fail("it was written"))
+    with pytest.raises(doorkeeper.TooManyTries):
+        doorkeeper.knock(desk.runtime, "203.0.113.7", LOGIN, at_gate=True)
 
 
 def test_an_ipv6_caller_has_one_bucket(desk):
