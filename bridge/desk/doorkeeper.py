@@ -33,8 +33,8 @@ BY_ADDRESS = Pace(30, 10)
 """An office behind one address comes in within a minute in the morning; a sprayer has six tries a minute."""
 
 BY_LOGIN = Pace(10, 20)
-"""Three wrong tries lock anyway; this bounds what is computed for one login. A link and a passkey go past it:
-who has either is not kept out by whoever knocks under their name."""
+"""Three wrong tries lock anyway; this bounds what is computed for one login. A link, a passkey and a
+recovery code go past it: who has one is not kept out by whoever knocks under their name."""
 
 BY_GATE = Pace(120, 1)
 """All who come by password, from everywhere, in all processes together: so much is computed for strangers and no more,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -350,6 +351,36 @@ def test_one_login_is_tried_at_a_pace_from_everywhere(desk):
         doorkeeper.knock(desk.runtime, "203.0.113.99", LOGIN)
     doorkeeper.knock(desk.runtime, "203.0.113.99", "somebody-else")
     doorkeeper.knock(desk.runtime, "203.0.113.99")
+
+
+def test_one_stranger_keeps_nobody_out_who_has_a_recovery_code(desk):
+    """Security row 25: a try every ten seconds under somebody's login, from one address, locks it and keeps its bucket
+    empty for ever; its person opens the lock by password and recovery code all the same."""
+    codes = recovery(desk)
+    for number in range(60):
+        with suppress(entering.NotLetIn, doorkeeper.TooManyTries):
+            enter(desk, password="not the password", told="000000", address="203.0.113.9")
+        if number % 20 == 19:
+            with pytest.raises(doorkeeper.TooManyTries):
+                enter(desk, address="198.51.100.7")
+            assert enter(desk, told=codes[number // 20].upper(), address="198.51.100.7")
+        desk.hands.turn(10)
+    assert len(desk.notes("unlock")) == 3
+
+
+def test_what_looks_like_a_recovery_code_is_counted_all_the_same(desk):
+    """Security row 25: by its address and by all together, and a wrong one is a wrong try."""
+    for _ in range(3):
+        with pytest.raises(entering.NotLetIn):
+            enter(desk, told="aaaa-bbbb-cccc-dddd", address="203.0.113.7")
+    assert row(desk)["locked_at"] is not None
+    keys = {each["key"] for each in desk.rows("SELECT key FROM doorkeeper")}
+    assert keys == {"address 203.0.113.7", "the gate"}
+    for _ in range(27):
+        with pytest.raises(entering.NotLetIn):
+            enter(desk, told="aaaa-bbbb-cccc-dddd", address="203.0.113.7")
+    with pytest.raises(doorkeeper.TooManyTries):
+        enter(desk, told="aaaa-bbbb-cccc-dddd", address="203.0.113.7")
 
 
 def test_all_strangers_together_have_one_bucket(desk):
