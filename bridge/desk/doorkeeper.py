@@ -40,6 +40,10 @@ BY_GATE = Pace(120, 1)
 """All who come by password, from everywhere, in all processes together: so much is computed for strangers and no more,
 however many addresses they have. A link and a passkey go past it, so that a flood does not keep everybody out."""
 
+BY_REFUSED_PASSKEYS = Pace(120, 1)
+"""All passkeys together that were not taken and whose refusal is to be noted: notes stay for ever. One that is good
+never comes to it, so nobody is kept out."""
+
 KEPT_SECONDS, SWEPT = 3600, 200
 """A bucket that has been full for so long is forgotten; so many at a time."""
 
@@ -69,6 +73,11 @@ def knock(runtime: Runtime, address: str, login: str | None = None, *, at_gate: 
     with db.reading(runtime.engine) as connection:
         _require(_wait(connection, *wanted[0], now))
     _count(runtime, wanted, now)
+
+
+def count_refused_passkey(runtime: Runtime) -> None:
+    """Count a passkey that was not taken, from wherever. Raises TooManyTries where it is not to be noted any more."""
+    _count(runtime, [("refused passkeys", BY_REFUSED_PASSKEYS)], runtime.clock.now())
 
 
 def _count(runtime: Runtime, wanted: Sequence[tuple[str, Pace]], now: int) -> None:

@@ -150,11 +150,12 @@ def by_passkey(
     runtime: Runtime, place: passkeys.Place, credential: Any, *, password: str, address: str, instead_of: str = ""
 ) -> str:
     """Come in by a passkey; where the login is locked, together with the password. Raises Invalid for one that is not
-    taken, NotLetIn. The caller has asked the doorkeeper before it read what was sent."""
+    taken, TooManyTries where too many are not, NotLetIn. The caller has asked the doorkeeper before it read what was
+    sent."""
     try:
         passkey = passkeys.shown(runtime, place, passkeys.ENTER, credential)
-    except Invalid:
-        _note_passkey(runtime, passkeys.owner(runtime, credential), address)
+    except Invalid as refusal:
+        _note_passkey(runtime, refusal, passkeys.owner(runtime, credential), address)
         raise
     with db.reading(runtime.engine) as connection:
         kept = rows.by_id(connection, passkey.person_id)["password_hash"]
@@ -170,8 +171,12 @@ def by_passkey(
     raise NotLetIn
 
 
-def _note_passkey(runtime: Runtime, person_id: str | None, address: str) -> None:
-    """Write down that a passkey was not taken, and whose it said to be."""
+def _note_passkey(runtime: Runtime, refusal: Invalid, person_id: str | None, address: str) -> None:
+    """Write down that a passkey was not taken, and whose it said to be. What has neither signed anything of ours nor is
+    anybody's is no try of anybody's: such a note would be a stranger's to write. Raises TooManyTries."""
+    if person_id is None and isinstance(refusal, passkeys.Unasked):
+        return
+    doorkeeper.count_refused_passkey(runtime)
     with db.writing(runtime.engine) as connection:
         whose = None if person_id is None else person_of(rows.by_id(connection, person_id))
         accesses.note(connection, runtime, kind="enter", outcome=accesses.REFUSED, person=whose, reason="passkey",
