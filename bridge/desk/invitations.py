@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Table, insert, select, update
 
 from bridge import db, keys, models
-from bridge.desk import accesses, codes, doorkeeper, entering, keyring, passkeys, passwords, rows, sittings
+from bridge.desk import accesses, codes, doorkeeper, entering, keyring, passkeys, passwords, rows, sittings, tries
 from bridge.desk.rows import Person
 from bridge.errors import Conflict, Invalid, NotFound
 from bridge.models.desk import InvitationKind, PersonState
@@ -62,11 +62,9 @@ def make(
         raise Conflict("An invited person joins; one who has joined is reset or unlocked.", code="wrong_link")
     token, now = runtime.ids.secret(), runtime.clock.now()
     if kind == InvitationKind.UNLOCK:
-        if not entering.is_shut(row, now):
-            raise Conflict("This person is not locked.", code="not_locked")
         if row["locked_at"] is None:
-            entering.lock(connection, runtime, row, address, "tries that came to no end")
-        rows.change(connection, row["id"], now, failures=entering.TRIES)  # a new link has three tries again
+            raise Conflict("This person is not locked.", code="not_locked")
+        rows.change(connection, row["id"], now, failures=tries.MOST)  # a new link has three tries again
     withdraw(connection, row["id"], now)
     made = {"digest": keys.digest(token), "person_id": row["id"], "kind": kind.value, "created_at": now,
             "made_by": None if by is None else by.id,
@@ -129,7 +127,7 @@ def join(runtime: Runtime, invited: Invited, *, password: str, offered: str, cod
         epoch = row["epoch"] + 1
         rows.change(
             connection, row["id"], now, state=PersonState.ACTIVE.value, password_hash=kept, last_step=step, epoch=epoch,
-            seed=keyring.seal(runtime, keyring.SEEDS, row["id"], seed), **entering.UNLOCKED,
+            seed=keyring.seal(runtime, keyring.SEEDS, row["id"], seed), **tries.UNLOCKED,
             **_unvouched_again(connection, invited),
         )  # fmt: skip
         passkeys.remove_all(connection, row["id"], now)

@@ -184,21 +184,33 @@ def test_many_wrong_tries_at_once_are_three(desk):
 
 def test_a_right_guess_among_many_is_not_let_in_beyond_the_third(desk):
     """GLI-19 2.5.3 (d): while three tries are under way, a fourth is refused even where it is right."""
-    began = [entering._begin_try(desk.runtime, LOGIN, ADDRESS) for _ in range(3)]
-    assert [each.counted for each in began] == [True] * 3
+    began = [entering._begin_try(desk.runtime, LOGIN) for _ in range(4)]
+    assert [each.begun is None for each in began] == [False] * 3 + [True]
     with pytest.raises(entering.NotLetIn):
         enter(desk)
     assert desk.rows("SELECT * FROM sitting") == []
 
 
-def test_who_dies_between_counting_and_comparing_has_tried(desk):
-    """A try whose process died counts; it is forgotten with the others after 30 minutes."""
+def test_who_dies_between_counting_and_comparing_has_tried_for_a_minute(desk):
+    """GLI-19 2.5.3 (d): tries whose processes died shut a login while they could still be judged; they locked nothing,
+    for nobody was wrong, and later they are forgotten."""
+    from bridge.desk import people
+    from bridge.errors import Conflict
+    from bridge.models.desk import InvitationKind
+
     for _ in range(3):
-        entering._begin_try(desk.runtime, LOGIN, ADDRESS)
+        entering._begin_try(desk.runtime, LOGIN)
     with pytest.raises(entering.NotLetIn):
         enter(desk)
-    desk.hands.turn(30 * 60 + 1)
+    desk.hands.turn(59)
+    with pytest.raises(entering.NotLetIn):
+        enter(desk)
+    with pytest.raises(Conflict, match="not locked"):
+        people.link(desk.runtime, people.by_command(), desk.operator, desk.people["approver"].id, InvitationKind.UNLOCK)
+    desk.hands.turn(1)
     assert enter(desk)
+    assert desk.notes("lock") == []
+    assert desk.rows("SELECT * FROM challenge") == []
 
 
 def test_a_strangers_tries_end_nobodys_sitting(desk):
@@ -303,27 +315,46 @@ def test_a_try_that_nobody_could_judge_does_not_count(desk, monkeypatch):
     assert enter(desk)
 
 
-@pytest.mark.parametrize("helped_by", ["another try", "an admin"])
-def test_who_is_shut_out_by_tries_without_an_end_can_be_let_in(desk, helped_by):
-    """Three tries whose processes died shut a login: a minute later that is a lock as any other, is noted, and is
-    opened as any other; an admin needs not even wait."""
-    from bridge.desk import people
-    from bridge.models.desk import InvitationKind
-
-    for _ in range(3):
-        entering._begin_try(desk.runtime, LOGIN, ADDRESS)
-    if helped_by == "another try":
-        for seconds, is_locked in ((1, False), (60, True)):
-            desk.hands.turn(seconds)
-            with pytest.raises(entering.NotLetIn):
-                enter(desk)
-            assert (row(desk)["locked_at"] is not None) == is_locked
-        assert enter(desk, told=recovery(desk)[0])
+@pytest.mark.parametrize("ended_by", ["taking back", "time"])
+def test_only_wrong_tries_lock(desk, ended_by):
+    """GLI-19 2.5.3 (d): two that wait for their turn and are sent away, and one that is wrong, are one wrong try; the
+    third wrong one locks."""
+    waiting = [entering._begin_try(desk.runtime, LOGIN) for _ in range(2)]
+    wrong(desk)
+    assert (row(desk)["failures"], row(desk)["locked_at"]) == (1, None)
+    with pytest.raises(entering.NotLetIn):
+        enter(desk)
+    if ended_by == "time":
+        desk.hands.turn(60)
     else:
-        ann = desk.people["approver"].id
-        people.link(desk.runtime, people.by_command(), desk.operator, ann, InvitationKind.UNLOCK)
-        assert row(desk)["locked_at"] is not None
-    assert len(desk.notes("lock")) == 1
+        for each in waiting:
+            entering._take_back(desk.runtime, each)
+    wrong(desk)
+    assert row(desk)["locked_at"] is None
+    wrong(desk)
+    assert row(desk)["locked_at"] == desk.hands.now()
+    assert [each["reason"] for each in desk.notes("lock")] == ["3 wrong tries"]
+
+
+@pytest.mark.parametrize("broken", ["comparing", "judging", "taking back"])
+def test_a_database_that_fails_locks_nobody(desk, monkeypatch, broken):
+    """Whoever comes while the database fails was not wrong: their tries do not stay, or for a minute at most."""
+    from sqlalchemy.exc import OperationalError
+
+    def fail(*_given: Any, **_told: Any) -> None:
+        raise OperationalError("SELECT 1", {}, OSError("gone"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(*{"comparing": (passwords, "fits", fail)}.get(broken, (entering, "_seat", fail)))
+        if broken == "taking back":
+            patched.setattr(entering, "_take_back", fail)
+        for _ in range(3):
+            with pytest.raises(OperationalError):
+                enter(desk)
+    if broken == "taking back":
+        desk.hands.turn(60)
+    assert enter(desk)
+    assert desk.notes("lock") == []
 
 
 # --- the doorkeeper -----------------------------------------------------------------------------------
