@@ -222,6 +222,21 @@ def test_the_old_password_is_asked_for_three_times(desk):
     assert not stands(desk, token)
 
 
+def test_a_right_password_forgets_no_wrong_code(desk):
+    """ASVS 7.5.3: whoever knows the password and sits at an unattended browser has three codes, and not two more with
+    each new password."""
+    token, sitting = sit(desk, "viewer")
+    for number in range(2):
+        with pytest.raises(Invalid):
+            proving.by_code(desk.runtime, sitting, f"00000{number}")
+    token = own.change_password(desk.runtime, sitting, old=PASSWORD, new="seven green herons dive")
+    again = sittings.find(desk.runtime, token, ADDRESS, moved=True)
+    assert again is not None
+    with pytest.raises(Unauthorized):
+        proving.by_code(desk.runtime, again, "000002")
+    assert not stands(desk, token)
+
+
 # --- who may change whom ------------------------------------------------------------------------------
 
 
