@@ -74,14 +74,12 @@ def _judged(
     """The cookie's secret of whoever has shown both factors, None for whoever has not. Raises Unavailable where nothing
     could be compared."""
     fits = passwords.fits(secret, began.kept)
-    now = runtime.clock.now()
     with db.writing(runtime.engine) as connection:
         row = None if began.row is None else rows.held(connection, [began.row["id"]]).get(began.row["id"])
         if began.begun is not None:
             tries.end(connection, began.begun)
         if row is not None and fits and _is_same(row, began) and _code_is_right(connection, runtime, row, began, code):
-            sittings.end(connection, keys.digest(instead_of), now)
-            return _seat(connection, runtime, row, address, "password")
+            return _seat(connection, runtime, row, address, "password", instead_of)
         _refuse(connection, runtime, row, asked, address, counted=began.begun is not None)
     return None
 
@@ -129,13 +127,11 @@ def by_passkey(
     with db.reading(runtime.engine) as connection:
         kept = rows.by_id(connection, passkey.person_id)["password_hash"]
     fits = bool(password) and passwords.fits(password[:LONGEST_PASSWORD], kept)
-    now = runtime.clock.now()
     with db.writing(runtime.engine) as connection:
         row = rows.held(connection, [passkey.person_id])[passkey.person_id]
         opens = row["locked_at"] is None or (fits and row["password_hash"] == kept)
         if row["state"] == PersonState.ACTIVE and passkeys.count(connection, runtime, passkey) and opens:
-            sittings.end(connection, keys.digest(instead_of), now)
-            return _seat(connection, runtime, row, address, "passkey")
+            return _seat(connection, runtime, row, address, "passkey", instead_of)
         _refuse(connection, runtime, row, row["login"], address, counted=False)
     raise NotLetIn
 
@@ -153,13 +149,13 @@ def _note_passkey(runtime: Runtime, refusal: Invalid, person_id: str | None, add
 
 
 def by_link(
-    connection: Connection, runtime: Runtime, row: RowMapping, *, fits: bool, code: str, address: str
+    connection: Connection, runtime: Runtime, row: RowMapping, *, fits: bool, code: str, address: str, instead_of: str
 ) -> tuple[str | None, bool]:
     """(the cookie's secret of a locked person who is let in again, None for a wrong try; whether the link is used up
     by it). Password and code as ever, in the caller's transaction, which holds the row and has seen that the link is
     good: so a link has three tries, however many come at once."""
     if fits and (codes.use(connection, runtime, row, code) or codes.use_recovery(connection, runtime, row["id"], code)):
-        return _seat(connection, runtime, row, address, "link"), True
+        return _seat(connection, runtime, row, address, "link", instead_of), True
     failures = int(row["failures"]) + 1
     rows.change(connection, row["id"], runtime.clock.now(), failures=failures)
     _refuse(connection, runtime, row, row["login"], address, counted=False)
@@ -173,8 +169,10 @@ def require_filled(**told: str) -> None:
         raise Invalid(fields=empty)
 
 
-def _seat(connection: Connection, runtime: Runtime, row: RowMapping, address: str, how: str) -> str:
+def _seat(connection: Connection, runtime: Runtime, row: RowMapping, address: str, how: str, instead_of: str) -> str:
+    """Seat whoever has shown both factors; the cookie's secret. The sitting that the browser had ends."""
     now = runtime.clock.now()
+    sittings.end(connection, keys.digest(instead_of), now)
     was_locked = row["locked_at"] is not None
     rows.change(connection, row["id"], now, **tries.UNLOCKED)
     told: dict[str, Any] = {"outcome": accesses.DONE, "person": person_of(row), "address": address}

@@ -110,11 +110,13 @@ def offer(runtime: Runtime, invited: Invited) -> tuple[str, str]:
     return seed, keyring.seal(runtime, keyring.OFFERS, invited.digest, seed)
 
 
-def join(runtime: Runtime, invited: Invited, *, password: str, offered: str, code: str, address: str) -> Joined:
+def join(
+    runtime: Runtime, invited: Invited, *, password: str, offered: str, code: str, address: str, instead_of: str = ""
+) -> Joined:
     """Use a link to choose a password and enrol a seed that was offered; whatever proved this person before is worth
     nothing any more, and every sitting of theirs ends. Whoever vouched before has vouched for somebody else, and the
-    admin who made the link may have used it: another one vouches. Raises LinkSpent, Invalid naming `password` or
-    `code`."""
+    admin who made the link may have used it: another one vouches. The sitting of the cookie `instead_of` ends too,
+    whoever's it is. Raises LinkSpent, Invalid naming `password` or `code`."""
     if invited.kind == InvitationKind.UNLOCK:
         raise LinkSpent
     good = passwords.require_good(password, invited.login, invited.name)
@@ -131,6 +133,7 @@ def join(runtime: Runtime, invited: Invited, *, password: str, offered: str, cod
             **_unvouched_again(connection, invited),
         )  # fmt: skip
         passkeys.remove_all(connection, row["id"], now)
+        sittings.end(connection, keys.digest(instead_of), now)
         recovery = codes.new_recovery_codes(connection, runtime, row["id"])
         accesses.note(connection, runtime, kind=invited.kind.value, outcome=accesses.DONE, person=rows.person_of(row),
                       before=row["state"], after=PersonState.ACTIVE.value, address=address)  # fmt: skip
@@ -150,9 +153,12 @@ def _confirmed(runtime: Runtime, invited: Invited, offered: str, code: str) -> t
     return seed, step
 
 
-def unlock(runtime: Runtime, invited: Invited, *, password: str, code: str, address: str) -> Joined:
-    """Use a link to come in again after a lock, by password and code as ever: a link alone proves nothing. Raises
-    LinkSpent, also when nothing is locked any more; NotLetIn, after which the link has fewer tries left, of three."""
+def unlock(
+    runtime: Runtime, invited: Invited, *, password: str, code: str, address: str, instead_of: str = ""
+) -> Joined:
+    """Use a link to come in again after a lock, by password and code as ever: a link alone proves nothing. The sitting
+    of the cookie `instead_of` ends. Raises LinkSpent, also when nothing is locked any more; NotLetIn, after which the
+    link has fewer tries left, of three."""
     entering.require_filled(password=password, code=code.strip())
     doorkeeper.knock(runtime, address)
     with db.reading(runtime.engine) as connection:
@@ -164,7 +170,8 @@ def unlock(runtime: Runtime, invited: Invited, *, password: str, code: str, addr
         if invited.kind != InvitationKind.UNLOCK or row["locked_at"] is None:
             raise LinkSpent
         is_it = fits and row["password_hash"] == kept
-        token, used = entering.by_link(connection, runtime, row, fits=is_it, code=code, address=address)
+        token, used = entering.by_link(connection, runtime, row, fits=is_it, code=code, address=address,
+                                       instead_of=instead_of)  # fmt: skip
         if used:
             _use(connection, invited, now)
     if token is None:
