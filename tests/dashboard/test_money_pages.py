@@ -378,6 +378,18 @@ def test_a_transfer_of_a_provider_that_is_not_configured_any_more(shelves: Stock
 # --- jobs -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("seconds", "lives"), [(0, True), (-59, True), (-60, False), (60, False), (86_400, False)])
+def test_a_beat_of_a_later_day_is_no_sign_of_life(shelves: Stock, seconds: int, lives: bool) -> None:
+    """A process that has died, and whose clock was wrong, runs no jobs: the page says that none does."""
+    desk = shelves.desk
+    desk.write("DELETE FROM beat")
+    desk.write("INSERT INTO beat (worker, started_at, seen_at, at_work) VALUES ('dead', 0, :at, '{}')",
+               at=desk.hands.now() + seconds * 1_000_000)  # fmt: skip
+    page = desk.sitting("operator").get("/ops/jobs").text
+    assert ("No process runs the jobs at present" in page) != lives
+    assert (">lives<" in page, ">silent<" in page) == (lives, not lives)
+
+
 def test_a_job_is_run_and_paused_by_the_stewards_people(shelves: Stock) -> None:
     """What is wanted and who wanted it stand or fall together; what money depends on is never paused."""
     desk, operator = shelves.desk, shelves.desk.sitting("operator")
