@@ -35,7 +35,7 @@ class NotLetIn(Refusal):
 
 @dataclass(frozen=True)
 class _Try:
-    """One try: whose row it is about, None for nobody who could come in; what it is under way by, None where it may not
+    """One try: whose row it is about, None for a login that nobody has; what it is under way by, None where it may not
     be judged."""
 
     row: RowMapping | None
@@ -43,8 +43,11 @@ class _Try:
 
     @property
     def kept(self) -> str | None:
-        """The hash to compare with."""
-        return None if self.row is None else self.row["password_hash"]
+        """The hash to compare with; None, nobody's, where nobody could come in."""
+        if self.row is None or self.row["state"] != PersonState.ACTIVE:
+            return None
+        kept: str | None = self.row["password_hash"]
+        return kept
 
 
 def by_password(
@@ -90,7 +93,7 @@ def _begin_try(runtime: Runtime, login: str) -> _Try:
         found = rows.by_login(connection, login)
         row = None if found is None else rows.held(connection, [found["id"]])[found["id"]]
         if row is None or row["state"] != PersonState.ACTIVE:
-            return _Try(None)
+            return _Try(row)
         return _Try(row, tries.begin(connection, row, runtime.clock.now()))
 
 

@@ -74,7 +74,8 @@ def test_there_is_one_answer_to_whatever_is_wrong(desk, given):
     assert refused.value.detail == str(entering.NotLetIn())
     note = desk.notes("enter")[-1]
     assert note["outcome"] == "refused"
-    assert (note["login"] is None) == (given.get("login") is None)
+    is_nobodys = given.get("login") == "nobody-here"
+    assert (note["login"], note["operator_id"]) == (("nobody-here", None) if is_nobodys else (None, desk.operator))
     assert desk.rows("SELECT * FROM sitting") == []
 
 
@@ -99,6 +100,23 @@ def test_an_unknown_login_takes_as_long_as_a_known_one(desk, monkeypatch):
         enter(desk)
     assert len(compared) == 3
     assert compared[1] == compared[2] == passwords._nobodys()
+
+
+@pytest.mark.parametrize("state", ["disabled", "invited"])
+def test_tries_on_who_may_not_come_in_are_shown_to_their_operator(desk, state):
+    """Issue 5 §3: that somebody tries the account of a person who has left is for the admins to see; it locks nobody,
+    and the gate says what it says to everybody."""
+    desk.write("UPDATE person SET state = :state WHERE login = :login", state=state, login=LOGIN)
+    for _ in range(5):
+        with pytest.raises(entering.NotLetIn):
+            enter(desk)
+    ann = desk.people["approver"]
+    notes = [(each["person_id"], each["operator_id"], each["outcome"], each["login"]) for each in desk.notes("enter")]
+    assert notes == [(ann.id, desk.operator, "refused", None)] * 5
+    assert desk.notes("lock") == []
+    assert (row(desk)["failures"], row(desk)["locked_at"]) == (0, None)
+    page = desk.sitting("admin").get(f"/ops/people/{ann.id}").text
+    assert page.count("refused") == 5
 
 
 @pytest.mark.parametrize("empty", ["login", "password", "code"])
