@@ -105,7 +105,7 @@ def shown(runtime: Runtime, person: Person, proposal_id: str) -> Shown:
         try:
             sight = look(connection, runtime, transfer, proposal.wanted)
         except Invalid as senseless:
-            return Shown(entry, None, None, "; ".join(f"{name} {why}" for name, why in senseless.fields.items()))
+            return Shown(entry, None, None, senseless.why)
     changed = sight.changed_since(proposal.postings)
     why = f"{', '.join(changed)} changed since it was proposed" if changed else ""
     return Shown(entry, sight, None if changed else sight.seen, why)

@@ -114,7 +114,7 @@ def propose(runtime: Runtime, sitting: Sitting, wish: Wish) -> Proposal:
     when something is proposed already; Declined (`wallet_spent`) when the wallet does not hold what would be taken
     from it; Unavailable (`asked_lately`).
     """
-    with refusals_noted(runtime, sitting, "propose", wish.transfer_id, wish.reason):
+    with refusals_noted(runtime, sitting, "propose", wish.reason, wish.transfer_id):
         reason = reason_of(wish.reason)
         with db.writing(runtime.engine) as connection:
             made, claim = _propose(connection, runtime, sitting, wish, reason)
@@ -224,7 +224,7 @@ def withdraw(runtime: Runtime, sitting: Sitting, proposal_id: str, reason: str) 
 
 def _turn_down(runtime: Runtime, sitting: Sitting, proposal_id: str, told: str, state: ProposalState) -> Proposal:
     kind = "reject" if state is ProposalState.REJECTED else "withdraw"
-    with refusals_noted(runtime, sitting, kind, proposal_id, told):
+    with refusals_noted(runtime, sitting, kind, told, proposal_id):
         reason = reason_of(told)
         with db.writing(runtime.engine) as connection:
             held = hold(connection, proposal_id, sitting.person.operator_id)
@@ -342,17 +342,19 @@ def reason_of(told: str) -> str:
 
 
 @contextmanager
-def refusals_noted(runtime: Runtime, sitting: Sitting, kind: str, subject: str, reason: str) -> Iterator[None]:
-    """Note what was tried and refused, in a transaction of its own: that of the try is given up by then."""
+def refusals_noted(runtime: Runtime, sitting: Sitting, kind: str, reason: str, *subjects: str) -> Iterator[None]:
+    """Note what was tried about each subject and refused, in a transaction of its own: that of the try is given up by
+    then."""
     try:
         yield
     except Refusal as refusal:
         with db.writing(runtime.engine) as connection:
-            accesses.note(
-                connection, runtime, kind=kind, outcome="refused", person=sitting.person,
-                subject=_readable(subject), reason=_readable(reason), after=f"{refusal.code}: {refusal.detail}",
-                address=sitting.address,
-            )  # fmt: skip
+            for subject in subjects:
+                accesses.note(
+                    connection, runtime, kind=kind, outcome=accesses.REFUSED, person=sitting.person,
+                    subject=_readable(subject), reason=_readable(reason), after=f"{refusal.code}: {refusal.why}",
+                    address=sitting.address,
+                )  # fmt: skip
         raise
 
 

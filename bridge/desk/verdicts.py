@@ -63,7 +63,7 @@ def approve(runtime: Runtime, sitting: Sitting, proposal_id: str, seen: str, rea
     proposed, and where something new has come in or its time is over: it has ended then; Conflict when it had
     ended before. Nothing is moved in any of these cases.
     """
-    with refusals_noted(runtime, sitting, "approve", proposal_id, reason):
+    with refusals_noted(runtime, sitting, "approve", reason, proposal_id):
         told = reason_of(reason)
         with writing(runtime.engine) as connection:
             approval = _approve(connection, runtime, sitting, proposal_id, seen, told)
@@ -155,8 +155,7 @@ def _as_proposed(act: _Act, maker: RowMapping) -> Sight | Ended:
     try:
         sight = look(act.connection, act.runtime, transfer, proposal.wanted, holding=True)
     except Invalid as senseless:
-        told = "; ".join(f"{field} {what}" for field, what in senseless.fields.items())
-        return Ended(ProposalState.STALE, told)
+        return Ended(ProposalState.STALE, senseless.why)
     if sight.seen == proposal.seen:
         return sight
     changed = sight.changed_since(proposal.postings)

@@ -40,7 +40,8 @@ def propose(visit: Visit) -> Page:
     seen = _seen(request.form.getlist("transfer"), request.form.getlist("seen"))
     reason = request.form.get("reason", "")
     try:
-        proposals.reason_of(reason)
+        with proposals.refusals_noted(visit.runtime, visit.sitting, "propose", reason, *seen):
+            proposals.reason_of(reason)
         batch = batches.propose_many(visit.runtime, visit.sitting, kind, reason, seen)
     except Invalid as refusal:
         return _form(visit, kind, list(seen), refusal.fields), REFUSED
@@ -63,8 +64,9 @@ def approve(visit: Visit) -> Page:
     sums = _sums([docket.shown(visit.runtime, visit.person, each) for each in seen])
     told = [(currency, request.form.get(f"sum_{currency}", ""), units) for currency, units in sums.items()]
     try:
-        proposals.reason_of(reason)
-        amounts.require_sums(visit.runtime.currencies, told)
+        with proposals.refusals_noted(visit.runtime, visit.sitting, "approve", reason, *seen):
+            proposals.reason_of(reason)
+            amounts.require_sums(visit.runtime.currencies, told)
         batch = batches.approve_many(visit.runtime, visit.sitting, reason, seen)
     except Invalid as refusal:
         return _approval(visit, list(seen), refusal.fields), REFUSED

@@ -75,12 +75,13 @@ def approve(visit: Visit, proposal_id: str) -> Page:
     """Approve it, as it was shown, having typed its amount once more."""
     proposal_id = proposal_id.replace("\x00", "")
     entry = docket.shown(visit.runtime, visit.person, proposal_id).entry
-    told = request.form
+    told, reason = request.form, request.form.get("reason", "")
     try:
-        amounts.require_same(
-            visit.runtime.currencies, "amount", told.get("amount", ""), entry.amount, entry.currency
-        )  # fmt: skip
-        verdicts.approve(visit.runtime, visit.sitting, proposal_id, told.get("seen", ""), told.get("reason", ""))
+        with proposals.refusals_noted(visit.runtime, visit.sitting, "approve", reason, proposal_id):
+            amounts.require_same(
+                visit.runtime.currencies, "amount", told.get("amount", ""), entry.amount, entry.currency
+            )  # fmt: skip
+        verdicts.approve(visit.runtime, visit.sitting, proposal_id, told.get("seen", ""), reason)
     except Invalid as refusal:
         return _page(visit, proposal_id, refusal.fields), REFUSED
     return redirect(url_for("proposals.one", proposal_id=proposal_id), SEE_OTHER)

@@ -76,11 +76,11 @@ def _kind() -> ProposalKind:
 
 def _propose(visit: Visit, transfer_id: str, kind: ProposalKind) -> Page:
     told = {name: request.form.get(name, "") for name in ("arrived", "returned")}
+    reason = request.form.get("reason", "")
     try:
-        arrived, returned = _parts(visit, transfer_id, kind, told)
-        wish = Wish(
-            transfer_id, kind, request.form.get("reason", ""), request.form.get("seen", ""), arrived, returned
-        )  # fmt: skip
+        with proposals.refusals_noted(visit.runtime, visit.sitting, "propose", reason, transfer_id):
+            arrived, returned = _parts(visit, transfer_id, kind, told)
+        wish = Wish(transfer_id, kind, reason, request.form.get("seen", ""), arrived, returned)
         made = proposals.propose(visit.runtime, visit.sitting, wish)
     except Invalid as refusal:
         return _form(visit, transfer_id, kind, told, refusal.fields), REFUSED
