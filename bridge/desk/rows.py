@@ -18,6 +18,9 @@ LOGIN = re.compile(r"[a-z0-9][a-z0-9._@+-]{2,63}")
 
 person_table: Table = models.metadata.tables["person"]
 
+PROPOSERS = (Role.OPERATOR, Role.APPROVER)
+"""Who proposes, has providers asked again, turns their switches and, of the steward's people, looks after jobs."""
+
 UNVOUCHED = {Role.APPROVER: Role.OPERATOR, Role.ADMIN: Role.VIEWER}
 """What a role counts for as long as nobody but the admin who gave it has looked at its holder: one admin alone must not
 be both pairs of eyes, nor make a second admin who then vouches."""

@@ -248,6 +248,24 @@ def test_what_was_typed_wrong_is_noted_as_refused(shelves: Stock) -> None:
     assert "Checker: approve, and was refused" in checker.get(f"/ops/transfers/{transfers[0]}").text
 
 
+def test_several_are_offered_by_the_rule_of_one(build_desk: Any) -> None:
+    """I-54 What one has proposed or approved already is not among what one is asked to approve, nor in its sum."""
+    desk = build_desk(two_checkers_above={"EUR": "5.00"})
+    shelves = stock(desk)
+    addresses = [proposed_by_form(shelves, shelves.orphan(), "confirm", who).headers["Location"]
+                 for who in ("operator", "approver", "operator")]  # fmt: skip
+    approver = desk.sitting("approver")
+    fields = hidden(approver.get(addresses[0]).text, f"{addresses[0]}/approve")
+    assert approver.post(f"{addresses[0]}/approve", amount="10.00", reason="seen it", **fields).status_code == 303
+    ids = [each.rpartition("/")[2] for each in addresses]
+    page = approver.get("/ops/many/approve?" + "&".join(f"proposal={each}" for each in ids)).text
+    examine(page)
+    assert hidden(page, "/ops/many/approve")["proposal"] == ids[2]
+    assert "<strong>10.00 EUR</strong>" in page
+    assert "you have approved it already" in page
+    assert "you proposed it yourself" in page
+
+
 def test_nothing_is_chosen_that_is_anothers(shelves: Stock) -> None:
     """Proposals of others are not there; a form that does not fit together is refused."""
     checker = second_approver(shelves.desk)

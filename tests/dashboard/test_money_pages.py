@@ -328,6 +328,20 @@ def test_nobody_opens_what_they_were_not_shown(shelves: Stock) -> None:
     assert desk.notes("resume provider") == []
 
 
+@pytest.mark.parametrize("reason", ["", "  x ", "no\u202eitaerc", "bell\x07 rang", "x" * 501])
+def test_a_reason_is_one_that_can_be_read_later(shelves: Stock, reason: str) -> None:
+    """Whatever it is for: a switch, a job, a decision; and nothing is done without one."""
+    operator, transfer_id = shelves.desk.sitting("operator"), shelves.orphan()
+    for path, more in (("providers/sim/pause", {}), ("jobs/verify/pause", {}), (f"transfers/{transfer_id}/ask", {}),
+                       ("many/propose", {"kind": "confirm", "transfer": transfer_id, "seen": "x"})):  # fmt: skip
+        refused = operator.post(f"/ops/{path}", reason=reason, **more)
+        assert refused.status_code == 422, path
+        said = refused.text.lower()
+        assert ("must have 3 to" in said) != ("cannot be read" in said), path
+    assert shelves.desk.rows("SELECT * FROM switch") == []
+    assert shelves.desk.rows("SELECT * FROM job_line WHERE paused_by IS NOT NULL") == []
+
+
 def test_others_learn_of_a_job_whether_it_works(shelves: Stock) -> None:
     """Security row 13: people of another operator than the steward see the jobs and how they do, and of the steward's
     people, hosts and amounts nothing."""
