@@ -148,7 +148,13 @@ def beats(connection: Connection) -> list[RowMapping]:
 
 def living(connection: Connection, now: int) -> list[RowMapping]:
     """The beats that are not too old at `now` (microseconds)."""
-    return [beat for beat in beats(connection) if abs(now - beat["seen_at"]) < SILENT_SECONDS * SECOND]
+    return [beat for beat in beats(connection) if lives(beat, now)]
+
+
+def lives(beat: RowMapping, now: int) -> bool:
+    """Whether a process was seen lately enough to be taken to run the jobs. A beat from a later day, of a clock that
+    was wrong, is no sign of life."""
+    return abs(now - int(beat["seen_at"])) < SILENT_SECONDS * SECOND
 
 
 def quiet_for(connection: Connection, now: int) -> int | None:

@@ -61,6 +61,11 @@ class Refusal(Exception):
         self.transfer_id = transfer_id
         super().__init__(self.detail)
 
+    @property
+    def why(self) -> str:
+        """What is wrong, in one line: with each field that is named, else the sentence."""
+        return "; ".join(f"{name} {what}" for name, what in self.fields.items()) or self.detail
+
 
 class BadRequest(Refusal):
     """The request cannot be read."""

@@ -79,7 +79,7 @@ def vouch(login: str) -> None:
 
     runtime = opened()
     row = desk.found(runtime, login)
-    desk.vouch(runtime, desk.by_command(), row["operator_id"], row["id"])
+    desk.vouch(runtime, desk.by_command(), row["operator_id"], row["id"], desk.mark(row))
     click.echo(f"{row['login']} may what the role {row['role']} may.")
 
 

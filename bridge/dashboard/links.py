@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, redirect, render_template, request
 
-from bridge.dashboard import origin
+from bridge.dashboard import cookies, origin
 from bridge.dashboard.entrance import Page, anybody
 from bridge.dashboard.gate import seated
 from bridge.desk import codes, doorkeeper, entering, invitations
@@ -29,7 +29,8 @@ def show(runtime: Runtime, token: str) -> Page:
 def use(runtime: Runtime, token: str) -> Page:
     """A link is used."""
     invited, form = invitations.look(runtime, token), request.form
-    told = {"password": form.get("password", ""), "code": form.get("code", ""), "address": origin.address(runtime)}
+    told = {"password": form.get("password", ""), "code": form.get("code", ""), "address": origin.address(runtime),
+            "instead_of": request.cookies.get(cookies.SITTING, "")}  # fmt: skip
     try:
         if invited.kind == InvitationKind.UNLOCK:
             return seated(invitations.unlock(runtime, invited, **told).token, redirect("/ops", 303))

@@ -7,9 +7,9 @@ from flask import Blueprint, redirect, render_template, request
 from bridge import db
 from bridge.dashboard import origin
 from bridge.dashboard.entrance import ADMINS, Page, Visit, allowed
-from bridge.desk import accesses, people, rows
+from bridge.desk import accesses, invitations, people, rows
 from bridge.errors import Conflict, Invalid
-from bridge.models.desk import InvitationKind, Role
+from bridge.models.desk import InvitationKind, PersonState, Role
 
 room = Blueprint("people", __name__, url_prefix="/ops")
 
@@ -46,9 +46,13 @@ def show_one(visit: Visit, person_id: str) -> Page:
     with db.reading(visit.runtime.engine) as connection:
         row = rows.one(connection, visit.operator_id, person_id)
         notes = accesses.about(connection, visit.operator_id, person_id, NOTES)
+        waits = invitations.is_open(connection, person_id, visit.runtime.clock.now())
+    own, vouched = visit.person.id, rows.is_vouched(row)
+    is_theirs = own in (row["made_by"], row["id"])
     return render_template(
-        "desk/person.html", row=row, notes=notes, vouched=rows.is_vouched(row), roles=tuple(Role), own=visit.person.id
-    )
+        "desk/person.html", row=row, notes=notes, roles=tuple(Role), own=own, vouched=vouched, seen=people.mark(row),
+        may_vouch=row["state"] == PersonState.ACTIVE and not (vouched or waits or is_theirs),
+    )  # fmt: skip
 
 
 @room.post("/people/<person_id>/role")
@@ -75,8 +79,9 @@ def make_link(visit: Visit, person_id: str) -> Page:
 @room.post("/people/<person_id>/vouch")
 @allowed(*ADMINS, proved=True)
 def vouch(visit: Visit, person_id: str) -> Page:
-    """Stand for somebody whom another admin has made."""
-    people.vouch(visit.runtime, people.by_admin(visit.sitting), visit.operator_id, person_id)
+    """Stand for somebody whom another admin has made, as they were shown."""
+    actor, seen = people.by_admin(visit.sitting), request.form.get("seen", "")
+    people.vouch(visit.runtime, actor, visit.operator_id, person_id, seen)
     return _back(person_id)
 
 

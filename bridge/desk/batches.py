@@ -95,8 +95,7 @@ def _tried(each: str, one: Callable[[str], Item]) -> Item:
     try:
         return one(each)
     except Refusal as refusal:
-        told = "; ".join(f"{name} {why}" for name, why in refusal.fields.items())
-        return Item(each, done=False, why=told or refusal.detail, code=refusal.code)
+        return Item(each, done=False, why=refusal.why, code=refusal.code)
     except Exception:  # noqa: BLE001 - whatever is wrong with one, the others are gone through
         _log.exception("one of many failed", subject=each)
         return Item(each, done=False, why="It failed; whether it was done has to be looked at.", code="failed")

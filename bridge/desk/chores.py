@@ -6,14 +6,11 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from bridge import board, db, log, players
-from bridge.desk import accesses, sittings
-from bridge.desk.rows import Person
+from bridge.desk import accesses, reasons, sittings
+from bridge.desk.rows import PROPOSERS, Person
 from bridge.desk.sittings import Sitting
 from bridge.errors import NotFound
-from bridge.models.desk import Role
 from bridge.runtime import Runtime
-
-MAY = (Role.OPERATOR, Role.APPROVER)
 
 _log = log.get("desk")
 
@@ -21,10 +18,11 @@ _log = log.get("desk")
 def pause(runtime: Runtime, sitting: Sitting, job: str, reason: str) -> None:
     """No process begins a run of a job any more, until somebody ends the pause, or it ends by itself. Raises
     Unauthorized, Forbidden, NotFound, Conflict for a job that never rests, Invalid naming the reason."""
+    reason = reasons.stated(reason, board.LONGEST_REASON)
     with db.writing(runtime.engine) as connection:
         person = _steward(connection, runtime, sitting)
-        board.pause(connection, runtime, job, person.login, reason.strip())
-        told = {"kind": "pause job", "reason": reason.strip(), "before": "running", "after": "paused"}
+        board.pause(connection, runtime, job, person.login, reason)
+        told = {"kind": "pause job", "reason": reason, "before": "running", "after": "paused"}
         _note(connection, runtime, sitting, person, job=job, **told)
     _log.warning("job paused", job=job, person=person.id)
 
@@ -49,7 +47,7 @@ def run_now(runtime: Runtime, sitting: Sitting, job: str) -> None:
 
 
 def _steward(connection: Connection, runtime: Runtime, sitting: Sitting) -> Person:
-    person = sittings.still(connection, runtime, sitting, *MAY)
+    person = sittings.still(connection, runtime, sitting, *PROPOSERS)
     steward = runtime.config.desk.steward
     if steward is None or players.operator_name(connection, person.operator_id) != steward:
         raise NotFound

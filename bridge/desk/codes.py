@@ -27,6 +27,7 @@ SEED_BYTES = 20
 RECOVERY_CODES, RECOVERY_BYTES, GROUP = 10, 10, 4
 
 _ONE_TIME = re.compile(r"[0-9]{6}")
+_RECOVERY = re.compile(r"[a-z2-7]{16}")
 _SPACE = re.compile(r"[\s-]+")
 _log = log.get("desk")
 
@@ -88,6 +89,11 @@ def use_recovery(connection: Connection, runtime: Runtime, person_id: str, code:
     return connection.execute(update(_recovery).where(*mine).values(used_at=runtime.clock.now())).rowcount == 1
 
 
+def is_like_recovery(code: str) -> bool:
+    """Whether this could be a recovery code, of anybody's: 80 bits, so nobody gets anywhere by guessing."""
+    return _RECOVERY.fullmatch(_plain(code)) is not None
+
+
 def recovery_left(connection: Connection, person_id: str) -> int:
     """How many recovery codes a person has left."""
     mine = (_recovery.c.person_id == person_id, _recovery.c.used_at.is_(None))
@@ -101,4 +107,8 @@ def _recovery_code(runtime: Runtime) -> str:
 
 
 def _digest(code: str) -> str:
-    return keys.digest(_SPACE.sub("", code).lower())
+    return keys.digest(_plain(code))
+
+
+def _plain(code: str) -> str:
+    return _SPACE.sub("", code).lower()

@@ -13,6 +13,7 @@ from bridge.desk.rows import Person
 from bridge.desk.sight import Sight, look, owned
 from bridge.desk.verdicts import may_check
 from bridge.errors import Invalid
+from bridge.models.desk import Role
 from bridge.models.proposals import ProposalState
 from bridge.runtime import Runtime
 from bridge.transfers import rows
@@ -68,6 +69,17 @@ class Shown:
         needs = max(self.entry.proposal.needs, 0 if self.sight is None else self.sight.checkers)
         return max(0, needs - sum(each.approves and each.counts for each in self.entry.verdicts))
 
+    def said_by(self, person: Person) -> Said | None:
+        """What this person has said to it."""
+        return next((each for each in self.entry.verdicts if each.person_id == person.id), None)
+
+    def is_approvable_by(self, person: Person) -> bool:
+        """Whether an approval of this person's would do anything at present: an approver's, of what somebody else
+        proposed; a second one of the same person only where that carries it out."""
+        said, own = self.said_by(person), self.entry.proposal.maker_id == person.id
+        counts_again = said is not None and said.approves and self.missing == 0
+        return self.seen is not None and person.role is Role.APPROVER and not own and (said is None or counts_again)
+
 
 def listed(
     runtime: Runtime,
@@ -105,7 +117,7 @@ def shown(runtime: Runtime, person: Person, proposal_id: str) -> Shown:
         try:
             sight = look(connection, runtime, transfer, proposal.wanted)
         except Invalid as senseless:
-            return Shown(entry, None, None, "; ".join(f"{name} {why}" for name, why in senseless.fields.items()))
+            return Shown(entry, None, None, senseless.why)
     changed = sight.changed_since(proposal.postings)
     why = f"{', '.join(changed)} changed since it was proposed" if changed else ""
     return Shown(entry, sight, None if changed else sight.seen, why)

@@ -7,6 +7,7 @@ as may, in all processes together.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
 
@@ -32,12 +33,16 @@ BY_ADDRESS = Pace(30, 10)
 """An office behind one address comes in within a minute in the morning; a sprayer has six tries a minute."""
 
 BY_LOGIN = Pace(10, 20)
-"""Three wrong tries lock anyway; this bounds what is computed for one login. A link and a passkey go past it:
-who has either is not kept out by whoever knocks under their name."""
+"""Three wrong tries lock anyway; this bounds what is computed for one login. A link, a passkey and a
+recovery code go past it: who has one is not kept out by whoever knocks under their name."""
 
 BY_GATE = Pace(120, 1)
 """All who come by password, from everywhere, in all processes together: so much is computed for strangers and no more,
 however many addresses they have. A link and a passkey go past it, so that a flood does not keep everybody out."""
+
+BY_REFUSED_PASSKEYS = Pace(120, 1)
+"""All passkeys together that were not taken and whose refusal is to be noted: notes stay for ever. One that is good
+never comes to it, so nobody is kept out."""
 
 KEPT_SECONDS, SWEPT = 3600, 200
 """A bucket that has been full for so long is forgotten; so many at a time."""
@@ -55,20 +60,41 @@ class TooManyTries(Refusal):
     status, code, retry = 429, "too_many_tries", Retry.AFTER
 
 
-def knock(runtime: Runtime, address: str, login: str | None = None) -> None:
-    """Count one try. Raises TooManyTries, with the seconds to wait; a try that is refused counts no further, and one
-    that its address or login may not make does not count for the gate."""
+def knock(runtime: Runtime, address: str, login: str | None = None, *, at_gate: bool = False) -> None:
+    """Count one try by its address, then by its login, then, `at_gate`, by that of all together. Raises TooManyTries,
+    with the seconds to wait, at the first that has nothing left: a refused try counts no further. Of whom their address
+    refuses nothing is written at all: that would be theirs to fill, and to have others wait for."""
+    now = runtime.clock.now()
     wanted = [(f"address {_place(address)}", BY_ADDRESS)]
     if login is not None:
         wanted.append((f"login {keys.digest(login)}", BY_LOGIN))
-    now = runtime.clock.now()
+    if at_gate:
+        wanted.append(("the gate", BY_GATE))
+    with db.reading(runtime.engine) as connection:
+        _require(_wait(connection, *wanted[0], now))
+    _count(runtime, wanted, now)
+
+
+def count_refused_passkey(runtime: Runtime) -> None:
+    """Count a passkey that was not taken, from wherever. Raises TooManyTries where it is not to be noted any more."""
+    _count(runtime, [("refused passkeys", BY_REFUSED_PASSKEYS)], runtime.clock.now())
+
+
+def _count(runtime: Runtime, wanted: Sequence[tuple[str, Pace]], now: int) -> None:
+    """Take from buckets, always in the same order, until one is empty. Raises TooManyTries."""
+    taken: list[int] = []
     with db.writing(runtime.engine) as connection:
-        taken = [_take(connection, key, pace, now) for key, pace in sorted(wanted)]
-        if login is not None and max(taken) <= 0:
-            taken.append(_take(connection, "the gate", BY_GATE, now))
+        for key, pace in wanted:
+            taken.append(_take(connection, key, pace, now))
+            if taken[-1] > 0:
+                break
     if NEW in taken:
         _sweep(runtime, now)
-    if (wait := max(taken)) > 0:
+    _require(taken[-1])
+
+
+def _require(wait: int) -> None:
+    if wait > 0:
         raise TooManyTries(after_seconds=wait // SECOND + 1)
 
 
@@ -80,10 +106,16 @@ def _take(connection: Connection, key: str, pace: Pace, now: int) -> int:
         room = (_bucket.c.key == key, from_then <= now + (pace.burst - 1) * every)
         if connection.execute(update(_bucket).where(*room).values(full_at=from_then + every)).rowcount == 1:
             return 0
-        full_at = connection.execute(select(_bucket.c.full_at).where(_bucket.c.key == key)).scalar()
-        if full_at is not None:  # else it has just been swept: it is made anew
-            return max(1, int(full_at - now - (pace.burst - 1) * every))
+        wait = _wait(connection, key, pace, now)
+        if wait > 0:  # else it has just been swept: it is made anew
+            return wait
     return NEW
+
+
+def _wait(connection: Connection, key: str, pace: Pace, now: int) -> int:
+    """The microseconds until there is something in a bucket; 0 where there is, or where there is no such bucket."""
+    full_at = connection.execute(select(_bucket.c.full_at).where(_bucket.c.key == key)).scalar()
+    return 0 if full_at is None else max(0, int(full_at) - now - (pace.burst - 1) * pace.every_seconds * SECOND)
 
 
 def _sweep(runtime: Runtime, now: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Table, insert, select, update
 
 from bridge import db, keys, models
-from bridge.desk import accesses, codes, doorkeeper, entering, keyring, passkeys, passwords, rows, sittings
+from bridge.desk import accesses, codes, doorkeeper, entering, keyring, passkeys, passwords, rows, sittings, tries
 from bridge.desk.rows import Person
 from bridge.errors import Conflict, Invalid, NotFound
 from bridge.models.desk import InvitationKind, PersonState
@@ -50,10 +50,11 @@ class Joined:
 def make(
     connection: Connection, runtime: Runtime, row: RowMapping, kind: InvitationKind, by: Person | None, address: str
 ) -> str:
-    """A link's secret for the person of a row that the caller holds, withdrawing those before. Raises Conflict.
+    """A link's secret for the person of a row that the caller holds, withdrawing those before. Raises Conflict. `by`
+    None: the command line.
 
-    Whoever is let in to choose factors anew by one admin has to be vouched for again: a link is a person in an admin's
-    hand until somebody else has seen them. `by` None: the command line, which needs no voucher.
+    Nothing is written here about who let them in: until it is used a link has made nobody into somebody else, and who
+    made it would hide in whose hand they are.
     """
     if row["state"] == PersonState.DISABLED:
         raise Conflict("This person is disabled: enable them first.", code="person_disabled")
@@ -61,13 +62,9 @@ def make(
         raise Conflict("An invited person joins; one who has joined is reset or unlocked.", code="wrong_link")
     token, now = runtime.ids.secret(), runtime.clock.now()
     if kind == InvitationKind.UNLOCK:
-        if not entering.is_shut(row, now):
-            raise Conflict("This person is not locked.", code="not_locked")
         if row["locked_at"] is None:
-            entering.lock(connection, runtime, row, address, "tries that came to no end")
-        rows.change(connection, row["id"], now, failures=entering.TRIES)  # a new link has three tries again
-    else:
-        rows.change(connection, row["id"], now, **rows.unvouched(by))
+            raise Conflict("This person is not locked.", code="not_locked")
+        rows.change(connection, row["id"], now, failures=tries.MOST)  # a new link has three tries again
     withdraw(connection, row["id"], now)
     made = {"digest": keys.digest(token), "person_id": row["id"], "kind": kind.value, "created_at": now,
             "made_by": None if by is None else by.id,
@@ -113,11 +110,13 @@ def offer(runtime: Runtime, invited: Invited) -> tuple[str, str]:
     return seed, keyring.seal(runtime, keyring.OFFERS, invited.digest, seed)
 
 
-def join(runtime: Runtime, invited: Invited, *, password: str, offered: str, code: str, address: str) -> Joined:
+def join(
+    runtime: Runtime, invited: Invited, *, password: str, offered: str, code: str, address: str, instead_of: str = ""
+) -> Joined:
     """Use a link to choose a password and enrol a seed that was offered; whatever proved this person before is worth
     nothing any more, and every sitting of theirs ends. Whoever vouched before has vouched for somebody else, and the
-    admin who made the link may have used it: another one vouches. Raises LinkSpent, Invalid naming `password` or
-    `code`."""
+    admin who made the link may have used it: another one vouches. The sitting of the cookie `instead_of` ends too,
+    whoever's it is. Raises LinkSpent, Invalid naming `password` or `code`."""
     if invited.kind == InvitationKind.UNLOCK:
         raise LinkSpent
     good = passwords.require_good(password, invited.login, invited.name)
@@ -130,10 +129,11 @@ def join(runtime: Runtime, invited: Invited, *, password: str, offered: str, cod
         epoch = row["epoch"] + 1
         rows.change(
             connection, row["id"], now, state=PersonState.ACTIVE.value, password_hash=kept, last_step=step, epoch=epoch,
-            seed=keyring.seal(runtime, keyring.SEEDS, row["id"], seed), **entering.UNLOCKED,
+            seed=keyring.seal(runtime, keyring.SEEDS, row["id"], seed), **tries.UNLOCKED,
             **_unvouched_again(connection, invited),
         )  # fmt: skip
         passkeys.remove_all(connection, row["id"], now)
+        sittings.end(connection, keys.digest(instead_of), now)
         recovery = codes.new_recovery_codes(connection, runtime, row["id"])
         accesses.note(connection, runtime, kind=invited.kind.value, outcome=accesses.DONE, person=rows.person_of(row),
                       before=row["state"], after=PersonState.ACTIVE.value, address=address)  # fmt: skip
@@ -153,9 +153,12 @@ def _confirmed(runtime: Runtime, invited: Invited, offered: str, code: str) -> t
     return seed, step
 
 
-def unlock(runtime: Runtime, invited: Invited, *, password: str, code: str, address: str) -> Joined:
-    """Use a link to come in again after a lock, by password and code as ever: a link alone proves nothing. Raises
-    LinkSpent, also when nothing is locked any more; NotLetIn, after which the link has fewer tries left, of three."""
+def unlock(
+    runtime: Runtime, invited: Invited, *, password: str, code: str, address: str, instead_of: str = ""
+) -> Joined:
+    """Use a link to come in again after a lock, by password and code as ever: a link alone proves nothing. The sitting
+    of the cookie `instead_of` ends. Raises LinkSpent, also when nothing is locked any more; NotLetIn, after which the
+    link has fewer tries left, of three."""
     entering.require_filled(password=password, code=code.strip())
     doorkeeper.knock(runtime, address)
     with db.reading(runtime.engine) as connection:
@@ -167,7 +170,8 @@ def unlock(runtime: Runtime, invited: Invited, *, password: str, code: str, addr
         if invited.kind != InvitationKind.UNLOCK or row["locked_at"] is None:
             raise LinkSpent
         is_it = fits and row["password_hash"] == kept
-        token, used = entering.by_link(connection, runtime, row, fits=is_it, code=code, address=address)
+        token, used = entering.by_link(connection, runtime, row, fits=is_it, code=code, address=address,
+                                       instead_of=instead_of)  # fmt: skip
         if used:
             _use(connection, invited, now)
     if token is None:
@@ -187,10 +191,11 @@ def _held(connection: Connection, invited: Invited, now: int) -> RowMapping:
 
 
 def _unvouched_again(connection: Connection, invited: Invited) -> dict[str, Any]:
-    """Columns of who has become a person by a link of an admin's; none for one of the command line."""
+    """Columns of who has become a person by an admin's link: in that admin's hand, until another one has seen them.
+    None for a link of the command line: it vouches for nobody, and what was said for them before still counts."""
     query = select(_invitation.c.made_by).where(_invitation.c.digest == invited.digest)
     maker = connection.execute(query).scalar_one()
-    return {} if maker is None else {"made_by": maker, "vouched_by": None, "vouched_at": None}
+    return {} if maker is None else rows.unvouched(maker)
 
 
 def _use(connection: Connection, invited: Invited, now: int) -> None:

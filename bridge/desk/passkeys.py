@@ -64,9 +64,16 @@ class Shown:
     after: int
 
 
+_NOT_TAKEN = {"passkey": "was not taken: try again, or use password and code"}
+
+
 def not_taken() -> Invalid:
     """What is said to every passkey that is not let in."""
-    return Invalid(fields={"passkey": "was not taken: try again, or use password and code"})
+    return Invalid(fields=_NOT_TAKEN)
+
+
+class Unasked(Invalid):
+    """It signed nothing that was asked here, or not in time; to whoever sent it, it was not taken."""
 
 
 def ask_to_enrol(runtime: Runtime, sitting: Sitting, place: Place) -> dict[str, Any]:
@@ -127,8 +134,8 @@ def ask_to_show(runtime: Runtime, place: Place, purpose: str, person_id: str | N
 
 
 def shown(runtime: Runtime, place: Place, purpose: str, credential: Any, person_id: str | None = None) -> Shown:
-    """The passkey that signed, its challenge used up. Raises Invalid. What it opens is for the caller to judge, who
-    counts it in the same transaction (`count`)."""
+    """The passkey that signed, its challenge used up. Raises Invalid, Unasked where there was no such challenge. What
+    it opens is for the caller to judge, who counts it in the same transaction (`count`)."""
     challenge = _spent_challenge(runtime, purpose, person_id, credential)
     with db.reading(runtime.engine) as connection:
         mine = _passkey.c.id == _id_of(credential), _passkey.c.removed_at.is_(None)
@@ -212,17 +219,17 @@ def _new_challenge(runtime: Runtime, purpose: str, person_id: str | None) -> byt
 
 
 def _spent_challenge(runtime: Runtime, purpose: str, person_id: str | None, credential: Any) -> bytes:
-    """The challenge that a browser says to have had signed, used up whatever becomes of it. Raises Invalid."""
+    """The challenge that a browser says to have had signed, used up whatever becomes of it. Raises Unasked."""
     try:
         told = json.loads(base64url_to_bytes(credential["response"]["clientDataJSON"]))["challenge"]
         challenge = base64url_to_bytes(told)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as wrong:
-        raise not_taken() from wrong
+        raise Unasked(fields=_NOT_TAKEN) from wrong
     now = runtime.clock.now()
     whose = _challenge.c.person_id.is_(None) if person_id is None else _challenge.c.person_id == person_id
     good = (_challenge.c.digest == keys.digest(bytes_to_base64url(challenge)), _challenge.c.purpose == purpose, whose,
             _challenge.c.used_at.is_(None), _challenge.c.expires_at > now)  # fmt: skip
     with db.writing(runtime.engine) as connection:
         if connection.execute(update(_challenge).where(*good).values(used_at=now)).rowcount != 1:
-            raise not_taken()
+            raise Unasked(fields=_NOT_TAKEN)
     return challenge

@@ -15,7 +15,7 @@ from bridge import db
 from bridge.desk import accesses, invitations, rows, sittings
 from bridge.desk.rows import Person
 from bridge.desk.sittings import Sitting
-from bridge.errors import Conflict, Forbidden, Invalid, NotFound
+from bridge.errors import Conflict, Forbidden, Invalid, NotFound, Stale
 from bridge.models.desk import InvitationKind, PersonState, Role
 from bridge.runtime import Runtime
 
@@ -56,7 +56,7 @@ def add(runtime: Runtime, actor: Actor, operator_id: int, *, login: str, name: s
             raise NotFound("There is no such operator.")
         row = {"id": person_id, "operator_id": operator_id, "login": asked, "name": called, "role": given.value,
                "state": PersonState.INVITED.value, "failures": 0, "epoch": 0, "created_at": now, "changed_at": now,
-               **rows.unvouched(by)}  # fmt: skip
+               **rows.unvouched(None if by is None else by.id)}  # fmt: skip
         if not db.insert_if_absent(connection, _person, row):
             raise Conflict("This login is taken.", fields={"login": "is taken"})
         accesses.note(connection, runtime, kind="invite", outcome=accesses.DONE, person=by, operator_id=operator_id,
@@ -67,12 +67,14 @@ def add(runtime: Runtime, actor: Actor, operator_id: int, *, login: str, name: s
 
 
 def link(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, kind: InvitationKind) -> str:
-    """The secret of a new link for a person; those before are worth nothing. Raises NotFound, Conflict; Forbidden to an
-    admin for themselves."""
+    """The secret of a new link for a person; those before are worth nothing. Raises NotFound, Conflict, also where they
+    would choose everything anew whom another admin has let in and nobody vouched for; Forbidden to an admin for
+    themselves."""
     with db.writing(runtime.engine) as connection:
         row, by = _about(connection, runtime, actor, operator_id, person_id)
         if kind != InvitationKind.UNLOCK:
             _require_another(row, by)
+            _require_in_no_others_hand(row, by, "make a link")
         return invitations.make(connection, runtime, row, kind, by, actor.address)
 
 
@@ -86,21 +88,25 @@ def give_role(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, 
         if row["role"] == given:
             return
         _require_another(row, by)
-        joins = row["state"] == PersonState.INVITED
-        if by is not None and not joins and not rows.is_vouched(row) and row["made_by"] != by.id:
-            # The new role would hide who held their link, and that one could vouch for themselves.
-            raise Conflict("Another admin let them in: vouch for them first, then give them a role.", code="unvouched")
-        values = {"role": given.value, "epoch": row["epoch"] + 1, **rows.unvouched(by)}
-        rows.change(connection, person_id, now, **values)
-        if joins:
+        _require_in_no_others_hand(row, by, "give them a role")
+        made = rows.unvouched(None if by is None else by.id)
+        rows.change(connection, person_id, now, role=given.value, epoch=row["epoch"] + 1, **made)
+        if row["state"] == PersonState.INVITED:
             invitations.withdraw(connection, person_id, now)
         _note(connection, runtime, actor, row, by, kind="role", before=row["role"], after=given.value)
 
 
-def vouch(runtime: Runtime, actor: Actor, operator_id: int, person_id: str) -> None:
-    """Stand for a person whom another admin has made, let in anew or given a role: from now on they may what their role
-    says. Raises NotFound, Conflict where nobody needs it and while a link is open by which somebody else could become
-    them, Forbidden to the one who made them and to themselves."""
+def mark(row: RowMapping) -> str:
+    """What a page shows of somebody to vouch for, in short: a form that vouches brings it back. What their role is, and
+    by whose hand they have which factors; not what a stranger's try at the gate changes."""
+    return f"{row['role']} {row['epoch']} {row['made_by'] or ''}".rstrip()
+
+
+def vouch(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, seen: str) -> None:
+    """Stand for a person whom another admin has made, let in anew or given a role, as they were shown (`seen`, their
+    mark): from now on they may what their role says. Raises NotFound, Conflict where nobody needs it and while a link
+    is open by which somebody else could become them, Stale where they are not what was shown any more, Forbidden to the
+    one who made them and to themselves."""
     now = runtime.clock.now()
     with db.writing(runtime.engine) as connection:
         row, by = _about(connection, runtime, actor, operator_id, person_id)
@@ -110,6 +116,8 @@ def vouch(runtime: Runtime, actor: Actor, operator_id: int, person_id: str) -> N
             raise Conflict("They have not joined yet: vouch for whom you have seen.", code="not_joined")
         if invitations.is_open(connection, person_id, now):
             raise Conflict("A link of theirs is open: vouch for who has used it.", code="link_open")
+        if mark(row) != seen:
+            raise Stale("Their role or their factors have changed meanwhile: look at them again.")
         if by is None:
             values = rows.unvouched(None)
         elif by.id in (row["made_by"], person_id):
@@ -135,14 +143,17 @@ def disable(runtime: Runtime, actor: Actor, operator_id: int, person_id: str) ->
 
 
 def enable(runtime: Runtime, actor: Actor, operator_id: int, person_id: str) -> None:
-    """Let a person in again, by what proved them before; who never joined is invited anew. Raises NotFound."""
+    """Let a person in again, by what proved them before; who never joined is invited anew. Whom an admin lets in again,
+    another one vouches for anew; whoever nobody had vouched for stays in the hand that they were in. Raises
+    NotFound."""
     now = runtime.clock.now()
     with db.writing(runtime.engine) as connection:
         row, by = _about(connection, runtime, actor, operator_id, person_id)
         if row["state"] != PersonState.DISABLED:
             return
         state = PersonState.INVITED if row["password_hash"] is None else PersonState.ACTIVE
-        rows.change(connection, person_id, now, state=state.value, epoch=row["epoch"] + 1)
+        again = {} if by is None or not rows.is_vouched(row) else rows.unvouched(by.id)
+        rows.change(connection, person_id, now, state=state.value, epoch=row["epoch"] + 1, **again)
         _note(connection, runtime, actor, row, by, kind="enable", before=row["state"], after=state.value)
 
 
@@ -171,6 +182,14 @@ def _require_another(row: RowMapping, by: Person | None) -> None:
     operator loses its last one at the desk; the command line may take even that one, for it can make another."""
     if by is not None and by.id == row["id"]:
         raise Forbidden("Another admin has to do that.", code="not_oneself")
+
+
+def _require_in_no_others_hand(row: RowMapping, by: Person | None, then: str) -> None:
+    """Raise Conflict where another admin let them in and nobody has vouched for them: what this one does would hide who
+    held their link, and that one could vouch for themselves. Who has not joined is nobody's yet."""
+    joined = row["state"] != PersonState.INVITED
+    if by is not None and joined and not rows.is_vouched(row) and row["made_by"] != by.id:
+        raise Conflict(f"Another admin let them in: vouch for them first, then {then}.", code="unvouched")
 
 
 def _note(

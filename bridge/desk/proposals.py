@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, RowMapping, Table, select
 
 from bridge import cases, db, log, models
-from bridge.desk import accesses, sittings
+from bridge.desk import accesses, reasons, sittings
+from bridge.desk.rows import PROPOSERS
 from bridge.desk.sight import Sight, Wanted, look, owned
 from bridge.desk.sittings import Sitting
-from bridge.errors import Conflict, Declined, Forbidden, Invalid, NotFound, Refusal, Stale, Unavailable
+from bridge.errors import Conflict, Declined, Forbidden, NotFound, Refusal, Stale, Unavailable
 from bridge.models.desk import Role
 from bridge.models.proposals import ProposalKind, ProposalState
 from bridge.ports import SECOND
@@ -31,8 +32,6 @@ _person: Table = models.metadata.tables["person"]
 
 _log = log.get("desk")
 
-MAKERS = (Role.OPERATOR, Role.APPROVER)
-REASON_LEAST, REASON_MOST = 3, 500
 HOUR = 3600 * SECOND
 ASKED_APART_SECONDS = 1
 """The resolver asks about one transfer at most once in this time, whoever wants to know."""
@@ -114,8 +113,8 @@ def propose(runtime: Runtime, sitting: Sitting, wish: Wish) -> Proposal:
     when something is proposed already; Declined (`wallet_spent`) when the wallet does not hold what would be taken
     from it; Unavailable (`asked_lately`).
     """
-    with refusals_noted(runtime, sitting, "propose", wish.transfer_id, wish.reason):
-        reason = reason_of(wish.reason)
+    with refusals_noted(runtime, sitting, "propose", wish.reason, wish.transfer_id):
+        reason = reasons.stated(wish.reason)
         with db.writing(runtime.engine) as connection:
             made, claim = _propose(connection, runtime, sitting, wish, reason)
     _log.info("proposed", transfer=made.transfer_id, proposal=made.id, kind=made.kind.value, person=made.maker_id)
@@ -130,7 +129,7 @@ def _propose(
     connection: Connection, runtime: Runtime, sitting: Sitting, wish: Wish, reason: str
 ) -> tuple[Proposal, Claim | None]:
     transfer = rows.load(connection, _readable(wish.transfer_id), to_move=True)
-    maker = sittings.still(connection, runtime, sitting, *MAKERS)
+    maker = sittings.still(connection, runtime, sitting, *PROPOSERS)
     transfer = owned(transfer, maker)
     asks = wish.kind is ProposalKind.ASK_AGAIN
     if not asks:
@@ -224,12 +223,12 @@ def withdraw(runtime: Runtime, sitting: Sitting, proposal_id: str, reason: str) 
 
 def _turn_down(runtime: Runtime, sitting: Sitting, proposal_id: str, told: str, state: ProposalState) -> Proposal:
     kind = "reject" if state is ProposalState.REJECTED else "withdraw"
-    with refusals_noted(runtime, sitting, kind, proposal_id, told):
-        reason = reason_of(told)
+    with refusals_noted(runtime, sitting, kind, told, proposal_id):
+        reason = reasons.stated(told)
         with db.writing(runtime.engine) as connection:
             held = hold(connection, proposal_id, sitting.person.operator_id)
             proposal = held.proposal
-            roles = (Role.APPROVER,) if state is ProposalState.REJECTED else (*MAKERS, Role.ADMIN)
+            roles = (Role.APPROVER,) if state is ProposalState.REJECTED else (*PROPOSERS, Role.ADMIN)
             person = sittings.still(connection, runtime, sitting, *roles)
             own = proposal.maker_id == person.id
             if state is ProposalState.REJECTED and own:
@@ -331,30 +330,22 @@ def expire(runtime: Runtime, proposal_id: str) -> bool:
 # --- what every act shares ----------------------------------------------------------------------------
 
 
-def reason_of(told: str) -> str:
-    """A reason, without blanks around it; raises Invalid unless somebody could understand it later."""
-    reason = told.strip()
-    if not REASON_LEAST <= len(reason) <= REASON_MOST:
-        raise Invalid(fields={"reason": f"must have {REASON_LEAST} to {REASON_MOST} characters"})
-    if any(not sign.isprintable() and sign not in "\n\r\t" for sign in reason):
-        raise Invalid(fields={"reason": "holds characters that cannot be read"})
-    return reason
-
-
 @contextmanager
-def refusals_noted(runtime: Runtime, sitting: Sitting, kind: str, subject: str, reason: str) -> Iterator[None]:
-    """Note what was tried and refused, in a transaction of its own: that of the try is given up by then."""
+def refusals_noted(runtime: Runtime, sitting: Sitting, kind: str, reason: str, *subjects: str) -> Iterator[None]:
+    """Note what was tried about each subject and refused, in a transaction of its own: that of the try is given up by
+    then."""
     try:
         yield
     except Refusal as refusal:
         with db.writing(runtime.engine) as connection:
-            accesses.note(
-                connection, runtime, kind=kind, outcome="refused", person=sitting.person,
-                subject=_readable(subject), reason=_readable(reason), after=f"{refusal.code}: {refusal.detail}",
-                address=sitting.address,
-            )  # fmt: skip
+            for subject in subjects:
+                accesses.note(
+                    connection, runtime, kind=kind, outcome=accesses.REFUSED, person=sitting.person,
+                    subject=_readable(subject), reason=_readable(reason), after=f"{refusal.code}: {refusal.why}",
+                    address=sitting.address,
+                )  # fmt: skip
         raise
 
 
 def _readable(told: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in told[:REASON_MOST])
+    return "".join(sign if sign.isprintable() else "?" for sign in told[:reasons.MOST])

@@ -56,15 +56,19 @@ def shown(
 ) -> None:
     """Count one proof, right or wrong, by what `proves` says of the person's row in the transaction that counts it.
     Raises `wrong`, or Unauthorized when it was the last try; `what` names the proof for the note. `renews`: a right one
-    is good for `desk.prove_minutes`."""
+    is good for `desk.prove_minutes`, and the wrong ones before it are forgotten; what is less than that, as a password
+    alone, forgets none: whoever knows it would guess codes for ever."""
     now = runtime.clock.now()
     with db.writing(runtime.engine) as connection:
         person = sittings.still(connection, runtime, sitting)
         is_right = proves(connection, rows.one(connection, person.operator_id, person.id))
         mine = _sitting.c.digest == sitting.digest
-        failures = 0 if is_right else int(connection.execute(select(_sitting.c.failures).where(mine)).scalar_one()) + 1
-        values = {"failures": failures, **({"proved_at": now} if is_right and renews else {})}
-        connection.execute(update(_sitting).where(mine).values(**values))
+        before = int(connection.execute(select(_sitting.c.failures).where(mine)).scalar_one())
+        failures = before + (not is_right)
+        if is_right and renews:
+            failures = 0
+            connection.execute(update(_sitting).where(mine).values(proved_at=now))
+        connection.execute(update(_sitting).where(mine).values(failures=failures))
         if failures >= TRIES:
             sittings.end(connection, sitting.digest, now)
         accesses.note(
@@ -73,5 +77,5 @@ def shown(
         )  # fmt: skip
     if failures >= TRIES:
         raise Unauthorized("That was the third wrong proof: come in again.")
-    if failures:
+    if not is_right:
         raise wrong

@@ -18,6 +18,9 @@ LOGIN = re.compile(r"[a-z0-9][a-z0-9._@+-]{2,63}")
 
 person_table: Table = models.metadata.tables["person"]
 
+PROPOSERS = (Role.OPERATOR, Role.APPROVER)
+"""Who proposes, has providers asked again, turns their switches and, of the steward's people, looks after jobs."""
+
 UNVOUCHED = {Role.APPROVER: Role.OPERATOR, Role.ADMIN: Role.VIEWER}
 """What a role counts for as long as nobody but the admin who gave it has looked at its holder: one admin alone must not
 be both pairs of eyes, nor make a second admin who then vouches."""
@@ -42,10 +45,10 @@ def is_vouched(row: RowMapping) -> bool:
     return row["made_by"] is None or row["vouched_by"] is not None
 
 
-def unvouched(by: Person | None) -> dict[str, Any]:
-    """Columns of a person whom `by` has just made, let in anew or given a role; None, the command line, needs nobody
-    else."""
-    return {"made_by": None if by is None else by.id, "vouched_by": None, "vouched_at": None}
+def unvouched(by: str | None) -> dict[str, Any]:
+    """Columns of a person whom somebody (an id) has just made, let in anew or given a role; None, the command line,
+    needs nobody else."""
+    return {"made_by": by, "vouched_by": None, "vouched_at": None}
 
 
 def person_of(row: RowMapping) -> Person:

@@ -43,16 +43,17 @@ def begin(
     connection: Connection, runtime: Runtime, person_id: str, epoch: int, address: str, *, instead_of: str | None = None
 ) -> str:
     """Seat a person who has just shown both factors; the cookie's secret, which is always a new one. `instead_of`: the
-    digest of the sitting that goes on in it: it began when that one did, and both factors were shown then.
+    digest of the sitting that goes on in it: it began when that one did, both factors were shown then, and what was
+    wrong in it since stays wrong.
 
     The caller holds the person's row and has checked its state."""
     token, now = runtime.ids.secret(), runtime.clock.now()
-    times = {"began_at": now, "seen_at": now, "proved_at": now}
+    row = {"digest": keys.digest(token), "person_id": person_id, "epoch": epoch, "address": address, "failures": 0,
+           "began_at": now, "seen_at": now, "proved_at": now}  # fmt: skip
     if instead_of is not None:
-        before = select(_sitting.c.began_at, _sitting.c.proved_at).where(_sitting.c.digest == instead_of)
-        times |= dict(connection.execute(before).mappings().one())
-    row = {"digest": keys.digest(token), "person_id": person_id, "epoch": epoch, "address": address, "failures": 0}
-    connection.execute(insert(_sitting).values(**row, **times))
+        kept = (_sitting.c.began_at, _sitting.c.proved_at, _sitting.c.failures)
+        row |= dict(connection.execute(select(*kept).where(_sitting.c.digest == instead_of)).mappings().one())
+    connection.execute(insert(_sitting).values(**row))
     return token
 
 

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from bridge import db, gates, log, players
-from bridge.desk import accesses, sittings
-from bridge.desk.rows import Person
+from bridge.desk import accesses, reasons, sittings
+from bridge.desk.rows import PROPOSERS, Person
 from bridge.desk.sittings import Sitting
-from bridge.errors import Invalid, NotFound, Stale
-from bridge.models.desk import Role
+from bridge.errors import NotFound, Stale
 from bridge.runtime import Runtime
 
-MAY = (Role.OPERATOR, Role.APPROVER)
-LEAST_REASON, LONGEST_REASON = 3, 300
+LONGEST_REASON = 300
+"""It stands whole in a note, beside what was there before."""
 
 _log = log.get("desk")
 
@@ -23,9 +22,9 @@ _log = log.get("desk")
 def pause(runtime: Runtime, sitting: Sitting, provider: str, reason: str) -> None:
     """Close a provider of the person's operator for transfers in, whatever had closed it before; transfers out, and all
     that is under way, go on. Raises Unauthorized, Forbidden, NotFound, Invalid naming the reason."""
-    reason = _stated(reason)
+    reason = reasons.stated(reason, LONGEST_REASON)
     with db.writing(runtime.engine) as connection:
-        person = sittings.still(connection, runtime, sitting, *MAY)
+        person = sittings.still(connection, runtime, sitting, *PROPOSERS)
         _require_own(connection, runtime, person, provider)
         before = gates.closed(connection, provider)
         gates.pause_in(connection, runtime, provider, reason, person.login)
@@ -44,9 +43,9 @@ def mark(closed: gates.Closed) -> str:
 def resume(runtime: Runtime, sitting: Sitting, provider: str, reason: str, seen: str) -> None:
     """Open a provider for transfers in, closed as it was shown (`seen`, its mark). Raises as `pause`; NotFound too
     where nothing had closed it, Stale where something else has meanwhile: nobody opens what they did not see."""
-    reason = _stated(reason)
+    reason = reasons.stated(reason, LONGEST_REASON)
     with db.writing(runtime.engine) as connection:
-        person = sittings.still(connection, runtime, sitting, *MAY)
+        person = sittings.still(connection, runtime, sitting, *PROPOSERS)
         _require_own(connection, runtime, person, provider)
         was = gates.resume_in(connection, provider)
         if mark(was) != seen:
@@ -56,13 +55,6 @@ def resume(runtime: Runtime, sitting: Sitting, provider: str, reason: str, seen:
             reason=reason, before=_words([was]), after="open for transfers in", address=sitting.address,
         )  # fmt: skip
     _log.warning("provider resumed", provider=provider, person=person.id, was=was.cause)
-
-
-def _stated(reason: str) -> str:
-    reason = reason.strip()
-    if not LEAST_REASON <= len(reason) <= LONGEST_REASON or "\x00" in reason:
-        raise Invalid(fields={"reason": f"must be {LEAST_REASON} to {LONGEST_REASON} characters"})
-    return reason
 
 
 def _require_own(connection: Connection, runtime: Runtime, person: Person, provider: str) -> None:

@@ -11,20 +11,9 @@ from sqlalchemy import Connection, RowMapping, Table, select
 
 from bridge import log, models
 from bridge.db import writing
-from bridge.desk import accesses, sittings, thresholds
-from bridge.desk.proposals import (
-    MAKERS,
-    Held,
-    Proposal,
-    end,
-    find,
-    hold,
-    reason_of,
-    refusals_noted,
-    require_open,
-    say,
-)  # fmt: skip
-from bridge.desk.rows import Person
+from bridge.desk import accesses, reasons, sittings, thresholds
+from bridge.desk.proposals import Held, Proposal, end, find, hold, refusals_noted, require_open, say
+from bridge.desk.rows import PROPOSERS, Person, is_vouched
 from bridge.desk.sight import Posting, Sight, look
 from bridge.desk.sittings import Sitting
 from bridge.errors import Conflict, Forbidden, Invalid, Stale
@@ -63,8 +52,8 @@ def approve(runtime: Runtime, sitting: Sitting, proposal_id: str, seen: str, rea
     proposed, and where something new has come in or its time is over: it has ended then; Conflict when it had
     ended before. Nothing is moved in any of these cases.
     """
-    with refusals_noted(runtime, sitting, "approve", proposal_id, reason):
-        told = reason_of(reason)
+    with refusals_noted(runtime, sitting, "approve", reason, proposal_id):
+        told = reasons.stated(reason)
         with writing(runtime.engine) as connection:
             approval = _approve(connection, runtime, sitting, proposal_id, seen, told)
     proposal = approval.proposal
@@ -150,13 +139,12 @@ def _as_proposed(act: _Act, maker: RowMapping) -> Sight | Ended:
     transfer, proposal = act.held.transfer, act.held.proposal
     if act.now >= proposal.expires_at:
         return Ended(ProposalState.EXPIRED, "not approved in time")
-    if maker["state"] != PersonState.ACTIVE or maker["role"] not in MAKERS:
+    if maker["state"] != PersonState.ACTIVE or maker["role"] not in PROPOSERS:
         return Ended(ProposalState.STALE, f"{maker['login']}, who proposed it, may not do so any more")
     try:
         sight = look(act.connection, act.runtime, transfer, proposal.wanted, holding=True)
     except Invalid as senseless:
-        told = "; ".join(f"{field} {what}" for field, what in senseless.fields.items())
-        return Ended(ProposalState.STALE, told)
+        return Ended(ProposalState.STALE, senseless.why)
     if sight.seen == proposal.seen:
         return sight
     changed = sight.changed_since(proposal.postings)
@@ -189,7 +177,7 @@ def may_check(row: RowMapping, proposal: Proposal) -> bool:
         and row["role"] == Role.APPROVER
         and row["operator_id"] == proposal.operator_id
         and row["id"] != proposal.maker_id
-        and (row["made_by"] is None or row["vouched_by"] is not None)
+        and is_vouched(row)
     )
 
 

@@ -107,7 +107,8 @@ class Passkey(SQLModel, table=True):
 
 
 class Challenge(SQLModel, table=True):
-    """What an authenticator has to sign; good once, and for minutes."""
+    """What was begun and ends once, within minutes: an authenticator has something to sign, or a try by password is
+    judged."""
 
     digest: str = Field(primary_key=True)
     person_id: str | None = Field(default=None, foreign_key="person.id")

@@ -82,7 +82,7 @@ def page(runtime: Runtime, *, whole: bool) -> Page:
     now = runtime.clock.now()
     with db.reading(runtime.engine) as connection:
         beats = tuple(
-            Beat(row["worker"], row["started_at"], row["seen_at"], _lives(row["seen_at"], now))
+            Beat(row["worker"], row["started_at"], row["seen_at"], board.lives(row, now))
             for row in board.beats(connection)[:PROCESSES]
         )
         lines = tuple(_line(row, now) for row in board.listed(connection, runtime))
@@ -97,10 +97,6 @@ def _told_to_others(line: Line) -> Line:
     """Names, times and whether it works."""
     nobody: dict[str, Any] = {"worker": None, "wanted_at": None, "wanted_by": None, "paused_by": None}
     return replace(line, **nobody, counts={}, error=None, pause_reason="", at_work=())
-
-
-def _lives(seen_at: int, now: int) -> bool:
-    return now - seen_at < board.SILENT_SECONDS * SECOND
 
 
 def _line(row: Mapping[str, Any], now: int) -> Line:

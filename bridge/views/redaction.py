@@ -65,7 +65,7 @@ def _masked(value: Any, name: str, depth: int) -> Any:
     if not isinstance(value, str) or (isinstance(value, _Kept) and name in COUNTED):
         return value
     told = text(value)
-    return value if told == value else told
+    return value if told == value else told  # a number that nothing is masked in stays one: _Kept
 
 
 def _unless_no_card(found: re.Match[str]) -> str:

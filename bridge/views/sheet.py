@@ -54,9 +54,8 @@ def line(cells: Iterable[str | Number]) -> str:
 
 def quoted(text: str) -> str:
     """A text as a cell: in quotes, and marked as text wherever it could be taken for a formula."""
-    first = _FIRST.match(text)
-    begins = "" if first is None else f"'{first[0]}"
-    text = begins + _INSIDE.sub(r"\1'", text if first is None else text[first.end() :])
+    marked = _INSIDE.sub(r"\1'", text)
+    text = f"'{marked}" if _FIRST.match(text) else marked
     return '"' + text.replace('"', '""') + '"'
 
 

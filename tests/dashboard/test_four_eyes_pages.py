@@ -222,6 +222,50 @@ def test_several_at_once(shelves: Stock) -> None:
     assert "0 of 3 approved" in again
 
 
+def test_what_was_typed_wrong_is_noted_as_refused(shelves: Stock) -> None:
+    """I-54 GLI-19 B.6.5: every act leaves a note, also one that a wrong amount, sum or part of a split refused, each
+    beside what it was about, saying what was wrong."""
+    desk, transfers = shelves.desk, [shelves.orphan(), shelves.orphan()]
+    maker, path = desk.sitting("operator"), f"/ops/transfers/{transfers[0]}/propose"
+    assert maker.post(path, kind="split", arrived="6.00", returned="x", reason=WHY, seen="y").status_code == 422
+    addresses = [proposed_by_form(shelves, each, "confirm").headers["Location"] for each in transfers]
+    ids = [each.rpartition("/")[2] for each in addresses]
+    checker = second_approver(desk)
+    fields = hidden(checker.get(addresses[0]).text, f"{addresses[0]}/approve")
+    assert checker.post(f"{addresses[0]}/approve", amount="10.01", reason="seen it", **fields).status_code == 422
+    page = checker.get("/ops/many/approve?" + "&".join(f"proposal={each}" for each in ids)).text
+    fields = hidden(page, "/ops/many/approve")
+    assert checker.post("/ops/many/approve", reason="seen all", sum_EUR="1", **fields).status_code == 422
+    refused = [(each["subject"], each["reason"]) for each in desk.notes("approve") if each["outcome"] == "refused"]
+    assert sorted(refused) == sorted([(ids[0], "seen it"), *((each, "seen all") for each in ids)])
+    assert {each["after"] for each in desk.notes("approve")} == {
+        "invalid: amount is not the amount that is at stake: look again",
+        "invalid: sum_EUR is not the amount that is at stake: look again",
+    }
+    (split,) = (each for each in desk.notes("propose") if each["outcome"] == "refused")
+    assert split["subject"] == transfers[0]
+    assert "returned" in split["after"]
+    assert "Checker: approve, and was refused" in checker.get(f"/ops/transfers/{transfers[0]}").text
+
+
+def test_several_are_offered_by_the_rule_of_one(build_desk: Any) -> None:
+    """I-54 What one has proposed or approved already is not among what one is asked to approve, nor in its sum."""
+    desk = build_desk(two_checkers_above={"EUR": "5.00"})
+    shelves = stock(desk)
+    addresses = [proposed_by_form(shelves, shelves.orphan(), "confirm", who).headers["Location"]
+                 for who in ("operator", "approver", "operator")]  # fmt: skip
+    approver = desk.sitting("approver")
+    fields = hidden(approver.get(addresses[0]).text, f"{addresses[0]}/approve")
+    assert approver.post(f"{addresses[0]}/approve", amount="10.00", reason="seen it", **fields).status_code == 303
+    ids = [each.rpartition("/")[2] for each in addresses]
+    page = approver.get("/ops/many/approve?" + "&".join(f"proposal={each}" for each in ids)).text
+    examine(page)
+    assert hidden(page, "/ops/many/approve")["proposal"] == ids[2]
+    assert "<strong>10.00 EUR</strong>" in page
+    assert "you have approved it already" in page
+    assert "you proposed it yourself" in page
+
+
 def test_nothing_is_chosen_that_is_anothers(shelves: Stock) -> None:
     """Proposals of others are not there; a form that does not fit together is refused."""
     checker = second_approver(shelves.desk)

@@ -136,6 +136,29 @@ def test_a_link_leads_to_a_desk_of_ones_own(desk):
     assert Browser(desk.app).post(address, on="/ops/gate", **form).status_code == 404
 
 
+@pytest.mark.parametrize("kind", list(InvitationKind))
+def test_a_link_ends_the_sitting_that_the_browser_had(desk, kind):
+    """Security row 25 (session fixation): whoever sat at this browser, they do not afterwards, and an old cookie of it
+    is worth nothing."""
+    ann = desk.people["approver"]
+    if kind == InvitationKind.JOIN:
+        link = people.add(desk.runtime, people.by_command(), desk.operator, login="new", name="New", role="viewer")[1]
+    else:
+        desk.write("UPDATE person SET locked_at = 1 WHERE id = :id", id=ann.id)
+        link = people.link(desk.runtime, people.by_command(), desk.operator, ann.id, kind)
+    browser, address = desk.sitting("viewer"), f"/ops/link/{link}"
+    before, page = browser.cookie, browser.get(address)
+    if kind == InvitationKind.UNLOCK:
+        form = {"password": PASSWORD, "code": code(desk.runtime)}
+    else:
+        seed = re.sub(r"\s", "", re.search(r"desk-secret[^>]*>([^<]*)<", page.text)[1])
+        offered = html.unescape(re.search(r'name="offered" value="([^"]*)"', page.text)[1])
+        form = {"offered": offered, "code": code(desk.runtime, seed), "password": NEW, "again": NEW}
+    assert browser.post(address, token=token_of(page), **form).status_code in (200, 303)
+    assert browser.cookie not in (None, before)
+    assert Browser(desk.app).sit(before or "").get("/ops/account").status_code == 303
+
+
 def test_a_locked_person_comes_in_by_a_link(desk):
     """GLI-19 2.5.3 (d): both factors to unlock."""
     for _ in range(3):

@@ -328,6 +328,20 @@ def test_nobody_opens_what_they_were_not_shown(shelves: Stock) -> None:
     assert desk.notes("resume provider") == []
 
 
+@pytest.mark.parametrize("reason", ["", "  x ", "no\u202eitaerc", "bell\x07 rang", "x" * 501])
+def test_a_reason_is_one_that_can_be_read_later(shelves: Stock, reason: str) -> None:
+    """Whatever it is for: a switch, a job, a decision; and nothing is done without one."""
+    operator, transfer_id = shelves.desk.sitting("operator"), shelves.orphan()
+    for path, more in (("providers/sim/pause", {}), ("jobs/verify/pause", {}), (f"transfers/{transfer_id}/ask", {}),
+                       ("many/propose", {"kind": "confirm", "transfer": transfer_id, "seen": "x"})):  # fmt: skip
+        refused = operator.post(f"/ops/{path}", reason=reason, **more)
+        assert refused.status_code == 422, path
+        said = refused.text.lower()
+        assert ("must have 3 to" in said) != ("cannot be read" in said), path
+    assert shelves.desk.rows("SELECT * FROM switch") == []
+    assert shelves.desk.rows("SELECT * FROM job_line WHERE paused_by IS NOT NULL") == []
+
+
 def test_others_learn_of_a_job_whether_it_works(shelves: Stock) -> None:
     """Security row 13: people of another operator than the steward see the jobs and how they do, and of the steward's
     people, hosts and amounts nothing."""
@@ -376,6 +390,18 @@ def test_a_transfer_of_a_provider_that_is_not_configured_any_more(shelves: Stock
 
 
 # --- jobs -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seconds", "lives"), [(0, True), (-59, True), (-60, False), (60, False), (86_400, False)])
+def test_a_beat_of_a_later_day_is_no_sign_of_life(shelves: Stock, seconds: int, lives: bool) -> None:
+    """A process that has died, and whose clock was wrong, runs no jobs: the page says that none does."""
+    desk = shelves.desk
+    desk.write("DELETE FROM beat")
+    desk.write("INSERT INTO beat (worker, started_at, seen_at, at_work) VALUES ('dead', 0, :at, '{}')",
+               at=desk.hands.now() + seconds * 1_000_000)  # fmt: skip
+    page = desk.sitting("operator").get("/ops/jobs").text
+    assert ("No process runs the jobs at present" in page) != lives
+    assert (">lives<" in page, ">silent<" in page) == (lives, not lives)
 
 
 def test_a_job_is_run_and_paused_by_the_stewards_people(shelves: Stock) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import insert
 from werkzeug.test import TestResponse
 
 from bridge import db, models
-from bridge.desk import keyring, rows, sittings
+from bridge.desk import keyring, people, rows, sittings
 from bridge.desk.rows import Person
 from bridge.desk.sittings import Sitting
 from bridge.models.desk import PersonState, Role
@@ -66,6 +66,13 @@ def seat(runtime: Runtime, who: Person) -> tuple[str, Sitting]:
     found = sittings.find(runtime, token, ADDRESS, moved=True)
     assert found is not None
     return token, found
+
+
+def vouch(runtime: Runtime, actor: people.Actor, operator_id: int, person_id: str) -> None:
+    """Stand for somebody as they are now."""
+    with db.reading(runtime.engine) as connection:
+        seen = people.mark(rows.one(connection, operator_id, person_id))
+    people.vouch(runtime, actor, operator_id, person_id, seen)
 
 
 def code(runtime: Runtime, seed: str = SEED, *, steps: int = 0) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -73,7 +74,8 @@ def test_there_is_one_answer_to_whatever_is_wrong(desk, given):
     assert refused.value.detail == str(entering.NotLetIn())
     note = desk.notes("enter")[-1]
     assert note["outcome"] == "refused"
-    assert (note["login"] is None) == (given.get("login") is None)
+    is_nobodys = given.get("login") == "nobody-here"
+    assert (note["login"], note["operator_id"]) == (("nobody-here", None) if is_nobodys else (None, desk.operator))
     assert desk.rows("SELECT * FROM sitting") == []
 
 
@@ -98,6 +100,23 @@ def test_an_unknown_login_takes_as_long_as_a_known_one(desk, monkeypatch):
         enter(desk)
     assert len(compared) == 3
     assert compared[1] == compared[2] == passwords._nobodys()
+
+
+@pytest.mark.parametrize("state", ["disabled", "invited"])
+def test_tries_on_who_may_not_come_in_are_shown_to_their_operator(desk, state):
+    """Issue 5 §3: that somebody tries the account of a person who has left is for the admins to see; it locks nobody,
+    and the gate says what it says to everybody."""
+    desk.write("UPDATE person SET state = :state WHERE login = :login", state=state, login=LOGIN)
+    for _ in range(5):
+        with pytest.raises(entering.NotLetIn):
+            enter(desk)
+    ann = desk.people["approver"]
+    notes = [(each["person_id"], each["operator_id"], each["outcome"], each["login"]) for each in desk.notes("enter")]
+    assert notes == [(ann.id, desk.operator, "refused", None)] * 5
+    assert desk.notes("lock") == []
+    assert (row(desk)["failures"], row(desk)["locked_at"]) == (0, None)
+    page = desk.sitting("admin").get(f"/ops/people/{ann.id}").text
+    assert page.count("refused") == 5
 
 
 @pytest.mark.parametrize("empty", ["login", "password", "code"])
@@ -183,21 +202,33 @@ def test_many_wrong_tries_at_once_are_three(desk):
 
 def test_a_right_guess_among_many_is_not_let_in_beyond_the_third(desk):
     """GLI-19 2.5.3 (d): while three tries are under way, a fourth is refused even where it is right."""
-    began = [entering._begin_try(desk.runtime, LOGIN, ADDRESS) for _ in range(3)]
-    assert [each.counted for each in began] == [True] * 3
+    began = [entering._begin_try(desk.runtime, LOGIN) for _ in range(4)]
+    assert [each.begun is None for each in began] == [False] * 3 + [True]
     with pytest.raises(entering.NotLetIn):
         enter(desk)
     assert desk.rows("SELECT * FROM sitting") == []
 
 
-def test_who_dies_between_counting_and_comparing_has_tried(desk):
-    """A try whose process died counts; it is forgotten with the others after 30 minutes."""
+def test_who_dies_between_counting_and_comparing_has_tried_for_a_minute(desk):
+    """GLI-19 2.5.3 (d): tries whose processes died shut a login while they could still be judged; they locked nothing,
+    for nobody was wrong, and later they are forgotten."""
+    from bridge.desk import people
+    from bridge.errors import Conflict
+    from bridge.models.desk import InvitationKind
+
     for _ in range(3):
-        entering._begin_try(desk.runtime, LOGIN, ADDRESS)
+        entering._begin_try(desk.runtime, LOGIN)
     with pytest.raises(entering.NotLetIn):
         enter(desk)
-    desk.hands.turn(30 * 60 + 1)
+    desk.hands.turn(59)
+    with pytest.raises(entering.NotLetIn):
+        enter(desk)
+    with pytest.raises(Conflict, match="not locked"):
+        people.link(desk.runtime, people.by_command(), desk.operator, desk.people["approver"].id, InvitationKind.UNLOCK)
+    desk.hands.turn(1)
     assert enter(desk)
+    assert desk.notes("lock") == []
+    assert desk.rows("SELECT * FROM challenge") == []
 
 
 def test_a_strangers_tries_end_nobodys_sitting(desk):
@@ -302,27 +333,46 @@ def test_a_try_that_nobody_could_judge_does_not_count(desk, monkeypatch):
     assert enter(desk)
 
 
-@pytest.mark.parametrize("helped_by", ["another try", "an admin"])
-def test_who_is_shut_out_by_tries_without_an_end_can_be_let_in(desk, helped_by):
-    """Three tries whose processes died shut a login: a minute later that is a lock as any other, is noted, and is
-    opened as any other; an admin needs not even wait."""
-    from bridge.desk import people
-    from bridge.models.desk import InvitationKind
-
-    for _ in range(3):
-        entering._begin_try(desk.runtime, LOGIN, ADDRESS)
-    if helped_by == "another try":
-        for seconds, is_locked in ((1, False), (60, True)):
-            desk.hands.turn(seconds)
-            with pytest.raises(entering.NotLetIn):
-                enter(desk)
-            assert (row(desk)["locked_at"] is not None) == is_locked
-        assert enter(desk, told=recovery(desk)[0])
+@pytest.mark.parametrize("ended_by", ["taking back", "time"])
+def test_only_wrong_tries_lock(desk, ended_by):
+    """GLI-19 2.5.3 (d): two that wait for their turn and are sent away, and one that is wrong, are one wrong try; the
+    third wrong one locks."""
+    waiting = [entering._begin_try(desk.runtime, LOGIN) for _ in range(2)]
+    wrong(desk)
+    assert (row(desk)["failures"], row(desk)["locked_at"]) == (1, None)
+    with pytest.raises(entering.NotLetIn):
+        enter(desk)
+    if ended_by == "time":
+        desk.hands.turn(60)
     else:
-        ann = desk.people["approver"].id
-        people.link(desk.runtime, people.by_command(), desk.operator, ann, InvitationKind.UNLOCK)
-        assert row(desk)["locked_at"] is not None
-    assert len(desk.notes("lock")) == 1
+        for each in waiting:
+            entering._take_back(desk.runtime, each)
+    wrong(desk)
+    assert row(desk)["locked_at"] is None
+    wrong(desk)
+    assert row(desk)["locked_at"] == desk.hands.now()
+    assert [each["reason"] for each in desk.notes("lock")] == ["3 wrong tries"]
+
+
+@pytest.mark.parametrize("broken", ["comparing", "judging", "taking back"])
+def test_a_database_that_fails_locks_nobody(desk, monkeypatch, broken):
+    """Whoever comes while the database fails was not wrong: their tries do not stay, or for a minute at most."""
+    from sqlalchemy.exc import OperationalError
+
+    def fail(*_given: Any, **_told: Any) -> None:
+        raise OperationalError("SELECT 1", {}, OSError("gone"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(*{"comparing": (passwords, "fits", fail)}.get(broken, (entering, "_seat", fail)))
+        if broken == "taking back":
+            patched.setattr(entering, "_take_back", fail)
+        for _ in range(3):
+            with pytest.raises(OperationalError):
+                enter(desk)
+    if broken == "taking back":
+        desk.hands.turn(60)
+    assert enter(desk)
+    assert desk.notes("lock") == []
 
 
 # --- the doorkeeper -----------------------------------------------------------------------------------
@@ -352,25 +402,83 @@ def test_one_login_is_tried_at_a_pace_from_everywhere(desk):
     doorkeeper.knock(desk.runtime, "203.0.113.99")
 
 
+def test_one_stranger_keeps_nobody_out_who_has_a_recovery_code(desk):
+    """Security row 25: a try every ten seconds under somebody's login, from one address, locks it and keeps its bucket
+    empty for ever; its person opens the lock by password and recovery code all the same."""
+    codes = recovery(desk)
+    for number in range(60):
+        with suppress(entering.NotLetIn, doorkeeper.TooManyTries):
+            enter(desk, password="not the password", told="000000", address="203.0.113.9")
+        if number % 20 == 19:
+            with pytest.raises(doorkeeper.TooManyTries):
+                enter(desk, address="198.51.100.7")
+            assert enter(desk, told=codes[number // 20].upper(), address="198.51.100.7")
+        desk.hands.turn(10)
+    assert len(desk.notes("unlock")) == 3
+
+
+def test_what_looks_like_a_recovery_code_is_counted_all_the_same(desk):
+    """Security row 25: by its address and by all together, and a wrong one is a wrong try."""
+    for _ in range(3):
+        with pytest.raises(entering.NotLetIn):
+            enter(desk, told="aaaa-bbbb-cccc-dddd", address="203.0.113.7")
+    assert row(desk)["locked_at"] is not None
+    keys = {each["key"] for each in desk.rows("SELECT key FROM doorkeeper")}
+    assert keys == {"address 203.0.113.7", "the gate"}
+    for _ in range(27):
+        with pytest.raises(entering.NotLetIn):
+            enter(desk, told="aaaa-bbbb-cccc-dddd", address="203.0.113.7")
+    with pytest.raises(doorkeeper.TooManyTries):
+        enter(desk, told="aaaa-bbbb-cccc-dddd", address="203.0.113.7")
+
+
 def test_all_strangers_together_have_one_bucket(desk):
     """Security row 25: a thousand networks, a login each: 120 tries, then one a second; passkeys and links go past it,
     and who is refused by their own bucket takes nothing from the others'."""
     for number in range(120):
-        doorkeeper.knock(desk.runtime, f"2001:db8:0:{number:x}::1", f"login-{number}")
+        doorkeeper.knock(desk.runtime, f"2001:db8:0:{number:x}::1", f"login-{number}", at_gate=True)
     with pytest.raises(doorkeeper.TooManyTries) as refused:
-        doorkeeper.knock(desk.runtime, "198.51.100.1", LOGIN)
+        doorkeeper.knock(desk.runtime, "198.51.100.1", LOGIN, at_gate=True)
     assert refused.value.after_seconds == 2
     doorkeeper.knock(desk.runtime, "198.51.100.2")
     desk.hands.turn(1)
-    doorkeeper.knock(desk.runtime, "198.51.100.3", "somebody-else")
+    doorkeeper.knock(desk.runtime, "198.51.100.3", "somebody-else", at_gate=True)
     desk.hands.turn(120)
     before = desk.rows("SELECT full_at FROM doorkeeper WHERE key = 'the gate'")
     for _ in range(30):
         doorkeeper.knock(desk.runtime, "198.51.100.4")
     for _ in range(10):
         with pytest.raises(doorkeeper.TooManyTries):
-            doorkeeper.knock(desk.runtime, "198.51.100.4", "somebody-third")
+            doorkeeper.knock(desk.runtime, "198.51.100.4", "somebody-third", at_gate=True)
     assert desk.rows("SELECT full_at FROM doorkeeper WHERE key = 'the gate'") == before
+
+
+def test_who_is_refused_by_their_address_takes_nothing_from_others(desk):
+    """Security row 25: an address that has had its tries empties nobody's login, and fills no table with logins that it
+    makes up; who is refused by a login that is empty takes nothing from the gate."""
+    for _ in range(30):
+        doorkeeper.knock(desk.runtime, "203.0.113.7", at_gate=True)
+    before = desk.rows("SELECT * FROM doorkeeper ORDER BY key")
+    for number in range(20):
+        for login in (LOGIN, f"made-up-{number}"):
+            with pytest.raises(doorkeeper.TooManyTries):
+                doorkeeper.knock(desk.runtime, "203.0.113.7", login, at_gate=True)
+    assert desk.rows("SELECT * FROM doorkeeper ORDER BY key") == before
+    for _ in range(10):
+        doorkeeper.knock(desk.runtime, "198.51.100.1", LOGIN)
+    with pytest.raises(doorkeeper.TooManyTries):
+        doorkeeper.knock(desk.runtime, "198.51.100.1", LOGIN, at_gate=True)
+    gate = next(each for each in before if each["key"] == "the gate")
+    assert desk.rows("SELECT * FROM doorkeeper WHERE key = 'the gate'") == [gate]
+
+
+def test_who_is_refused_by_their_address_waits_for_no_writer(desk, monkeypatch):
+    """SQLite has one writer at a time, and money needs it."""
+    monkeypatch.setattr(doorkeeper, "BY_ADDRESS", doorkeeper.Pace(1, 10))
+    doorkeeper.knock(desk.runtime, "203.0.113.7")
+    monkeypatch.setattr(doorkeeper.db, "writing", lambda *_given: pytest.fail("it was written"))
+    with pytest.raises(doorkeeper.TooManyTries):
+        doorkeeper.knock(desk.runtime, "203.0.113.7", LOGIN, at_gate=True)
 
 
 def test_an_ipv6_caller_has_one_bucket(desk):

@@ -27,6 +27,13 @@ def admin(desk: Any) -> people.Actor:
     return people.by_admin(seat(desk.runtime, crew.person(desk.runtime, desk.people["admin"].id))[1])
 
 
+def bobs(desk: Any) -> people.Actor:
+    """A second admin of the operator, just come in."""
+    if "bob" not in desk.people:
+        desk.people["bob"] = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob")
+    return people.by_admin(seat(desk.runtime, crew.person(desk.runtime, desk.people["bob"].id))[1])
+
+
 def invited(desk: Any, actor: people.Actor | None = None, *, role: str = "approver", login: str = "new") -> str:
     """A link for somebody new."""
     return people.add(desk.runtime, actor or command(), desk.operator, login=login, name="New", role=role)[1]
@@ -284,8 +291,8 @@ def test_whom_one_admin_let_in_may_less_until_another_vouches(desk):
         assert sitting is not None
         assert (sitting.person.granted, sitting.person.role, sitting.person.vouched) == (Role(role), counts_as, False)
         with pytest.raises(Forbidden, match="vouch"):
-            people.vouch(desk.runtime, admin(desk), desk.operator, sitting.person.id)
-        people.vouch(desk.runtime, bob, desk.operator, sitting.person.id)
+            crew.vouch(desk.runtime, admin(desk), desk.operator, sitting.person.id)
+        crew.vouch(desk.runtime, bob, desk.operator, sitting.person.id)
         again = sittings.find(desk.runtime, joined.token, ADDRESS, moved=True)
         assert again is not None
         assert (again.person.role, again.person.vouched) == (Role(role), True)
@@ -299,7 +306,7 @@ def test_an_admin_whom_nobody_vouched_for_vouches_for_nobody(desk):
     sitting = sittings.find(desk.runtime, puppet.token, ADDRESS, moved=True)
     assert sitting is not None
     with pytest.raises(Forbidden):
-        people.vouch(desk.runtime, people.by_admin(sitting), desk.operator, row(desk, "friend")["id"])
+        crew.vouch(desk.runtime, people.by_admin(sitting), desk.operator, row(desk, "friend")["id"])
 
 
 @pytest.mark.parametrize("change", ["role", "reset"])
@@ -312,36 +319,87 @@ def test_who_is_changed_by_an_admin_needs_a_voucher_again(desk, change):
         join(desk, people.link(desk.runtime, admin(desk), desk.operator, ann.id, InvitationKind.RESET))
     now = crew.person(desk.runtime, ann.id)
     assert (now.granted, now.role) == (Role.APPROVER, Role.OPERATOR)
-    people.vouch(desk.runtime, command(), desk.operator, ann.id)
+    crew.vouch(desk.runtime, command(), desk.operator, ann.id)
     assert crew.person(desk.runtime, ann.id).role == Role.APPROVER
 
 
 @pytest.mark.parametrize("seen_first", [True, False])
-def test_a_reset_is_not_vouched_for_before_its_link_is_used(desk, seen_first):
-    """Issue 5 §2: admin Ann makes a link for an approver, admin Bob sees the real one and vouches, then Ann uses her
-    link. While it is open nobody vouches; and what was vouched before it was used is worth nothing."""
-    bob = people.by_admin(seat(desk.runtime, crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob"))[1])
-    ann = desk.people["approver"]
-    link = people.link(desk.runtime, admin(desk), desk.operator, ann.id, InvitationKind.RESET)
+def test_who_is_reset_is_vouched_for_after_they_used_the_link(desk, seen_first):
+    """Issue 5 §2: admin Ann makes a link for somebody, admin Bob sees the real one and vouches, then Ann uses her link.
+    While it is open nobody vouches; and what was vouched before it was used is worth nothing."""
+    bob = bobs(desk)
+    if seen_first:
+        ann = desk.people["approver"].id
+    else:
+        join(desk, invited(desk, admin(desk)))
+        ann = row(desk)["id"]
+    link = people.link(desk.runtime, admin(desk), desk.operator, ann, InvitationKind.RESET)
     for actor in (bob, command()):
         with pytest.raises(Conflict) as refused:
-            people.vouch(desk.runtime, actor, desk.operator, ann.id)
-        assert refused.value.code == "link_open"
-    if seen_first:  # somebody has vouched all the same, as this version's forerunner let them
-        desk.write("UPDATE person SET vouched_by = 'person-admin-bob', vouched_at = 1 WHERE id = :id", id=ann.id)
+            crew.vouch(desk.runtime, actor, desk.operator, ann)
+        assert refused.value.code == ("vouched" if seen_first else "link_open")
     join(desk, link)
-    now = crew.person(desk.runtime, ann.id)
+    now = crew.person(desk.runtime, ann)
     assert (now.vouched, now.role) == (False, Role.OPERATOR)
     with pytest.raises(Forbidden, match="vouch"):
-        people.vouch(desk.runtime, admin(desk), desk.operator, ann.id)
-    people.vouch(desk.runtime, bob, desk.operator, ann.id)
-    assert crew.person(desk.runtime, ann.id).role == Role.APPROVER
+        crew.vouch(desk.runtime, admin(desk), desk.operator, ann)
+    crew.vouch(desk.runtime, bob, desk.operator, ann)
+    assert crew.person(desk.runtime, ann).role == Role.APPROVER
+
+
+@pytest.mark.parametrize("maker", ["admin", "command"])
+def test_a_link_that_nobody_used_changes_nobody(desk, maker):
+    """Issue 5 §2: neither can one admin make links until nobody is left who may, nor does a link of the command line
+    vouch for whoever sits there already."""
+    bob = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob")
+    mine = join(desk, invited(desk, admin(desk), login="mine"))[1]
+    before = desk.rows("SELECT id, made_by, vouched_by, vouched_at, epoch FROM person ORDER BY id")
+    actor = admin(desk) if maker == "admin" else command()
+    for person_id in (bob.id, desk.people["approver"].id, row(desk, "mine")["id"]):
+        people.link(desk.runtime, actor, desk.operator, person_id, InvitationKind.RESET)
+    assert desk.rows("SELECT id, made_by, vouched_by, vouched_at, epoch FROM person ORDER BY id") == before
+    sitting = sittings.find(desk.runtime, mine.token, ADDRESS, moved=True)
+    assert sitting is not None
+    assert sitting.person.role == Role.OPERATOR
+    assert crew.person(desk.runtime, bob.id).role == Role.ADMIN
+
+
+def test_a_link_of_the_command_line_vouches_for_nobody(desk):
+    """Issue 5 §2: who needs a voucher needs one as before when they have used it, and who has one keeps it."""
+    join(desk, invited(desk, admin(desk)))
+    for login, role in (("new", Role.OPERATOR), ("approver-ann", Role.APPROVER)):
+        person_id = row(desk, login)["id"]
+        join(desk, people.link(desk.runtime, command(), desk.operator, person_id, InvitationKind.RESET))
+        assert crew.person(desk.runtime, person_id).role == role
+    assert row(desk)["made_by"] == desk.people["admin"].id
+
+
+@pytest.mark.parametrize("ended_by", ["disabling", "time"])
+def test_anothers_link_does_not_hide_who_made_them(desk, ended_by):
+    """Issue 5 §2: Ann asks Bob for a link for her own puppet, ends it, and would vouch: he is told to vouch first, and
+    whoever has not used a link is in the hand that they were in."""
+    bob = bobs(desk)
+    join(desk, invited(desk, admin(desk)))
+    puppet = row(desk)["id"]
+    with pytest.raises(Conflict, match="vouch for them first, then make a link") as refused:
+        people.link(desk.runtime, bob, desk.operator, puppet, InvitationKind.RESET)
+    assert refused.value.code == "unvouched"
+    people.link(desk.runtime, command(), desk.operator, puppet, InvitationKind.RESET)
+    if ended_by == "time":
+        desk.hands.turn(25 * 3600)
+    else:
+        people.disable(desk.runtime, admin(desk), desk.operator, puppet)
+        people.enable(desk.runtime, admin(desk), desk.operator, puppet)
+    with pytest.raises(Forbidden, match="vouch"):
+        crew.vouch(desk.runtime, admin(desk), desk.operator, puppet)
+    crew.vouch(desk.runtime, bobs(desk), desk.operator, puppet)
+    assert people.link(desk.runtime, bobs(desk), desk.operator, puppet, InvitationKind.RESET)
 
 
 def test_a_role_hides_nobody_who_holds_a_link(desk):
     """Issue 5 §2: Ann invites and keeps the link, Bob changes the role, so that he made them, and Ann would vouch for
     herself: before they join their link is worth nothing then, and afterwards Bob vouches first."""
-    bob = people.by_admin(seat(desk.runtime, crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob"))[1])
+    bob = bobs(desk)
     kept = invited(desk, admin(desk), role="operator")
     people.give_role(desk.runtime, bob, desk.operator, row(desk)["id"], "approver")
     with pytest.raises(invitations.LinkSpent):
@@ -351,7 +409,7 @@ def test_a_role_hides_nobody_who_holds_a_link(desk):
     with pytest.raises(Conflict) as refused:
         people.give_role(desk.runtime, bob, desk.operator, other, "approver")
     assert refused.value.code == "unvouched"
-    people.vouch(desk.runtime, bob, desk.operator, other)
+    crew.vouch(desk.runtime, bob, desk.operator, other)
     people.give_role(desk.runtime, bob, desk.operator, other, "approver")
     assert crew.person(desk.runtime, other).role == Role.OPERATOR
 
@@ -364,12 +422,11 @@ def test_who_uses_an_admins_link_is_in_that_admins_hand(desk):
     desk.write("UPDATE person SET made_by = :bob WHERE login = 'new'", bob=bob.id)
     join(desk, link)
     with pytest.raises(Forbidden, match="vouch"):
-        people.vouch(desk.runtime, admin(desk), desk.operator, row(desk)["id"])
+        crew.vouch(desk.runtime, admin(desk), desk.operator, row(desk)["id"])
 
 
 def test_who_has_not_joined_is_vouched_for_by_nobody(desk):
     """A voucher has seen who sits there, not who holds a link."""
     invited(desk, admin(desk))
-    second = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob")
     with pytest.raises(Conflict):
-        people.vouch(desk.runtime, people.by_admin(seat(desk.runtime, second)[1]), desk.operator, row(desk)["id"])
+        crew.vouch(desk.runtime, bobs(desk), desk.operator, row(desk)["id"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.desk import entering, passkeys, proving, sittings
+from bridge.desk import doorkeeper, entering, passkeys, proving, sittings
 from bridge.errors import Invalid, NotFound, Unauthorized
 from tests.desk import crew
 from tests.desk.authenticator import Authenticator
@@ -54,15 +54,35 @@ def test_a_passkey_lets_its_person_in(desk):
 
 
 def test_a_refused_passkey_is_noted(desk):
-    """Issue 5 §3: every access: with its person where it says to be theirs, with nobody where it is nobody's."""
+    """Issue 5 §3: every access: with its person where it says to be theirs, with nobody where a stranger's has signed
+    what was asked here. What is nobody's and has signed nothing of ours is no try of anybody's."""
     passkey, _ = enrolled(desk)
     used = signed(desk, passkey)
     enter(desk, copy.deepcopy(used))
-    for credential in (used, {"id": "AAAA"}, "no credential"):
+    for credential in (used, signed(desk, Authenticator()), {"id": "AAAA"}, "no credential", None):
         with pytest.raises(Invalid):
             enter(desk, credential)
     notes = [(each["person_id"], each["outcome"], each["reason"]) for each in desk.notes("enter")[1:]]
-    assert notes == [(desk.people["approver"].id, "refused", "passkey")] + [(None, "refused", "passkey")] * 2
+    assert notes == [(desk.people["approver"].id, "refused", "passkey"), (None, "refused", "passkey")]
+
+
+def test_strangers_do_not_fill_the_notes_by_passkey(desk, monkeypatch):
+    """Security row 25: however many networks they have, so many refused passkeys are noted and no more; a good one is
+    let in meanwhile."""
+    monkeypatch.setattr(doorkeeper, "BY_REFUSED_PASSKEYS", doorkeeper.Pace(3, 10))
+    passkey, _ = enrolled(desk)
+    stranger = Authenticator()
+    for number in range(8):
+        with pytest.raises(Invalid if number < 3 else doorkeeper.TooManyTries):
+            enter(desk, signed(desk, stranger))
+        with pytest.raises(Invalid):
+            enter(desk, {"id": f"junk {number}"})
+    assert len(desk.notes("enter")) == 3
+    assert enter(desk, signed(desk, passkey))
+    desk.hands.turn(10)
+    with pytest.raises(Invalid):
+        enter(desk, signed(desk, stranger))
+    assert [each["outcome"] for each in desk.notes("enter")] == ["refused"] * 3 + ["done", "refused"]
 
 
 def test_what_was_signed_is_good_once(desk):
@@ -70,7 +90,7 @@ def test_what_was_signed_is_good_once(desk):
     passkey, _ = enrolled(desk)
     credential = signed(desk, passkey)
     results = together(2, lambda _number: enter(desk, copy.deepcopy(credential)))
-    assert sorted(type(each).__name__ for each in results) == ["Invalid", "str"]
+    assert sorted(type(each).__name__ for each in results) == ["Unasked", "str"]
     late = signed(desk, passkey)
     desk.hands.turn(5 * 60)
     with pytest.raises(Invalid):

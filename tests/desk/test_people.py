@@ -222,6 +222,21 @@ def test_the_old_password_is_asked_for_three_times(desk):
     assert not stands(desk, token)
 
 
+def test_a_right_password_forgets_no_wrong_code(desk):
+    """ASVS 7.5.3: whoever knows the password and sits at an unattended browser has three codes, and not two more with
+    each new password."""
+    token, sitting = sit(desk, "viewer")
+    for number in range(2):
+        with pytest.raises(Invalid):
+            proving.by_code(desk.runtime, sitting, f"00000{number}")
+    token = own.change_password(desk.runtime, sitting, old=PASSWORD, new="seven green herons dive")
+    again = sittings.find(desk.runtime, token, ADDRESS, moved=True)
+    assert again is not None
+    with pytest.raises(Unauthorized):
+        proving.by_code(desk.runtime, again, "000002")
+    assert not stands(desk, token)
+
+
 # --- who may change whom ------------------------------------------------------------------------------
 
 
@@ -230,7 +245,7 @@ CHANGES = {
     "role": lambda desk, who, one: people.give_role(desk.runtime, who, desk.operator, one, "approver"),
     "disable": lambda desk, who, one: people.disable(desk.runtime, who, desk.operator, one),
     "enable": lambda desk, who, one: people.enable(desk.runtime, who, desk.operator, one),
-    "vouch": lambda desk, who, one: people.vouch(desk.runtime, who, desk.operator, one),
+    "vouch": lambda desk, who, one: people.vouch(desk.runtime, who, desk.operator, one, ""),
     "link": lambda desk, who, one: people.link(desk.runtime, who, desk.operator, one, people.InvitationKind.RESET),
 }
 
@@ -291,6 +306,45 @@ def test_who_was_disabled_comes_back_with_what_they_had(desk):
     notes = desk.rows("SELECT * FROM access_note ORDER BY id")
     told = [(each["kind"], each["before"], each["after"]) for each in notes]
     assert told == [("disable", "active", "disabled"), ("enable", "disabled", "active")]
+
+
+@pytest.mark.parametrize("made_by", [None, "admin-bob"])
+def test_whom_one_admin_lets_in_again_another_vouches_for(desk, made_by):
+    """Issue 5 §2: Bob disabled an approver who has left; Ann alone does not bring their vote back."""
+    bob = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob")
+    ann = desk.people["approver"].id
+    if made_by:
+        desk.write("UPDATE person SET made_by = :bob, vouched_by = :admin, vouched_at = 1 WHERE id = :id",
+                   bob=bob.id, admin=desk.people["admin"].id, id=ann)  # fmt: skip
+    people.disable(desk.runtime, people.by_admin(seat(desk.runtime, bob)[1]), desk.operator, ann)
+    people.enable(desk.runtime, actor(desk), desk.operator, ann)
+    assert crew.person(desk.runtime, ann).role == Role.OPERATOR
+    with pytest.raises(Forbidden, match="four eyes"):
+        crew.vouch(desk.runtime, actor(desk), desk.operator, ann)
+    crew.vouch(desk.runtime, people.by_admin(seat(desk.runtime, bob)[1]), desk.operator, ann)
+    assert crew.person(desk.runtime, ann).role == Role.APPROVER
+
+
+def test_the_command_line_lets_in_again_as_it_was(desk):
+    """It needs no voucher and gives none: who had one has it, who had none is in the hand that they were in."""
+    for who, made_by in (("approver", None), ("operator", desk.people["admin"].id)):
+        one = desk.people[who].id
+        desk.write("UPDATE person SET made_by = :by WHERE id = :id", by=made_by, id=one)
+        people.disable(desk.runtime, people.by_command(), desk.operator, one)
+        people.enable(desk.runtime, people.by_command(), desk.operator, one)
+        told = desk.rows("SELECT made_by, vouched_by FROM person WHERE id = :id", id=one)
+        assert told == [{"made_by": made_by, "vouched_by": None}]
+
+
+def test_to_enable_hides_nobody_who_made_them(desk):
+    """Issue 5 §2: Ann's puppet stays Ann's, whichever admin lets it in again."""
+    bob = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob")
+    puppet = desk.people["approver"].id
+    desk.write("UPDATE person SET made_by = :by WHERE id = :id", by=desk.people["admin"].id, id=puppet)
+    people.disable(desk.runtime, actor(desk), desk.operator, puppet)
+    people.enable(desk.runtime, people.by_admin(seat(desk.runtime, bob)[1]), desk.operator, puppet)
+    with pytest.raises(Forbidden, match="four eyes"):
+        crew.vouch(desk.runtime, actor(desk), desk.operator, puppet)
 
 
 def test_notes_are_for_ever(desk):

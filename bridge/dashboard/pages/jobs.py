@@ -6,7 +6,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 
 from bridge import board
 from bridge.dashboard.entrance import EVERYBODY, PROPOSERS, Page, Visit, allowed
-from bridge.desk import chores
+from bridge.desk import chores, reasons
 from bridge.views import jobs
 
 room = Blueprint("jobs", __name__, url_prefix="/ops")
@@ -36,7 +36,8 @@ def one(visit: Visit, job: str) -> Page:
     line = next((each for each in told.lines if each.job == job), None)
     hours = board.LONGEST_PAUSE_SECONDS // 3600
     return render_template(
-        "desk/job.html", told=told, line=line, job=job, hours=hours, longest=board.LONGEST_REASON
+        "desk/job.html", told=told, line=line, job=job, hours=hours, least=reasons.LEAST,
+        longest=board.LONGEST_REASON,
     ), 200 if line else 404  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from flask import Blueprint, render_template, request
 from bridge.dashboard.entrance import APPROVERS, PROPOSERS, Page, Visit, allowed
 from bridge.dashboard.pages import amounts, asked
 from bridge.dashboard.pages.proposals import frozen
-from bridge.desk import batches, docket, proposals
+from bridge.desk import batches, docket, proposals, reasons
 from bridge.desk.docket import Shown
 from bridge.errors import Invalid
 from bridge.models.proposals import ProposalKind
@@ -40,7 +40,8 @@ def propose(visit: Visit) -> Page:
     seen = _seen(request.form.getlist("transfer"), request.form.getlist("seen"))
     reason = request.form.get("reason", "")
     try:
-        proposals.reason_of(reason)
+        with proposals.refusals_noted(visit.runtime, visit.sitting, "propose", reason, *seen):
+            reasons.stated(reason)
         batch = batches.propose_many(visit.runtime, visit.sitting, kind, reason, seen)
     except Invalid as refusal:
         return _form(visit, kind, list(seen), refusal.fields), REFUSED
@@ -63,8 +64,9 @@ def approve(visit: Visit) -> Page:
     sums = _sums([docket.shown(visit.runtime, visit.person, each) for each in seen])
     told = [(currency, request.form.get(f"sum_{currency}", ""), units) for currency, units in sums.items()]
     try:
-        proposals.reason_of(reason)
-        amounts.require_sums(visit.runtime.currencies, told)
+        with proposals.refusals_noted(visit.runtime, visit.sitting, "approve", reason, *seen):
+            reasons.stated(reason)
+            amounts.require_sums(visit.runtime.currencies, told)
         batch = batches.approve_many(visit.runtime, visit.sitting, reason, seen)
     except Invalid as refusal:
         return _approval(visit, list(seen), refusal.fields), REFUSED
@@ -77,18 +79,18 @@ def _form(visit: Visit, kind: ProposalKind, transfers: list[str], wrong: Mapping
     batch = batches.preview_many(visit.runtime, visit.person, free, kind) if free else batches.Batch((), {})
     return render_template(
         "desk/many_propose.html", batch=batch, waiting=waiting, kind=kind, kinds=KINDS, wrong=wrong,
-        transfers=transfers, reason=request.form.get("reason", ""), most=proposals.REASON_MOST,
-        least=proposals.REASON_LEAST,
+        transfers=transfers, reason=request.form.get("reason", ""), most=reasons.MOST,
+        least=reasons.LEAST,
     )  # fmt: skip
 
 
 def _approval(visit: Visit, ids: list[str], wrong: Mapping[str, str]) -> str:
     shown = [docket.shown(visit.runtime, visit.person, each) for each in ids]
-    ready = [each for each in shown if each.seen is not None and each.entry.proposal.maker_id != visit.person.id]
+    ready = [each for each in shown if each.is_approvable_by(visit.person)]
     return render_template(
         "desk/many_approve.html", ready=ready, others=[each for each in shown if each not in ready], frozen=frozen,
-        sums=_sums(ready), wrong=wrong, reason=request.form.get("reason", ""), most=proposals.REASON_MOST,
-        least=proposals.REASON_LEAST, own_fields=["reason", *(f"sum_{code}" for code in _sums(ready))],
+        own=visit.person.id, sums=_sums(ready), wrong=wrong, reason=request.form.get("reason", ""), most=reasons.MOST,
+        least=reasons.LEAST, own_fields=["reason", *(f"sum_{code}" for code in _sums(ready))],
     )  # fmt: skip
 
 

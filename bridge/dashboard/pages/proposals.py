@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import Blueprint, redirect, render_template, request, url_for
 
 from bridge.dashboard.entrance import ADMINS, APPROVERS, EVERYBODY, PROPOSERS, Page, Visit, allowed
 from bridge.dashboard.pages import amounts, asked
-from bridge.desk import docket, proposals, verdicts
+from bridge.desk import docket, proposals, reasons, verdicts
 from bridge.desk.docket import Entry
+from bridge.desk.proposals import Proposal
 from bridge.desk.sight import Posting, Touched
+from bridge.desk.sittings import Sitting
 from bridge.errors import Invalid
 from bridge.models.proposals import ProposalState
+from bridge.runtime import Runtime
 
 room = Blueprint("proposals", __name__, url_prefix="/ops")
 
@@ -75,12 +79,13 @@ def approve(visit: Visit, proposal_id: str) -> Page:
     """Approve it, as it was shown, having typed its amount once more."""
     proposal_id = proposal_id.replace("\x00", "")
     entry = docket.shown(visit.runtime, visit.person, proposal_id).entry
-    told = request.form
+    told, reason = request.form, request.form.get("reason", "")
     try:
-        amounts.require_same(
-            visit.runtime.currencies, "amount", told.get("amount", ""), entry.amount, entry.currency
-        )  # fmt: skip
-        verdicts.approve(visit.runtime, visit.sitting, proposal_id, told.get("seen", ""), told.get("reason", ""))
+        with proposals.refusals_noted(visit.runtime, visit.sitting, "approve", reason, proposal_id):
+            amounts.require_same(
+                visit.runtime.currencies, "amount", told.get("amount", ""), entry.amount, entry.currency
+            )  # fmt: skip
+        verdicts.approve(visit.runtime, visit.sitting, proposal_id, told.get("seen", ""), reason)
     except Invalid as refusal:
         return _page(visit, proposal_id, refusal.fields), REFUSED
     return redirect(url_for("proposals.one", proposal_id=proposal_id), SEE_OTHER)
@@ -100,8 +105,10 @@ def withdraw(visit: Visit, proposal_id: str) -> Page:
     return _turned_down(visit, proposal_id, "withdrawal", proposals.withdraw)
 
 
-def _turned_down(visit: Visit, proposal_id: str, field: str, how: object) -> Page:
-    assert callable(how)
+def _turned_down(
+    visit: Visit, proposal_id: str, field: str, how: Callable[[Runtime, Sitting, str, str], Proposal]
+) -> Page:
+    """End it without effect by `how`; `field` is that of the reason on the page."""
     proposal_id = proposal_id.replace("\x00", "")
     try:
         how(visit.runtime, visit.sitting, proposal_id, request.form.get("reason", ""))
@@ -115,16 +122,14 @@ def _page(visit: Visit, proposal_id: str, wrong: dict[str, str]) -> str:
     shown = docket.shown(visit.runtime, visit.person, proposal_id.replace("\x00", ""))
     proposal, person = shown.entry.proposal, visit.person
     own, is_open = proposal.maker_id == person.id, proposal.state is ProposalState.OPEN
-    mine = next((each for each in shown.entry.verdicts if each.person_id == person.id), None)
-    carries_out = mine is not None and mine.approves and shown.missing == 0
-    says = is_open and not own and person.role in APPROVERS
+    said = shown.said_by(person) is not None
     return render_template(
         "desk/proposal.html", shown=shown, frozen=frozen(shown.entry), wrong=wrong, now=visit.runtime.clock.now(),
-        may_approve=says and (mine is None or carries_out) and shown.seen is not None,
-        may_reject=says and mine is None,
+        may_approve=shown.is_approvable_by(person),
+        may_reject=is_open and not own and not said and person.role in APPROVERS,
         may_withdraw=is_open and ((own and person.role in PROPOSERS) or person.role in ADMINS),
-        own=own, said=mine is not None, missing=shown.missing, reason=request.form.get("reason", ""),
-        most=proposals.REASON_MOST, least=proposals.REASON_LEAST,
+        own=own, said=said, missing=shown.missing, reason=request.form.get("reason", ""),
+        most=reasons.MOST, least=reasons.LEAST,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 
 from bridge.dashboard.entrance import PROPOSERS, Page, Visit, allowed
 from bridge.dashboard.pages import amounts, asked
-from bridge.desk import proposals, sight
+from bridge.desk import proposals, reasons, sight
 from bridge.desk.proposals import Wish
 from bridge.desk.sight import Sight
 from bridge.errors import Invalid
@@ -76,11 +76,11 @@ def _kind() -> ProposalKind:
 
 def _propose(visit: Visit, transfer_id: str, kind: ProposalKind) -> Page:
     told = {name: request.form.get(name, "") for name in ("arrived", "returned")}
+    reason = request.form.get("reason", "")
     try:
-        arrived, returned = _parts(visit, transfer_id, kind, told)
-        wish = Wish(
-            transfer_id, kind, request.form.get("reason", ""), request.form.get("seen", ""), arrived, returned
-        )  # fmt: skip
+        with proposals.refusals_noted(visit.runtime, visit.sitting, "propose", reason, transfer_id):
+            arrived, returned = _parts(visit, transfer_id, kind, told)
+        wish = Wish(transfer_id, kind, reason, request.form.get("seen", ""), arrived, returned)
         made = proposals.propose(visit.runtime, visit.sitting, wish)
     except Invalid as refusal:
         return _form(visit, transfer_id, kind, told, refusal.fields), REFUSED
@@ -113,5 +113,5 @@ def _form(visit: Visit, transfer_id: str, kind: ProposalKind, told: dict[str, st
     reason = request.form.get("reason", "")
     return render_template(
         "desk/propose.html", page=page, kind=kind, sight=seen, told=told, wrong=wrong, reason=reason,
-        most=proposals.REASON_MOST, least=proposals.REASON_LEAST,
+        most=reasons.MOST, least=reasons.LEAST,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, redirect, render_template, request, url_for
 
 from bridge.dashboard.entrance import EVERYBODY, PROPOSERS, Page, Visit, allowed
-from bridge.desk import switches
+from bridge.desk import reasons, switches
 from bridge.views import providers
 
 room = Blueprint("providers", __name__, url_prefix="/ops")
@@ -29,8 +29,9 @@ def one(visit: Visit, name: str) -> Page:
     may_switch = visit.person.role in PROPOSERS
     seen = "" if told.door.closed is None else switches.mark(told.door.closed)
     return render_template(
-        "desk/provider.html", told=told, may_switch=may_switch, seen=seen, longest=switches.LONGEST_REASON
-    )
+        "desk/provider.html", told=told, may_switch=may_switch, seen=seen, least=reasons.LEAST,
+        longest=switches.LONGEST_REASON,
+    )  # fmt: skip
 
 
 @room.post("/providers/<name>/pause")

@@ -1,0 +1,53 @@
+"""The people's pages: an admin vouches for what they were shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.desk import people
+from bridge.models.desk import InvitationKind, Role
+from tests.dashboard.test_four_eyes_pages import hidden
+from tests.desk import crew
+from tests.desk.test_invitations import admin, invited, join
+
+CHANGED = {
+    "role": lambda desk, ann, who: people.give_role(desk.runtime, ann, desk.operator, who, "approver"),
+    "factors": lambda desk, ann, who: join(
+        desk, people.link(desk.runtime, ann, desk.operator, who, InvitationKind.RESET)
+    ),
+    "state": lambda desk, ann, who: (
+        people.disable(desk.runtime, ann, desk.operator, who), people.enable(desk.runtime, ann, desk.operator, who)
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_nobody_vouches_for_what_they_were_not_shown(desk, change):
+    """Issue 5 §2: Bob has a viewer before him; Ann makes an approver of them, or has somebody else choose their
+    factors, and then Bob presses: he is told that it has changed, and nobody is vouched for."""
+    bob, ann = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob"), admin(desk)
+    join(desk, invited(desk, ann, role="viewer" if change == "role" else "approver"))
+    who = desk.rows("SELECT id FROM person WHERE login = 'new'")[0]["id"]
+    browser = crew.Browser(desk.app).sit(crew.seat(desk.runtime, bob)[0])
+    path = f"/ops/people/{who}"
+    fields = hidden(browser.get(path).text, f"{path}/vouch")
+    desk.write("UPDATE person SET failures = 2, failing_since = 1, changed_at = 2 WHERE id = :id", id=who)
+    assert hidden(browser.get(path).text, f"{path}/vouch") == fields, "a stranger's tries change nothing of it"
+    CHANGED[change](desk, ann, who)
+    refused = browser.post(f"{path}/vouch", **fields)
+    assert refused.status_code == 409
+    assert "changed meanwhile" in refused.text
+    assert not crew.person(desk.runtime, who).vouched
+    assert browser.post(f"{path}/vouch", **hidden(browser.get(path).text, f"{path}/vouch")).status_code == 303
+    assert crew.person(desk.runtime, who).vouched
+
+
+def test_nobody_is_offered_to_vouch_while_a_link_is_open(desk):
+    """What would be refused is not offered."""
+    bob, ann = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob"), admin(desk)
+    join(desk, invited(desk, ann))
+    who = desk.rows("SELECT id FROM person WHERE login = 'new'")[0]["id"]
+    browser = crew.Browser(desk.app).sit(crew.seat(desk.runtime, bob)[0])
+    assert f"/ops/people/{who}/vouch" in browser.get(f"/ops/people/{who}").text
+    people.link(desk.runtime, ann, desk.operator, who, InvitationKind.RESET)
+    assert f"/ops/people/{who}/vouch" not in browser.get(f"/ops/people/{who}").text
