@@ -17,6 +17,7 @@ from bridge import db, guards
 from bridge.desk.invariants import FOUR_EYES
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
+from bridge.transfers.invariants import LEGS
 from statemachines import MACHINES, TransferState
 
 BATCH = 1000
@@ -118,9 +119,9 @@ PER_PLAYER = (
 )  # fmt: skip
 """Asked of the players of one operator, in batches."""
 
-_LEGS = """ JOIN leg inside ON inside.transfer_id = t.id AND inside.ordinal = (SELECT MIN(l.ordinal) FROM leg l
+_LEGS = """ LEFT JOIN leg inside ON inside.transfer_id = t.id AND inside.ordinal = (SELECT MIN(l.ordinal) FROM leg l
         WHERE l.transfer_id = t.id AND l.holder = 'wallet' AND l.undoes IS NULL)
-    JOIN leg outside ON outside.transfer_id = t.id AND outside.ordinal = (SELECT MAX(l.ordinal) FROM leg l
+    LEFT JOIN leg outside ON outside.transfer_id = t.id AND outside.ordinal = (SELECT MAX(l.ordinal) FROM leg l
         WHERE l.transfer_id = t.id AND l.holder <> 'wallet' AND l.undoes IS NULL)"""
 
 PER_TRANSFER = (
@@ -132,9 +133,9 @@ PER_TRANSFER = (
         facts AS (
             SELECT t.*, 'wallet:' || t.player_id AS wallet, 'game:' || t.provider || ':' || t.player_id AS game,
                 COALESCE(t.arrived, t.amount) AS got, COALESCE(t.written_off, 0) AS lost,
-                legs.wallet_net + CASE t.direction WHEN 'in' THEN t.amount ELSE 0 END AS given,
+                COALESCE(legs.wallet_net, 0) + CASE t.direction WHEN 'in' THEN t.amount ELSE 0 END AS given,
                 CASE t.direction WHEN 'in' THEN inside.state ELSE outside.state END AS source_state
-            FROM transfer t /* its legs */ JOIN legs ON legs.transfer_id = t.id
+            FROM transfer t /* its legs */ LEFT JOIN legs ON legs.transfer_id = t.id
             WHERE t.id > :after AND t.id <= :upto),
         stand AS (
             SELECT id, currency, provider, CASE direction WHEN 'in' THEN wallet ELSE game END AS source,
@@ -268,13 +269,13 @@ PER_TRANSFER = (
         SELECT t.id AS transfer_id, e.answer, e.code FROM transfer t /* its legs */
         JOIN history h ON h.id = (SELECT MAX(last.id) FROM history last WHERE last.transfer_id = t.id
             AND last.subject = 'transfer' AND last."trigger" = 'reverse')
-        JOIN evidence e ON e.id = h.evidence_id AND e.ordinal = outside.ordinal AND (e.source = 'person'
-            OR e.answer IN ('cancelled', 'not_found') OR e.code = 'never_completed')
+        JOIN evidence e ON e.id = h.evidence_id AND e.ordinal = COALESCE(outside.ordinal, e.ordinal)
+            AND (e.source = 'person' OR e.answer IN ('cancelled', 'not_found') OR e.code = 'never_completed')
         WHERE t.id > :after AND t.id <= :upto AND t.state = 'reversed' AND t.wake_at IS NULL AND :aftercare
-            AND EXISTS (SELECT 1 FROM attempt a WHERE a.transfer_id = t.id AND a.ordinal = outside.ordinal
+            AND EXISTS (SELECT 1 FROM attempt a WHERE a.transfer_id = t.id AND a.ordinal = e.ordinal
                 AND (a.step = 'transfer' OR outside.provider_reference IS NOT NULL))
             AND NOT EXISTS (
-                SELECT 1 FROM evidence later WHERE later.transfer_id = t.id AND later.ordinal = outside.ordinal
+                SELECT 1 FROM evidence later WHERE later.transfer_id = t.id AND later.ordinal = e.ordinal
                     AND later.source = 'lookup' AND later.answer <> 'unknown' AND later.at > t.settled_at)"""),
     Check("I-17", "Every orphan has an open case.", """
         SELECT t.id AS transfer_id, c.state AS case_state FROM transfer t
@@ -285,6 +286,7 @@ PER_TRANSFER = (
         JOIN orphan_case c ON c.transfer_id = t.id
         WHERE t.id > :after AND t.id <= :upto AND t.state IN ('confirmed', 'reversed') AND c.state <> 'closed'
             AND c.reason <> 'engine_error'"""),
+    *(Check(invariant, sentence, query) for sentence, (invariant, query) in LEGS.items()),
     *(Check("I-54", sentence, query) for sentence, query in FOUR_EYES.items()),
 )  # fmt: skip
 """Asked of all transfers, in batches."""

@@ -14,6 +14,7 @@ from bridge import verify as checks
 from bridge.verify import verify
 from statemachines import TransferState
 from tests import callbacks
+from tests.audit.ground import owned
 from tests.harness import PLAYER, Bench, bench, simulator
 
 # Nothing here waits for an expiry or a deadline, so a busy machine may take its time.
@@ -177,6 +178,67 @@ def test_each_corruption_is_named(filled, table, statement, named):
         assert change(filled, statement, **given) == 1, table
 
     assert set(found(filled)) == named
+
+
+ITS_LEGS = "A transfer has its two legs, one at the wallet and one at its provider, of its amount and direction."
+EACH_LEG = "Each leg is where its transfer says, under its own reference, and told as it was proved."
+PLANNED = "Each leg beyond the first two was planned by a move of its own, and each leg that moved is there."
+TAKEN = "What is taken out of a game again people have decided, each take-back by a decision of its own."
+TRIES = "The tries of a sweep are of what was told to be there, the newest of what it moves; no other transfer has two."
+PROVED = "What ended references proof of its end about exactly this amount, currency and player."
+UNTRUE_LEGS = {
+    "an amount at the provider": (("UPDATE leg SET amount = amount * 100 WHERE transfer_id = :confirmed AND "
+        "holder = 'sim'"), {ITS_LEGS}),
+    "an amount at the wallet": (("UPDATE leg SET amount = amount * 3 WHERE transfer_id = :reversed AND "
+        "holder = 'wallet'"), {ITS_LEGS, EACH_LEG}),
+    "an amount that arrived": ("UPDATE leg SET amount = amount + 1 WHERE transfer_id = :out AND holder = 'wallet'",
+        {EACH_LEG}),
+    "an amount that is to be asked for": (("UPDATE leg SET amount = amount + 1 WHERE transfer_id = :pending AND "
+        "holder = 'sim'"), {ITS_LEGS}),
+    "a direction": ("UPDATE leg SET side = 'debit' WHERE transfer_id = :confirmed AND holder = 'sim'",
+        {EACH_LEG, PROVED}),
+    "another provider": ("UPDATE leg SET holder = 'rival' WHERE transfer_id = :confirmed AND holder = 'sim'",
+        {ITS_LEGS, EACH_LEG}),
+    "another reference": ("UPDATE leg SET reference = 'another' WHERE transfer_id = :pending AND holder = 'sim'",
+        {EACH_LEG}),
+    "another provider's id": (("UPDATE leg SET provider_reference = 'x' WHERE transfer_id = :confirmed AND "
+        "holder = 'sim'"), {EACH_LEG}),
+    "a leg at the wallet that is gone": ("DELETE FROM leg WHERE transfer_id = :reversed AND ordinal = 1",
+        {ITS_LEGS, PLANNED}),
+    "a leg at the provider that is gone": ("DELETE FROM leg WHERE transfer_id = :reversed AND ordinal = 2",
+        {ITS_LEGS, PLANNED, PROVED}),
+    "an undo that is gone": ("DELETE FROM leg WHERE transfer_id = :reversed AND ordinal = 3", {PLANNED}),
+    "a take-back": (("INSERT INTO leg (transfer_id, ordinal, holder, side, undoes, state, amount, reference) SELECT "
+        "transfer_id, 9, holder, 'debit', ordinal, 'planned', 5000, SUBSTR(transfer_id, 4) || '9' FROM leg "
+        "WHERE transfer_id = :confirmed AND holder = 'sim'"), {PLANNED, TAKEN}),
+    "a second try": (("INSERT INTO leg (transfer_id, ordinal, holder, side, state, amount, reference) SELECT "
+        "transfer_id, 9, holder, side, 'planned', amount, SUBSTR(transfer_id, 4) || '9' FROM leg "
+        "WHERE transfer_id = :pending AND holder = 'sim'"), {PLANNED, TRIES}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("statement", "sentences"), UNTRUE_LEGS.values(), ids=UNTRUE_LEGS.keys())
+def test_a_leg_that_is_not_as_it_was_begun_is_named(filled, statement, sentences):
+    """I-03, I-10, I-11, I-12: legs are in no seal; whatever never changes of one is compared with what is sealed, and
+    one that is gone hides nothing."""
+    (name,) = (name for name in ("confirmed", "out", "reversed", "pending") if f":{name}" in statement)
+    with owned(filled.runtime) as connection:
+        assert connection.execute(text(statement), {name: getattr(filled, name)}).rowcount > 0
+
+    told = [sentence for sentences_of in found(filled).values() for sentence in sentences_of]
+    assert set(told) >= sentences
+    legs = {ITS_LEGS, EACH_LEG, PLANNED, TAKEN, TRIES}
+    assert set(told) & legs == sentences & legs
+
+
+def test_a_reversal_without_proof_and_without_a_leg_is_named(filled):
+    """I-12: the leg that is gone does not keep the transfer from being asked for its proof."""
+    with owned(filled.runtime) as connection:
+        which = {"id": filled.reversed}
+        connection.execute(text("DELETE FROM leg WHERE transfer_id = :id AND ordinal = 1"), which)
+        connection.execute(text("UPDATE history SET evidence_id = NULL WHERE transfer_id = :id"), which)
+
+    assert PROVED in found(filled)["I-12"]
 
 
 def test_a_wallet_below_zero_is_named(filled):

@@ -10,11 +10,19 @@ from sqlalchemy import text
 from bridge.errors import Invalid
 from bridge.transfers import resolve
 from bridge.transfers.decide import decide
+from bridge.verify import verify
 from statemachines import LegState
+from tests.audit.ground import owned
 from tests.harness import PLAYER, Bench, Hands
 from tests.transfers.scripted_one import LOST, SILENT, ScriptedOne
 from tests.transfers.test_after_decisions import carry_out, executed_late, order, state
 from tests.transfers.test_decide import decision, orphan
+from tests.transfers.test_sweep import has, loses, sweep
+
+PLANNED = "Each leg beyond the first two was planned by a move of its own, and each leg that moved is there."
+TAKEN = "What is taken out of a game again people have decided, each take-back by a decision of its own."
+TRIES = "The tries of a sweep are of what was told to be there, the newest of what it moves; no other transfer has two."
+EACH_LEG = "Each leg is where its transfer says, under its own reference, and told as it was proved."
 
 PLANTED = """INSERT INTO leg (transfer_id, ordinal, holder, side, undoes, state, amount, reference)
 SELECT transfer_id, 9, holder, 'debit', ordinal, 'planned', 5000, :reference FROM leg
@@ -103,3 +111,45 @@ def test_every_take_back_that_was_ordered_is_driven(lone: Bench, one: ScriptedOn
     assert transfer.unordered == ()
     assert transfer.ordered == transfer.take_backs
     assert transfer.driven is transfer.take_backs[-1]
+
+
+def sentences(lone: Bench) -> set[str]:
+    """What `verify` says."""
+    return {finding.sentence for finding in verify(lone.runtime)}
+
+
+def test_verify_names_a_take_back_that_nobody_ordered(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """I-10, I-11 Beside one that people ordered, or instead of it, with or without a move that plans it."""
+    transfer_id = executed_late(lone, one, hands)
+    order(lone, transfer_id)
+    carry_out(lone, hands, transfer_id)
+    before = sentences(lone)
+    plant(lone, transfer_id)
+    assert sentences(lone) - before >= {PLANNED, TAKEN}
+    (ordered,) = lone.get(transfer_id).ordered
+    with owned(lone.runtime) as connection:
+        which = {"id": transfer_id, "ordered": f"leg {ordered.ordinal}"}
+        connection.execute(text(FORGED_PLAN), which)
+    assert sentences(lone) - before >= {TAKEN}
+    assert PLANNED not in sentences(lone)
+
+
+FORGED_PLAN = """INSERT INTO history (transfer_id, version, subject, "trigger", target, reason, evidence_id, actor,
+    lease_epoch, at)
+SELECT transfer_id, version, 'leg 9', "trigger", target, reason, evidence_id, actor, lease_epoch, at FROM history
+WHERE transfer_id = :id AND subject = :ordered AND "trigger" = 'plan'"""
+
+
+@pytest.mark.parametrize(("ordinal", "rule"), [(2, EACH_LEG), (3, TRIES)], ids=["wallet", "newest"])
+def test_verify_names_the_amount_of_a_try(lone: Bench, one: ScriptedOne, hands: Hands, ordinal: int, rule: str) -> None:
+    """I-03 A sweep in two tries is sound; its newest try of another amount, or the wallet's share, is named."""
+    has(one, 5000)
+    one.during = loses(one, "transfer", units=1000)
+    transfer_id = sweep(lone)
+    drive(lone, hands)
+    assert [leg.amount for leg in lone.get(transfer_id).tries] == [5000, 4000]
+    assert verify(lone.runtime) == []
+    with owned(lone.runtime) as connection:
+        change = "UPDATE leg SET amount = amount + 1 WHERE transfer_id = :id AND ordinal = :ordinal"
+        connection.execute(text(change), {"id": transfer_id, "ordinal": ordinal})
+    assert rule in sentences(lone)
