@@ -17,14 +17,16 @@ from bridge import db, guards
 from bridge.desk.invariants import FOUR_EYES
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
-from bridge.transfers.invariants import LEGS
+from bridge.transfers.invariants import AWAKE, LEGS
+from bridge.transfers.resolve import LONGEST_BACKOFF_SECONDS
 from statemachines import MACHINES, TransferState
 
 BATCH = 1000
 """Transfers, or players, that one statement looks at."""
 
 OVERDUE = 3600 * SECOND
-"""A message that is due for so long shows that nobody acts on messages."""
+"""A message that is due for so long shows that nobody acts on messages; a transfer that is still pending so long after
+its patience, that nobody puts it before people."""
 
 EXAMPLES = 20
 """Rows of a finding that are kept; the others are counted."""
@@ -286,6 +288,7 @@ PER_TRANSFER = (
         JOIN orphan_case c ON c.transfer_id = t.id
         WHERE t.id > :after AND t.id <= :upto AND t.state IN ('confirmed', 'reversed') AND c.state <> 'closed'
             AND c.reason <> 'engine_error'"""),
+    *(Check("I-17", sentence, query) for sentence, query in AWAKE.items()),
     *(Check(invariant, sentence, query) for sentence, (invariant, query) in LEGS.items()),
     *(Check("I-54", sentence, query) for sentence, query in FOUR_EYES.items()),
 )  # fmt: skip
@@ -315,8 +318,7 @@ def _triggers(runtime: Runtime) -> list[Finding]:
 def _ask(runtime: Runtime, check: Check, scope: Mapping[str, Any], asked: dict[Check, Finding]) -> None:
     """One statement in a transaction of its own; its rows are added to the check's finding."""
     watched = bool(runtime.config.engine.aftercare_seconds)
-    overdue = runtime.clock.now() - OVERDUE
-    known = {**scope, "edges": _edges(), "aftercare": watched, "overdue": overdue}
+    known = {**scope, "edges": _edges(), "aftercare": watched, **_instants(runtime)}
     given = {name: value for name, value in known.items() if f":{name}" in check.query}
     statement = text(check.query.replace("/* its legs */", _LEGS))
     if "edges" in given:
@@ -327,6 +329,24 @@ def _ask(runtime: Runtime, check: Check, scope: Mapping[str, Any], asked: dict[C
         before = asked.get(check, Finding(check.invariant, check.sentence, (), 0))
         kept = (*before.rows, *rows)[:EXAMPLES]
         asked[check] = Finding(check.invariant, check.sentence, kept, before.count + len(rows))
+
+
+def _instants(runtime: Runtime) -> dict[str, int]:
+    """What the queries take for late, or for too far ahead: an hour more than what is configured now comes to."""
+    now, policies = runtime.clock.now(), runtime.config.providers.values()
+    waits = [*runtime.config.engine.poll_seconds, LONGEST_BACKOFF_SECONDS]
+    waits += [2 * policy.breaker_probe_seconds for policy in policies]
+    calls = [0.0]
+    for descriptor in (provider.descriptor for provider in runtime.providers.values()):
+        waits += [(descriptor.expiry or 0) + descriptor.expiry_margin, descriptor.settle_delay]
+        calls += [descriptor.money_deadline, descriptor.complete_deadline, descriptor.lookup_deadline]
+    longest = max(waits) + runtime.lease_seconds(max(calls))
+    patience = max((policy.patience_seconds for policy in policies), default=0)
+    return {
+        "overdue": now - OVERDUE,
+        "latest": now + OVERDUE + int(longest * SECOND),
+        "patience": now + OVERDUE + int(patience * SECOND),
+    }
 
 
 def _scopes(runtime: Runtime) -> Iterator[tuple[tuple[Check, ...], Mapping[str, Any]]]:

@@ -285,6 +285,37 @@ def test_an_open_transfer_that_nobody_will_wake_is_named(filled, state):
     assert found(filled) == {"I-17": ["Every open transfer has a time at which somebody looks at it."]}
 
 
+PATIENCE_SPENT = (
+    "What is not proved in its time is put before people within the hour, and that time is no longer than any."
+)
+SLEEPS = "Whoever looks at an open transfer does not wait longer than there is to wait for."
+
+
+@pytest.mark.parametrize("state", ["pending", "orphaned"])
+@pytest.mark.parametrize(("seconds", "named"), [(3600, False), (100_000, True), (9 * 10**12, True)])
+def test_an_open_transfer_that_sleeps_too_long_is_named(filled, state, seconds, named):
+    """I-17: a time at which somebody looks at it, and that never comes, is no such time."""
+    wake_at = filled.runtime.clock.now() + seconds * 1_000_000
+    change(filled, "UPDATE transfer SET wake_at = :at WHERE id = :id", at=wake_at, id=getattr(filled, state))
+
+    assert found(filled) == ({"I-17": [SLEEPS]} if named else {})
+
+
+@pytest.mark.parametrize(("seconds", "named"), [(-3500, False), (-3700, True), (3500, False), (9 * 10**12, True)])
+def test_what_is_pending_past_its_patience_is_named(filled, seconds, named):
+    """I-17: a transfer that nobody puts before people, an hour after its time, or that has all the time in the world;
+    not one that a case of an error of our own is open for."""
+    at = filled.runtime.clock.now() + seconds * 1_000_000
+    change(filled, "UPDATE transfer SET orphan_at = :at WHERE id = :id", at=at, id=filled.pending)
+    assert found(filled) == ({"I-17": [PATIENCE_SPENT]} if named else {})
+    insert = (
+        "INSERT INTO orphan_case (id, transfer_id, state, reason, opened_at, version) "
+        "VALUES ('ca_9', :id, 'open', 'engine_error', 1, 1)"
+    )
+    change(filled, insert, id=filled.pending)
+    assert found(filled) == ({"I-17": [PATIENCE_SPENT]} if named and seconds > 0 else {})
+
+
 def test_a_reversal_that_is_no_longer_watched_is_named(migrated_url, tmp_path):
     """I-17: a transfer in aftercare that has lost its wake-up time is found."""
     with (

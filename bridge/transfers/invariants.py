@@ -1,5 +1,5 @@
-"""What `bridge verify` asks of the legs: the invariant, the rule, and the query that must return no row, of a batch of
-transfers. What of a leg never changes stands in no seal; here it is compared with what does.
+"""What `bridge verify` asks of the legs, and of who looks at what is open: the rule, and the query that must return no
+row, of a batch of transfers. What of a leg never changes stands in no seal; here it is compared with what does.
 """
 
 from __future__ import annotations
@@ -70,3 +70,16 @@ LEGS = {
                     AND e.source = 'aside' AND e.code = 'balance' AND e.amount = y.amount))"""),
 }  # fmt: skip
 """Rule → (invariant, query)."""
+
+AWAKE = {
+    "What is not proved in its time is put before people within the hour, and that time is no longer than any.": """
+        SELECT t.id AS transfer_id, t.orphan_at, t.wake_at FROM transfer t
+        WHERE t.id > :after AND t.id <= :upto AND t.state = 'pending' AND (t.orphan_at > :patience
+            -- An error of our own that comes back is put before people by a case; it stays pending.
+            OR (t.orphan_at < :overdue AND NOT EXISTS (
+                SELECT 1 FROM orphan_case c WHERE c.transfer_id = t.id AND c.state <> 'closed')))""",
+    "Whoever looks at an open transfer does not wait longer than there is to wait for.": """
+        SELECT t.id AS transfer_id, t.state, t.wake_at FROM transfer t
+        WHERE t.id > :after AND t.id <= :upto AND t.state IN ('pending', 'orphaned') AND t.wake_at > :latest""",
+}
+"""Rule of I-17 → query. `patience`, `latest`: no instant beyond them is one that the engine would have set by now."""
