@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import text
 
+from bridge import events
 from bridge import verify as checks
 from bridge.verify import verify
 from statemachines import TransferState
@@ -316,6 +317,45 @@ def test_what_is_pending_past_its_patience_is_named(filled, seconds, named):
     assert found(filled) == ({"I-17": [PATIENCE_SPENT]} if named and seconds > 0 else {})
 
 
+UNDER_ITS_KEY = (
+    "Every transfer stands under the key with which it was begun, and what was answered to that is about it."
+)
+KEYS = {
+    "the key that is gone": "DELETE FROM idempotency_key WHERE subject_id = :confirmed",
+    "another transfer's": "UPDATE idempotency_key SET subject_id = :out WHERE subject_id = :confirmed",
+    "another key": "UPDATE idempotency_key SET key = 'another' WHERE subject_id = :confirmed",
+    "an answer about another": "UPDATE idempotency_key SET status = 200, response = '{\"id\":\"tr_x\"}' "
+    "WHERE subject_id = :confirmed",
+}
+
+
+@pytest.mark.parametrize("statement", KEYS.values(), ids=KEYS.keys())
+def test_a_transfer_without_its_key_is_named(filled, statement):
+    """I-20, I-21: a key that was set free, or stands for another transfer, would move the money once more."""
+    given = {name: getattr(filled, name) for name in ("confirmed", "out") if f":{name}" in statement}
+    assert change(filled, statement, **given) == 1
+    assert found(filled) == {"I-20": [UNDER_ITS_KEY]}
+
+
+ORIGIN = "Events begin where they began: no move up to there is one."
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE event_origin SET history_id = 999999999", "UPDATE event_origin SET history_id = :last",
+     "DELETE FROM event_origin"],
+    ids=["beyond all", "up to now", "gone"],
+)  # fmt: skip
+def test_an_origin_of_events_that_was_set_is_named(filled, statement):
+    """I-43: the number that says of which moves there are no events is not set forward to hide moves."""
+    for operator in events.waiting(filled.runtime):
+        events.number(filled.runtime, operator, 100)
+    assert verify(filled.runtime) == []
+    last = {"last": filled.rows("SELECT MAX(id) AS id FROM history")[0]["id"]} if ":last" in statement else {}
+    assert change(filled, statement, **last) == 1
+    assert found(filled) == {"I-43": [ORIGIN]}
+
+
 def test_a_reversal_that_is_no_longer_watched_is_named(migrated_url, tmp_path):
     """I-17: a transfer in aftercare that has lost its wake-up time is found."""
     with (
@@ -382,6 +422,22 @@ def test_evidence_of_a_callback_without_its_message_is_named(told, statement):
         assert change(told, statement, **now) == 1
     rule = "Evidence of a callback is one message in the inbox: same provider, reference and body."
     assert rule in found(told)["I-12"]
+
+
+SPOKEN_FOR = "Every message of a provider is to be acted on, or was: with evidence, or a reason."
+LOST_MESSAGES = {
+    "no task": "DELETE FROM inbox_task WHERE state = 'parked'",
+    "done without evidence": "UPDATE inbox_task SET state = 'done', wake_at = NULL WHERE state = 'parked'",
+    "passed over without a reason": "UPDATE inbox_task SET state = 'passed_over', wake_at = NULL, reason = '' "
+    "WHERE state = 'parked'",
+}
+
+
+@pytest.mark.parametrize("statement", LOST_MESSAGES.values(), ids=LOST_MESSAGES.keys())
+def test_a_message_that_is_not_to_be_acted_on_any_more_is_named(told, statement):
+    """I-31: what a provider has told is not put aside by a hand: it leads to evidence, or there is a reason."""
+    assert change(told, statement) == 1
+    assert found(told) == {"I-31": [SPOKEN_FOR]}
 
 
 @pytest.mark.parametrize(("seconds", "named"), [(3599, False), (3601, True)])

@@ -72,6 +72,30 @@ LEGS = {
 """Rule → (invariant, query)."""
 
 AWAKE = {
+    "Every open transfer has a time at which somebody looks at it.": """
+        SELECT id AS transfer_id, state FROM transfer WHERE id > :after AND id <= :upto
+            AND wake_at IS NULL AND state IN ('pending', 'orphaned')""",
+    "A reversal that rests on our inference was asked about before its watch ended.": """
+        SELECT t.id AS transfer_id, e.answer, e.code FROM transfer t /* its legs */
+        JOIN history h ON h.id = (SELECT MAX(last.id) FROM history last WHERE last.transfer_id = t.id
+            AND last.subject = 'transfer' AND last."trigger" = 'reverse')
+        JOIN evidence e ON e.id = h.evidence_id AND e.ordinal = COALESCE(outside.ordinal, e.ordinal)
+            AND (e.source = 'person' OR e.answer IN ('cancelled', 'not_found') OR e.code = 'never_completed')
+        WHERE t.id > :after AND t.id <= :upto AND t.state = 'reversed' AND t.wake_at IS NULL AND :aftercare
+            AND EXISTS (SELECT 1 FROM attempt a WHERE a.transfer_id = t.id AND a.ordinal = e.ordinal
+                AND (a.step = 'transfer' OR outside.provider_reference IS NOT NULL))
+            AND NOT EXISTS (
+                SELECT 1 FROM evidence later WHERE later.transfer_id = t.id AND later.ordinal = e.ordinal
+                    AND later.source = 'lookup' AND later.answer <> 'unknown' AND later.at > t.settled_at)""",
+    "Every orphan has an open case.": """
+        SELECT t.id AS transfer_id, c.state AS case_state FROM transfer t
+        LEFT JOIN orphan_case c ON c.transfer_id = t.id
+        WHERE t.id > :after AND t.id <= :upto AND t.state = 'orphaned' AND COALESCE(c.state, 'closed') = 'closed'""",
+    "No case stays open on a transfer that has ended, but for an error of our own.": """
+        SELECT t.id AS transfer_id, t.state, c.state AS case_state, c.reason FROM transfer t
+        JOIN orphan_case c ON c.transfer_id = t.id
+        WHERE t.id > :after AND t.id <= :upto AND t.state IN ('confirmed', 'reversed') AND c.state <> 'closed'
+            AND c.reason <> 'engine_error'""",
     "What is not proved in its time is put before people within the hour, and that time is no longer than any.": """
         SELECT t.id AS transfer_id, t.orphan_at, t.wake_at FROM transfer t
         WHERE t.id > :after AND t.id <= :upto AND t.state = 'pending' AND (t.orphan_at > :patience
@@ -83,3 +107,13 @@ AWAKE = {
         WHERE t.id > :after AND t.id <= :upto AND t.state IN ('pending', 'orphaned') AND t.wake_at > :latest""",
 }
 """Rule of I-17 → query. `patience`, `latest`: no instant beyond them is one that the engine would have set by now."""
+
+KEYS = {
+    "Every transfer stands under the key with which it was begun, and what was answered to that is about it.": """
+        SELECT t.id AS transfer_id, t.idempotency_key, k.subject_id FROM transfer t
+        LEFT JOIN idempotency_key k ON k.operator_id = t.operator_id AND k.operation = 'transfer'
+            AND k.key = t.idempotency_key
+        WHERE t.id > :after AND t.id <= :upto AND NOT COALESCE(k.subject_id = t.id
+            AND (k.response IS NULL OR k.response LIKE '%"' || t.id || '"%'), FALSE)""",
+}
+"""Rule of I-20 → query. A refusal stands in its key alone, and in nothing with which it could be compared."""
