@@ -19,7 +19,9 @@ from bridge import models
 from bridge.audit.canon import Place, Unreadable, listed
 
 FORMAT = 1
-"""Which columns are sealed, and how. A column that comes later is a new format; seals keep theirs."""
+"""Which columns are sealed, and how: there is one format so far, and a seal of any other is a finding. Whoever seals
+another column of a table below makes it 2, and has the inspection read rows under a seal of 1 by the columns of 1. A
+table that is sealed from some day on needs no new format: its runs begin with what is there then."""
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "posting": (
@@ -65,7 +67,9 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "rewound_at"),
     "proposal": ("state", "ended_at", "ended_why", "decision_id"),
 }  # fmt: skip
-"""Columns that change in the course of things and are not sealed: what moves them is (history, verdicts, decisions)."""
+"""Columns that change in the course of things and are not sealed: what moves them is (history, verdicts, decisions).
+`orphan_at` does not change, and the legs, of which much does not, are in no list at all: `bridge verify` compares both
+with what is sealed (bridge/transfers/invariants.py)."""
 
 MEANT = {"transfer.amount": "CASE WHEN x.sweep IS NULL THEN x.amount END"}
 """Columns of which a part is sealed: the amount of a sweep is counted later, and each count stands in the history."""
