@@ -13,17 +13,20 @@ from typing import Any
 
 from sqlalchemy import bindparam, text
 
-from bridge import db, guards
+from bridge import db, guards, inbox
 from bridge.desk.invariants import FOUR_EYES
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
+from bridge.transfers.invariants import AWAKE, KEYS, LEGS
+from bridge.transfers.resolve import LONGEST_BACKOFF_SECONDS
 from statemachines import MACHINES, TransferState
 
 BATCH = 1000
 """Transfers, or players, that one statement looks at."""
 
 OVERDUE = 3600 * SECOND
-"""A message that is due for so long shows that nobody acts on messages."""
+"""A message that is due for so long shows that nobody acts on messages; a transfer that is still pending so long after
+its patience, that nobody puts it before people."""
 
 EXAMPLES = 20
 """Rows of a finding that are kept; the others are counted."""
@@ -71,6 +74,15 @@ WHOLE = (
             OR COALESCE(MAX(e.sequence), 0) <> h.sequence
         UNION ALL SELECT operator_id, NULL, COUNT(*), MIN(sequence), MAX(sequence) FROM event
         WHERE operator_id NOT IN (SELECT operator_id FROM event_head) GROUP BY operator_id"""),
+    Check("I-43", "Events begin where they began: no move up to there is one.", """
+        SELECT o.history_id, h.transfer_id, h.id AS of_move FROM event_origin o JOIN event_head n ON TRUE
+        JOIN event e ON e.operator_id = n.operator_id AND e.sequence = (SELECT MIN(f.sequence) FROM event f
+            WHERE f.operator_id = n.operator_id AND f.transfer_id IS NOT NULL)
+        JOIN history h ON h.transfer_id = e.transfer_id AND h.version = e.version AND h.subject = 'transfer'
+        WHERE h.id <= o.history_id
+        UNION ALL SELECT o.history_id, NULL, NULL FROM event_origin o
+        WHERE o.history_id > COALESCE((SELECT MAX(id) FROM history), 0)
+        UNION ALL SELECT NULL, NULL, NULL WHERE NOT EXISTS (SELECT 1 FROM event_origin)"""),
     Check("I-43", "Nothing waits for an endpoint to which nothing is sent.", """
         SELECT d.id, d.endpoint_id, d.sequence, e.state
         FROM webhook_endpoint e JOIN delivery d ON d.endpoint_id = e.id
@@ -118,9 +130,20 @@ PER_PLAYER = (
 )  # fmt: skip
 """Asked of the players of one operator, in batches."""
 
-_LEGS = """ JOIN leg inside ON inside.transfer_id = t.id AND inside.ordinal = (SELECT MIN(l.ordinal) FROM leg l
+PER_MESSAGE = (
+    Check("I-31", "Every message of a provider is to be acted on, or was: with evidence, or a reason.", """
+        SELECT i.id AS inbox_id, i.provider, k.state, k.reason FROM inbox i
+        LEFT JOIN inbox_task k ON k.inbox_id = i.id
+        WHERE i.id > :after AND i.id <= :upto AND (k.inbox_id IS NULL
+            -- Why it was still waiting is no reason for its end.
+            OR (k.state IN ('done', 'passed_over') AND (k.reason IN ('', :no_transfer) OR k.reason LIKE 'failed: %')
+                AND NOT EXISTS (SELECT 1 FROM evidence e WHERE e.inbox_id = i.id)))"""),
+)  # fmt: skip
+"""Asked of all messages, in batches."""
+
+_LEGS = """ LEFT JOIN leg inside ON inside.transfer_id = t.id AND inside.ordinal = (SELECT MIN(l.ordinal) FROM leg l
         WHERE l.transfer_id = t.id AND l.holder = 'wallet' AND l.undoes IS NULL)
-    JOIN leg outside ON outside.transfer_id = t.id AND outside.ordinal = (SELECT MAX(l.ordinal) FROM leg l
+    LEFT JOIN leg outside ON outside.transfer_id = t.id AND outside.ordinal = (SELECT MAX(l.ordinal) FROM leg l
         WHERE l.transfer_id = t.id AND l.holder <> 'wallet' AND l.undoes IS NULL)"""
 
 PER_TRANSFER = (
@@ -132,9 +155,9 @@ PER_TRANSFER = (
         facts AS (
             SELECT t.*, 'wallet:' || t.player_id AS wallet, 'game:' || t.provider || ':' || t.player_id AS game,
                 COALESCE(t.arrived, t.amount) AS got, COALESCE(t.written_off, 0) AS lost,
-                legs.wallet_net + CASE t.direction WHEN 'in' THEN t.amount ELSE 0 END AS given,
+                COALESCE(legs.wallet_net, 0) + CASE t.direction WHEN 'in' THEN t.amount ELSE 0 END AS given,
                 CASE t.direction WHEN 'in' THEN inside.state ELSE outside.state END AS source_state
-            FROM transfer t /* its legs */ JOIN legs ON legs.transfer_id = t.id
+            FROM transfer t /* its legs */ LEFT JOIN legs ON legs.transfer_id = t.id
             WHERE t.id > :after AND t.id <= :upto),
         stand AS (
             SELECT id, currency, provider, CASE direction WHEN 'in' THEN wallet ELSE game END AS source,
@@ -261,35 +284,14 @@ PER_TRANSFER = (
                 AND h.version = e.version AND h.subject = 'transfer' ORDER BY h.id DESC LIMIT 1), '')
             OR EXISTS (SELECT 1 FROM event o WHERE o.transfer_id = e.transfer_id AND o.version > e.version
                 AND o.sequence < e.sequence))"""),
-    Check("I-17", "Every open transfer has a time at which somebody looks at it.", """
-        SELECT id AS transfer_id, state FROM transfer WHERE id > :after AND id <= :upto
-            AND wake_at IS NULL AND state IN ('pending', 'orphaned')"""),
-    Check("I-17", "A reversal that rests on our inference was asked about before its watch ended.", """
-        SELECT t.id AS transfer_id, e.answer, e.code FROM transfer t /* its legs */
-        JOIN history h ON h.id = (SELECT MAX(last.id) FROM history last WHERE last.transfer_id = t.id
-            AND last.subject = 'transfer' AND last."trigger" = 'reverse')
-        JOIN evidence e ON e.id = h.evidence_id AND e.ordinal = outside.ordinal AND (e.source = 'person'
-            OR e.answer IN ('cancelled', 'not_found') OR e.code = 'never_completed')
-        WHERE t.id > :after AND t.id <= :upto AND t.state = 'reversed' AND t.wake_at IS NULL AND :aftercare
-            AND EXISTS (SELECT 1 FROM attempt a WHERE a.transfer_id = t.id AND a.ordinal = outside.ordinal
-                AND (a.step = 'transfer' OR outside.provider_reference IS NOT NULL))
-            AND NOT EXISTS (
-                SELECT 1 FROM evidence later WHERE later.transfer_id = t.id AND later.ordinal = outside.ordinal
-                    AND later.source = 'lookup' AND later.answer <> 'unknown' AND later.at > t.settled_at)"""),
-    Check("I-17", "Every orphan has an open case.", """
-        SELECT t.id AS transfer_id, c.state AS case_state FROM transfer t
-        LEFT JOIN orphan_case c ON c.transfer_id = t.id
-        WHERE t.id > :after AND t.id <= :upto AND t.state = 'orphaned' AND COALESCE(c.state, 'closed') = 'closed'"""),
-    Check("I-17", "No case stays open on a transfer that has ended, but for an error of our own.", """
-        SELECT t.id AS transfer_id, t.state, c.state AS case_state, c.reason FROM transfer t
-        JOIN orphan_case c ON c.transfer_id = t.id
-        WHERE t.id > :after AND t.id <= :upto AND t.state IN ('confirmed', 'reversed') AND c.state <> 'closed'
-            AND c.reason <> 'engine_error'"""),
+    *(Check("I-17", sentence, query) for sentence, query in AWAKE.items()),
+    *(Check("I-20", sentence, query) for sentence, query in KEYS.items()),
+    *(Check(invariant, sentence, query) for sentence, (invariant, query) in LEGS.items()),
     *(Check("I-54", sentence, query) for sentence, query in FOUR_EYES.items()),
 )  # fmt: skip
 """Asked of all transfers, in batches."""
 
-CHECKS = (*(check.invariant for check in (*WHOLE, *PER_PLAYER, *PER_TRANSFER)), "I-07")
+CHECKS = (*(check.invariant for check in (*WHOLE, *PER_PLAYER, *PER_MESSAGE, *PER_TRANSFER)), "I-07")
 """The invariants that are asked, once for each check."""
 
 
@@ -313,8 +315,8 @@ def _triggers(runtime: Runtime) -> list[Finding]:
 def _ask(runtime: Runtime, check: Check, scope: Mapping[str, Any], asked: dict[Check, Finding]) -> None:
     """One statement in a transaction of its own; its rows are added to the check's finding."""
     watched = bool(runtime.config.engine.aftercare_seconds)
-    overdue = runtime.clock.now() - OVERDUE
-    known = {**scope, "edges": _edges(), "aftercare": watched, "overdue": overdue}
+    known = {**scope, "edges": _edges(), "aftercare": watched, "no_transfer": inbox.NO_TRANSFER}
+    known |= _instants(runtime)
     given = {name: value for name, value in known.items() if f":{name}" in check.query}
     statement = text(check.query.replace("/* its legs */", _LEGS))
     if "edges" in given:
@@ -325,6 +327,24 @@ def _ask(runtime: Runtime, check: Check, scope: Mapping[str, Any], asked: dict[C
         before = asked.get(check, Finding(check.invariant, check.sentence, (), 0))
         kept = (*before.rows, *rows)[:EXAMPLES]
         asked[check] = Finding(check.invariant, check.sentence, kept, before.count + len(rows))
+
+
+def _instants(runtime: Runtime) -> dict[str, int]:
+    """What the queries take for late, or for too far ahead: an hour more than what is configured now comes to."""
+    now, policies = runtime.clock.now(), runtime.config.providers.values()
+    waits = [*runtime.config.engine.poll_seconds, LONGEST_BACKOFF_SECONDS]
+    waits += [2 * policy.breaker_probe_seconds for policy in policies]
+    calls = [0.0]
+    for descriptor in (provider.descriptor for provider in runtime.providers.values()):
+        waits += [(descriptor.expiry or 0) + descriptor.expiry_margin, descriptor.settle_delay]
+        calls += [descriptor.money_deadline, descriptor.complete_deadline, descriptor.lookup_deadline]
+    longest = max(waits) + runtime.lease_seconds(max(calls))
+    patience = max((policy.patience_seconds for policy in policies), default=0)
+    return {
+        "overdue": now - OVERDUE,
+        "latest": now + OVERDUE + int(longest * SECOND),
+        "patience": now + OVERDUE + int(patience * SECOND),
+    }
 
 
 def _scopes(runtime: Runtime) -> Iterator[tuple[tuple[Check, ...], Mapping[str, Any]]]:
@@ -338,14 +358,19 @@ def _scopes(runtime: Runtime) -> Iterator[tuple[tuple[Check, ...], Mapping[str, 
     for operator in operators:
         for after, upto in _batches(runtime, players, {"operator": operator}):
             yield PER_PLAYER, {"operator": operator, "after": after, "upto": upto}
+    messages = "SELECT MAX(id) FROM (SELECT id FROM inbox WHERE id > :after ORDER BY id LIMIT :batch) AS following"
+    for after, upto in _batches(runtime, messages, {}, first=0):
+        yield PER_MESSAGE, {"after": after, "upto": upto}
     transfers = "SELECT MAX(id) FROM (SELECT id FROM transfer WHERE id > :after ORDER BY id LIMIT :batch) AS following"
     for after, upto in _batches(runtime, transfers, {}):
         yield PER_TRANSFER, {"after": after, "upto": upto}
 
 
-def _batches(runtime: Runtime, query: str, scope: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(after, up to) pairs that cover a table's keys in their order, BATCH of them at a time."""
-    after = ""
+def _batches(
+    runtime: Runtime, query: str, scope: Mapping[str, Any], *, first: str | int = ""
+) -> Iterator[tuple[str | int, str | int]]:
+    """(after, up to) pairs that cover a table's keys in their order, BATCH of them at a time, all behind `first`."""
+    after = first
     while True:
         with db.reading(runtime.engine) as connection:
             upto = connection.execute(text(query), {**scope, "after": after, "batch": BATCH}).scalar()

@@ -2,8 +2,9 @@
 
 1. The slot (the number of whole intervals since 1970) is claimed by inserting its row: one process gets it.
 2. Each finding is logged.
-3. The row keeps the outcome: `ok`, or `failed` with what was found; `/readyz` is red then. An error finds nothing: the
-   slot is given back, the board tells of it, and the next tick tries again.
+3. The row keeps the outcome: `ok`, or `failed` with what was found; `/readyz` is red then. A database that cannot be
+   reached gives the slot back, the board tells of it, and the next tick tries again. Any other error has `failed`: what
+   was sealed cannot be inspected.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _log = log.get("jobs")
 def run_once(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, int]:
     """Inspect if this process gets the slot of `now`; at most `limit` findings are logged one by one.
 
-    Counts: claimed, findings, entries. Raises what the database raised, after its slot is given back.
+    Counts: claimed, findings, entries. Raises what broke it off, after that is kept, or its slot given back.
     """
     return _inspect(runtime, now, limit, stop, again=False)
 
@@ -46,8 +47,8 @@ def _inspect(runtime: Runtime, now: int, limit: int, stop: Event, *, again: bool
     except Stopped:
         rounds.give_back(runtime, slot)
         return dict(NOTHING)
-    except Exception:
-        rounds.give_back(runtime, slot)
+    except Exception as trouble:
+        rounds.break_off(runtime, slot, trouble)
         raise
     for finding in report.findings[:limit]:
         _log.error("audit finding", kind=finding.kind.value, where=finding.where, which=finding.which,

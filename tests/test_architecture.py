@@ -55,7 +55,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.transfers.write",),
     ("bridge.transfers.strokes",),
     ("bridge.transfers.rows",),
-    ("bridge.transfers.measure",),
+    ("bridge.transfers.measure", "bridge.transfers.invariants"),
     ("bridge.transfers.core.draft",),
     ("bridge.transfers.core.reasons",),
     ("bridge.transfers.core.contract",),

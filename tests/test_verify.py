@@ -10,10 +10,12 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import text
 
+from bridge import events
 from bridge import verify as checks
 from bridge.verify import verify
 from statemachines import TransferState
 from tests import callbacks
+from tests.audit.ground import owned
 from tests.harness import PLAYER, Bench, bench, simulator
 
 # Nothing here waits for an expiry or a deadline, so a busy machine may take its time.
@@ -179,6 +181,67 @@ def test_each_corruption_is_named(filled, table, statement, named):
     assert set(found(filled)) == named
 
 
+ITS_LEGS = "A transfer has its two legs, one at the wallet and one at its provider, of its amount and direction."
+EACH_LEG = "Each leg is where its transfer says, under its own reference, and told as it was proved."
+PLANNED = "Each leg beyond the first two was planned by a move of its own, and each leg that moved is there."
+TAKEN = "What is taken out of a game again people have decided, each take-back by a decision of its own."
+TRIES = "The tries of a sweep are of what was told to be there, the newest of what it moves; no other transfer has two."
+PROVED = "What ended references proof of its end about exactly this amount, currency and player."
+UNTRUE_LEGS = {
+    "an amount at the provider": (("UPDATE leg SET amount = amount * 100 WHERE transfer_id = :confirmed AND "
+        "holder = 'sim'"), {ITS_LEGS}),
+    "an amount at the wallet": (("UPDATE leg SET amount = amount * 3 WHERE transfer_id = :reversed AND "
+        "holder = 'wallet'"), {ITS_LEGS, EACH_LEG}),
+    "an amount that arrived": ("UPDATE leg SET amount = amount + 1 WHERE transfer_id = :out AND holder = 'wallet'",
+        {EACH_LEG}),
+    "an amount that is to be asked for": (("UPDATE leg SET amount = amount + 1 WHERE transfer_id = :pending AND "
+        "holder = 'sim'"), {ITS_LEGS}),
+    "a direction": ("UPDATE leg SET side = 'debit' WHERE transfer_id = :confirmed AND holder = 'sim'",
+        {EACH_LEG, PROVED}),
+    "another provider": ("UPDATE leg SET holder = 'rival' WHERE transfer_id = :confirmed AND holder = 'sim'",
+        {ITS_LEGS, EACH_LEG}),
+    "another reference": ("UPDATE leg SET reference = 'another' WHERE transfer_id = :pending AND holder = 'sim'",
+        {EACH_LEG}),
+    "another provider's id": (("UPDATE leg SET provider_reference = 'x' WHERE transfer_id = :confirmed AND "
+        "holder = 'sim'"), {EACH_LEG}),
+    "a leg at the wallet that is gone": ("DELETE FROM leg WHERE transfer_id = :reversed AND ordinal = 1",
+        {ITS_LEGS, PLANNED}),
+    "a leg at the provider that is gone": ("DELETE FROM leg WHERE transfer_id = :reversed AND ordinal = 2",
+        {ITS_LEGS, PLANNED, PROVED}),
+    "an undo that is gone": ("DELETE FROM leg WHERE transfer_id = :reversed AND ordinal = 3", {PLANNED}),
+    "a take-back": (("INSERT INTO leg (transfer_id, ordinal, holder, side, undoes, state, amount, reference) SELECT "
+        "transfer_id, 9, holder, 'debit', ordinal, 'planned', 5000, SUBSTR(transfer_id, 4) || '9' FROM leg "
+        "WHERE transfer_id = :confirmed AND holder = 'sim'"), {PLANNED, TAKEN}),
+    "a second try": (("INSERT INTO leg (transfer_id, ordinal, holder, side, state, amount, reference) SELECT "
+        "transfer_id, 9, holder, side, 'planned', amount, SUBSTR(transfer_id, 4) || '9' FROM leg "
+        "WHERE transfer_id = :pending AND holder = 'sim'"), {PLANNED, TRIES}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("statement", "sentences"), UNTRUE_LEGS.values(), ids=UNTRUE_LEGS.keys())
+def test_a_leg_that_is_not_as_it_was_begun_is_named(filled, statement, sentences):
+    """I-03, I-10, I-11, I-12: legs are in no seal; whatever never changes of one is compared with what is sealed, and
+    one that is gone hides nothing."""
+    (name,) = (name for name in ("confirmed", "out", "reversed", "pending") if f":{name}" in statement)
+    with owned(filled.runtime) as connection:
+        assert connection.execute(text(statement), {name: getattr(filled, name)}).rowcount > 0
+
+    told = [sentence for sentences_of in found(filled).values() for sentence in sentences_of]
+    assert set(told) >= sentences
+    legs = {ITS_LEGS, EACH_LEG, PLANNED, TAKEN, TRIES}
+    assert set(told) & legs == sentences & legs
+
+
+def test_a_reversal_without_proof_and_without_a_leg_is_named(filled):
+    """I-12: the leg that is gone does not keep the transfer from being asked for its proof."""
+    with owned(filled.runtime) as connection:
+        which = {"id": filled.reversed}
+        connection.execute(text("DELETE FROM leg WHERE transfer_id = :id AND ordinal = 1"), which)
+        connection.execute(text("UPDATE history SET evidence_id = NULL WHERE transfer_id = :id"), which)
+
+    assert PROVED in found(filled)["I-12"]
+
+
 def test_a_wallet_below_zero_is_named(filled):
     """I-05: a balance under the floor is found, though the CHECK should have refused it."""
     with without_check(filled, "account", "ck_account_floor"):
@@ -221,6 +284,76 @@ def test_an_open_transfer_that_nobody_will_wake_is_named(filled, state):
         assert change(filled, "UPDATE transfer SET wake_at = NULL WHERE id = :id", id=transfer) == 1
 
     assert found(filled) == {"I-17": ["Every open transfer has a time at which somebody looks at it."]}
+
+
+PATIENCE_SPENT = (
+    "What is not proved in its time is put before people within the hour, and that time is no longer than any."
+)
+SLEEPS = "Whoever looks at an open transfer does not wait longer than there is to wait for."
+
+
+@pytest.mark.parametrize("state", ["pending", "orphaned"])
+@pytest.mark.parametrize(("seconds", "named"), [(3600, False), (100_000, True), (9 * 10**12, True)])
+def test_an_open_transfer_that_sleeps_too_long_is_named(filled, state, seconds, named):
+    """I-17: a time at which somebody looks at it, and that never comes, is no such time."""
+    wake_at = filled.runtime.clock.now() + seconds * 1_000_000
+    change(filled, "UPDATE transfer SET wake_at = :at WHERE id = :id", at=wake_at, id=getattr(filled, state))
+
+    assert found(filled) == ({"I-17": [SLEEPS]} if named else {})
+
+
+@pytest.mark.parametrize(("seconds", "named"), [(-3500, False), (-3700, True), (3500, False), (9 * 10**12, True)])
+def test_what_is_pending_past_its_patience_is_named(filled, seconds, named):
+    """I-17: a transfer that nobody puts before people, an hour after its time, or that has all the time in the world;
+    not one that a case of an error of our own is open for."""
+    at = filled.runtime.clock.now() + seconds * 1_000_000
+    change(filled, "UPDATE transfer SET orphan_at = :at WHERE id = :id", at=at, id=filled.pending)
+    assert found(filled) == ({"I-17": [PATIENCE_SPENT]} if named else {})
+    insert = (
+        "INSERT INTO orphan_case (id, transfer_id, state, reason, opened_at, version) "
+        "VALUES ('ca_9', :id, 'open', 'engine_error', 1, 1)"
+    )
+    change(filled, insert, id=filled.pending)
+    assert found(filled) == ({"I-17": [PATIENCE_SPENT]} if named and seconds > 0 else {})
+
+
+UNDER_ITS_KEY = (
+    "Every transfer stands under the key with which it was begun, and what was answered to that is about it."
+)
+KEYS = {
+    "the key that is gone": "DELETE FROM idempotency_key WHERE subject_id = :confirmed",
+    "another transfer's": "UPDATE idempotency_key SET subject_id = :out WHERE subject_id = :confirmed",
+    "another key": "UPDATE idempotency_key SET key = 'another' WHERE subject_id = :confirmed",
+    "an answer about another": "UPDATE idempotency_key SET status = 200, response = '{\"id\":\"tr_x\"}' "
+    "WHERE subject_id = :confirmed",
+}
+
+
+@pytest.mark.parametrize("statement", KEYS.values(), ids=KEYS.keys())
+def test_a_transfer_without_its_key_is_named(filled, statement):
+    """I-20, I-21: a key that was set free, or stands for another transfer, would move the money once more."""
+    given = {name: getattr(filled, name) for name in ("confirmed", "out") if f":{name}" in statement}
+    assert change(filled, statement, **given) == 1
+    assert found(filled) == {"I-20": [UNDER_ITS_KEY]}
+
+
+ORIGIN = "Events begin where they began: no move up to there is one."
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE event_origin SET history_id = 999999999", "UPDATE event_origin SET history_id = :last",
+     "DELETE FROM event_origin"],
+    ids=["beyond all", "up to now", "gone"],
+)  # fmt: skip
+def test_an_origin_of_events_that_was_set_is_named(filled, statement):
+    """I-43: the number that says of which moves there are no events is not set forward to hide moves."""
+    for operator in events.waiting(filled.runtime):
+        events.number(filled.runtime, operator, 100)
+    assert verify(filled.runtime) == []
+    last = {"last": filled.rows("SELECT MAX(id) AS id FROM history")[0]["id"]} if ":last" in statement else {}
+    assert change(filled, statement, **last) == 1
+    assert found(filled) == {"I-43": [ORIGIN]}
 
 
 def test_a_reversal_that_is_no_longer_watched_is_named(migrated_url, tmp_path):
@@ -289,6 +422,22 @@ def test_evidence_of_a_callback_without_its_message_is_named(told, statement):
         assert change(told, statement, **now) == 1
     rule = "Evidence of a callback is one message in the inbox: same provider, reference and body."
     assert rule in found(told)["I-12"]
+
+
+SPOKEN_FOR = "Every message of a provider is to be acted on, or was: with evidence, or a reason."
+LOST_MESSAGES = {
+    "no task": "DELETE FROM inbox_task WHERE state = 'parked'",
+    "done without evidence": "UPDATE inbox_task SET state = 'done', wake_at = NULL WHERE state = 'parked'",
+    "passed over without a reason": "UPDATE inbox_task SET state = 'passed_over', wake_at = NULL, reason = '' "
+    "WHERE state = 'parked'",
+}
+
+
+@pytest.mark.parametrize("statement", LOST_MESSAGES.values(), ids=LOST_MESSAGES.keys())
+def test_a_message_that_is_not_to_be_acted_on_any_more_is_named(told, statement):
+    """I-31: what a provider has told is not put aside by a hand: it leads to evidence, or there is a reason."""
+    assert change(told, statement) == 1
+    assert found(told) == {"I-31": [SPOKEN_FOR]}
 
 
 @pytest.mark.parametrize(("seconds", "named"), [(3599, False), (3601, True)])

@@ -47,9 +47,28 @@ def place_text(place: Place) -> str:
     return written(place).decode()
 
 
-def place_of(text: str | None) -> Place:
-    """A place as it is compared; nothing is before the first one."""
-    return list(orjson.loads(text)) if text else []
+class Unreadable(ValueError):
+    """What should be a place, or a list of rows or seals, is none: somebody has changed it."""
+
+
+def listed(text: str | None) -> list[Any]:
+    """A list as it stands in a seal or a mark; nothing is an empty one. Raises Unreadable."""
+    try:
+        found = orjson.loads(text) if text else []
+    except (TypeError, ValueError):
+        found = None
+    if not isinstance(found, list):
+        raise Unreadable
+    return found
+
+
+def ordered(place: Place) -> list[tuple[int, Any]]:
+    """A place as it is compared, in SQLite's order also where its columns were made to hold something else: numbers,
+    then texts, then whatever else there is."""
+    return [
+        (0, part) if isinstance(part, int | float) else (1, part) if isinstance(part, str) else (2, repr(part))
+        for part in place
+    ]
 
 
 class Bundle:

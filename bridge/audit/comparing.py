@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.audit.canon import MARK_BYTES, place_of, row_hash
+from bridge.audit.canon import MARK_BYTES, Unreadable, listed, row_hash
 from bridge.audit.chain import NOBODYS, SealRow, name_of
 from bridge.audit.findings import Finding, Kind
 from bridge.audit.sealed import Source
-from bridge.audit.sealing import bundled, keys_of
+from bridge.audit.sealing import bundled
 
 Key = tuple[Any, ...]
 
@@ -32,14 +32,44 @@ def compared(
     if not late and _agrees(source, seals, rows):
         return
     now, hashes, twice = _as_they_are(source, rows)
-    then = {key: _Row(seal.chain, mark) for seal in (*seals, *late) for key, mark in keys_of(seal.content)}
-    found = [*_differing(source, then, now), *_added(source, run, then, now), *(_doubled(source, run, twice))]
+    keys = {(seal.chain, seal.number): keys_of(source, seal) for seal in (*seals, *late)}
+    then = {key: _Row(name, mark) for (name, _), told in keys.items() for key, mark in told or ()}
+    unread = [seal for seal in (*seals, *late) if keys[seal.chain, seal.number] is None]
+    found = [*_unlisted(source, unread, then, now, hashes), *_differing(source, then, now)]
+    found += [*_added(source, run, then, now), *_doubled(source, run, twice)]
     yield from found
     for seal in () if found else (*seals, *late):
-        listed = [key for key, _ in keys_of(seal.content)]
-        if _digest(hashes[key] for key in listed) != seal.digest:
-            which = f"{_told(source, listed[0])} to {_told(source, listed[-1])}"
+        told = [key for key, _ in keys[seal.chain, seal.number] or ()]
+        if told and _digest(hashes[key] for key in told) != seal.digest:
+            which = f"{_told(source, told[0])} to {_told(source, told[-1])}"
             yield Finding(Kind.EDITED, source.name, which, seal.chain, f"one of them is not as seal {seal.number} says")
+
+
+def keys_of(source: Source, seal: SealRow) -> list[tuple[Key, str]] | None:
+    """(the key, the beginning of its hash) of each row that a seal lists; None where that cannot be read, or is no list
+    of a seal."""
+    try:
+        return source.read_keys(seal.content) or None
+    except Unreadable:
+        return None
+
+
+def _unlisted(
+    source: Source,
+    unread: Sequence[SealRow],
+    then: Mapping[Key, _Row],
+    now: dict[Key, _Row],
+    hashes: Mapping[Key, bytes],
+) -> Iterator[Finding]:
+    """The rows whose list cannot be read any more, which only their digest tells; they are taken out of `now`."""
+    for seal in unread:
+        rest = [key for key, row in now.items() if key not in then and row.chain == seal.chain]
+        if _digest(hashes[key] for key in rest) != seal.digest:
+            which = f"{_told(source, rest[0])} to {_told(source, rest[-1])}" if rest else "rows"
+            sentence = f"one of them is not as it was sealed; which, seal {seal.number} does not tell any more"
+            yield Finding(Kind.EDITED, source.name, which, seal.chain, sentence)
+        for key in rest:
+            del now[key]
 
 
 def _agrees(source: Source, seals: Sequence[SealRow], rows: Sequence[Any]) -> bool:
@@ -105,7 +135,7 @@ def _doubled(source: Source, run: SealRow, twice: Sequence[Key]) -> Iterator[Fin
 def late_findings(source: Source, run: SealRow, seals: Sequence[SealRow]) -> Iterator[Finding]:
     """What a run of late rows says, for people to look at."""
     for seal in seals:
-        for key, _ in keys_of(seal.content):
+        for key, _ in keys_of(source, seal) or ():
             sentence = (
                 f"it was not there when its place was sealed; run {run.number} sealed it later. Inserted afterwards, "
                 "or committed after a wait that should not be possible"
@@ -128,5 +158,8 @@ def _told(source: Source, key: Sequence[Any]) -> str:
 
 
 def listed_seals(run: SealRow) -> list[tuple[int, int, str]]:
-    """(chain, entries, hash) of the seals that a run lists."""
-    return [(each[0], each[1], each[2]) for each in place_of(run.content)]
+    """(chain, entries, hash) of the seals that a run lists. Raises Unreadable."""
+    try:
+        return [(int(chain), int(entries), str(hashed)) for chain, entries, hashed in listed(run.content)]
+    except (TypeError, ValueError) as strange:
+        raise Unreadable from strange

@@ -8,8 +8,10 @@ it finds names the table, the row and the operator.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from threading import Event
 from typing import Any
@@ -18,10 +20,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from bridge import db
-from bridge.audit import chain, mirrored
-from bridge.audit.canon import FIRST, place_of
+from bridge.audit import chain, marks, mirrored
+from bridge.audit.canon import FIRST, Place, Unreadable
 from bridge.audit.chain import NOBODYS, RUNS, SealRow
-from bridge.audit.comparing import compared, late_findings, listed_seals
+from bridge.audit.comparing import compared, keys_of, late_findings, listed_seals
 from bridge.audit.findings import KEPT, Finding, Kind, Report
 from bridge.audit.sealed import BY_NAME, FORMAT, SOURCES, Between, Source
 from bridge.audit.standing import waiting
@@ -37,9 +39,14 @@ RUNS_READ = 500
 SPARE = 1000
 """Rows more than were sealed that are read, and named one by one, at the places of some runs."""
 
-
 REST_AT_MOST = 10.0
 """Seconds between two portions."""
+
+BROKEN = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
+"""What comes of a value that somebody has put where no such value can be: a finding, and no end of the inspection."""
+
+Spans = list[tuple[SealRow, Place, Place]]
+"""Runs, and the places behind and up to which each looked."""
 
 
 class Stopped(Exception):
@@ -57,7 +64,7 @@ def inspect(runtime: Runtime, stop: Event | None = None) -> Report:
     last_run = heads.get(RUNS, chain.NONE_YET)[0]
     linked = {each: _Links(report, each, last_run) for each in sorted(heads)}
     for each, links in linked.items():
-        links.walk(runtime, heads[each], stop)
+        _going_on(report, "seal", each, partial(links.walk, runtime, heads[each], stop))
     accepted = mirrored.inspect(runtime, report)
     reached: Counter[int] = Counter({RUNS: 0})
     for name, scope in looked_at:
@@ -65,12 +72,22 @@ def inspect(runtime: Runtime, stop: Event | None = None) -> Report:
         if source is None:
             report.add([Finding(Kind.SEAL, "runs", name, RUNS, "they seal a table that is not sealed here")])
             continue
-        _Table(runtime, report, source, scope, last_run, accepted, reached).inspect(stop)
+        table = _Table(runtime, report, source, scope, last_run, accepted, reached)
+        _going_on(report, name, RUNS, partial(table.inspect, stop))
     report.add(_unreached(linked, reached))
     for source in SOURCES:
         report.add(_strays(runtime, source, stop))
     report.add(_not_sealed(runtime, report))
     return report
+
+
+def _going_on(report: Report, where: str, whose: int, work: Callable[[], None]) -> None:
+    """A part of the inspection; what breaks it is a finding, and the others are inspected."""
+    try:
+        work()
+    except BROKEN as trouble:
+        sentence = f"it cannot be inspected to its end: something in it is of no kind that we write ({trouble!r})"
+        report.add([Finding(Kind.UNREADABLE, where, "", whose, sentence)])
 
 
 class _Links:
@@ -150,22 +167,50 @@ class _Table:
         by_run = {number: list(of_run) for number, of_run in groupby(seals, key=lambda seal: seal.run)}
         for run in runs:
             self.report.add(self._judged(run, by_run.get(run.number, [])))
-        after, upto = place_of(runs[0].after), place_of(runs[-1].upto)
-        limit = sum(run.entries for run in runs) + SPARE
+        spans: Spans = []
+        for run in runs:
+            try:
+                spans.append((run, *chain.span(self.source, run, by_run.get(run.number, []))))
+            except Unreadable as why:
+                self.report.add([Finding(Kind.SEAL, "seal", str(run.number), RUNS, f"{why}: nothing is compared")])
+        for together in _unbroken(spans):
+            self._compare(together, by_run)
+
+    def _compare(self, spans: Spans, by_run: dict[int, list[SealRow]]) -> None:
+        """The rows of runs that follow each other; one run after the other where there is too much, or something that
+        cannot be compared."""
+        after, upto = spans[0][1], spans[-1][2]
+        limit = sum(_entries(run) for run, *_ in spans) + SPARE
         try:
             with db.reading(self.runtime.engine) as connection:
                 rows = Between(self.source, self.scope, after, upto).rows(connection, limit)
         except DBAPIError as trouble:
-            which = f"{runs[0].after} to {runs[-1].upto}"
+            which = f"{after} to {upto}"
             sentence = f"the rows cannot be read ({type(trouble.orig).__name__})"
             self.report.add([Finding(Kind.UNREADABLE, self.source.name, which, NOBODYS, sentence)])
             return
+        cut, found = len(rows) == limit, None
+        if not cut or len(spans) == 1:
+            with suppress(*BROKEN):
+                found = list(self._compared(spans, by_run, rows))
+        if found is None and len(spans) > 1:
+            for span in spans:
+                self._compare([span], by_run)
+            return
         self.report.entries += len(rows)
-        self.report.add(self._compared(runs, by_run, rows))
-        if len(rows) == limit:
-            sentence = f"and more: there are over {SPARE} rows beside those that were sealed"
-            where = f"{self.source.name} up to {runs[-1].upto}"
-            self.report.add([Finding(Kind.INSERTED, where, "", NOBODYS, sentence)])
+        self.report.add(self._told(found, after, upto, cut=cut))
+
+    def _told(self, found: list[Finding] | None, after: Place, upto: Place, *, cut: bool) -> Iterator[Finding]:
+        """What was found at some places; what was not read of them, since there was too much, is not told as gone."""
+        where = f"{after} to {upto}"
+        if found is None:
+            sentence = "what is there cannot be compared with what was sealed"
+            yield Finding(Kind.UNREADABLE, self.source.name, where, NOBODYS, sentence)
+            return
+        yield from (each for each in found if not cut or each.kind is not Kind.DELETED)
+        if cut:
+            sentence = f"and more: there are over {SPARE} rows beside those that were sealed; not all were looked at"
+            yield Finding(Kind.INSERTED, self.source.name, where, NOBODYS, sentence)
 
     def _judged(self, run: SealRow, seals: Sequence[SealRow]) -> Iterator[Finding]:
         """The run and its seals by themselves."""
@@ -181,20 +226,26 @@ class _Table:
             yield Finding(Kind.SEAL, "seal", str(run.number), RUNS, sentence)
         if not run.late:
             self.upto = run.upto
-        found = [(seal.chain, seal.entries, seal.hash) for seal in seals]
-        for each in sorted(set(listed_seals(run)) ^ set(found)):
+        unread = [seal for seal in seals if keys_of(self.source, seal) is None]
+        for seal in unread:
+            yield Finding(Kind.SEAL, "seal", str(seal.number), seal.chain, "which rows it lists cannot be read")
+        try:
+            told = set(listed_seals(run))
+        except Unreadable:
+            yield Finding(Kind.SEAL, "seal", str(run.number), RUNS, "which seals it lists cannot be read")
+            return
+        found = {(seal.chain, seal.entries, seal.hash) for seal in seals}
+        for each in sorted(told ^ found, key=repr):
             sentence = "is listed and not there" if each not in found else "is there and not listed"
             yield Finding(Kind.SEAL, f"seal of run {run.number}", f"of {each[1]} rows", each[0], sentence)
 
-    def _compared(
-        self, runs: Sequence[SealRow], by_run: dict[int, list[SealRow]], rows: Sequence[Any]
-    ) -> Iterator[Finding]:
+    def _compared(self, spans: Spans, by_run: dict[int, list[SealRow]], rows: Sequence[Any]) -> Iterator[Finding]:
         """Each run against the rows at its places."""
         places, begin = len(self.source.place), 0
-        ends = [list(row[:places]) for row in rows] if len(runs) > 1 else []
-        for run in runs:
-            end, upto = begin, place_of(run.upto)
-            if len(runs) == 1:
+        ends = [list(row[:places]) for row in rows] if len(spans) > 1 else []
+        for run, _, upto in spans:
+            end = begin
+            if len(spans) == 1:
                 end = len(rows)
             while end < len(ends) and ends[end] <= upto:
                 end += 1
@@ -222,11 +273,28 @@ def _portions(runs: Sequence[SealRow]) -> Iterator[list[SealRow]]:
     """Runs that follow each other without a break, so many that they have about ENTRIES rows."""
     portion: list[SealRow] = []
     for run in runs:
-        if portion and (portion[-1].upto != run.after or sum(each.entries for each in portion) + run.entries > ENTRIES):
+        if portion and (portion[-1].upto != run.after or sum(map(_entries, [*portion, run])) > ENTRIES):
             yield portion
             portion = []
         portion.append(run)
     yield portion
+
+
+def _unbroken(spans: Spans) -> Iterator[Spans]:
+    """Those between which none is left out."""
+    together: Spans = []
+    for span in spans:
+        if together and together[-1][2] != span[1]:
+            yield together
+            together = []
+        together.append(span)
+    if together:
+        yield together
+
+
+def _entries(run: SealRow) -> int:
+    """How many rows a run says that it sealed."""
+    return marks.number(run.entries)
 
 
 def _unreached(linked: dict[int, _Links], reached: Counter[int]) -> Iterator[Finding]:

@@ -4,15 +4,15 @@ refused for. It may be changed by whoever owns the database: a mirror proves som
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection, Table, select, update
 
 from bridge import checks, db, models
-from bridge.audit import chain, signing
-from bridge.audit.canon import digest, written
+from bridge.audit import chain, marks, signing
+from bridge.audit.canon import Unreadable, digest, listed, written
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
@@ -131,5 +131,10 @@ def remembered(connection: Connection) -> dict[str, Remembered]:
 
 
 def _remembered(row: Any) -> Remembered:
-    number, hashed = orjson.loads(row.seen or '[0,""]')
-    return Remembered(number, hashed, row.seen_at or 0, row.again, row.note, row.looked, row.horizon is not None)
+    """What cannot be read is not known."""
+    number, hashed = UNKNOWN.number, UNKNOWN.hash
+    with suppress(Unreadable, TypeError, ValueError):
+        first, second = listed(row.seen) or (number, hashed)
+        number, hashed = int(first), str(second)
+    at, run = marks.number(row.seen_at), marks.number(row.again)
+    return Remembered(number, hashed, at, run, row.note, row.looked, row.horizon is not None)

@@ -1,12 +1,15 @@
 """Rounds: one inspection per slot among all processes, and what it came to.
 
-A slot is the number of whole intervals since 1970; it is claimed by inserting its row. A process that dies, or meets an
-error, says nothing of what was sealed: its slot is free again.
+A slot is the number of whole intervals since 1970; it is claimed by inserting its row. A process that dies, or does not
+reach its database, says nothing of what was sealed: its slot is free again. Every other error is an outcome: what was
+sealed cannot be inspected.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import Connection, Table, and_, or_, select
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bridge import board, db, models
 from bridge.audit import mirror
@@ -74,12 +77,30 @@ def _beside(before: str, outcome: str) -> str:
     return f"{outcome}{BEFORE}{last})"[:LONGEST_OUTCOME] if last.startswith(FAILED) else outcome
 
 
+def break_off(runtime: Runtime, slot: int, trouble: BaseException) -> None:
+    """An error ended it."""
+    if not isinstance(trouble, Exception) or _is_away(trouble):
+        give_back(runtime, slot)
+    else:
+        end(runtime, slot, f"{FAILED}: {type(trouble).__name__}, see the log")
+
+
+def _is_away(trouble: Exception) -> bool:
+    """Whether it was the database that could not be asked; on SQLite a text that is none is told in the same words."""
+    if isinstance(trouble, OperationalError | InterfaceError):
+        return "decode" not in str(trouble.orig)
+    if isinstance(trouble, DBAPIError):
+        return db.is_away(trouble)
+    return isinstance(trouble, ConnectionError | PoolTimeout)
+
+
 def give_back(runtime: Runtime, slot: int) -> None:
-    """It did not come to its end: the next process may have the slot, and what was found in it before stands."""
+    """It did not come to its end: the next process may have the slot. What was found in it before stands, as of when
+    that was."""
     mine = (_runs.c.job == INSPECT, _runs.c.slot == slot, _runs.c.worker == runtime.worker)
     with db.writing(runtime.engine) as connection:
         connection.execute(_runs.delete().where(*mine, _runs.c.finished_at.is_(None)))
-        connection.execute(_runs.update().where(*mine).values(finished_at=_runs.c.started_at))
+        connection.execute(_runs.update().where(*mine).values(started_at=_runs.c.finished_at))
 
 
 def outcome_of(report: Report) -> str:

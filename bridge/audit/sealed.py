@@ -16,10 +16,12 @@ from typing import Any
 from sqlalchemy import Boolean, Connection, Row, TextClause, text
 
 from bridge import models
-from bridge.audit.canon import Place
+from bridge.audit.canon import Place, Unreadable, listed
 
 FORMAT = 1
-"""Which columns are sealed, and how. A column that comes later is a new format; seals keep theirs."""
+"""Which columns are sealed, and how: there is one format so far, and a seal of any other is a finding. Whoever seals
+another column of a table below makes it 2, and has the inspection read rows under a seal of 1 by the columns of 1. A
+table that is sealed from some day on needs no new format: its runs begin with what is there then."""
 
 COLUMNS: dict[str, tuple[str, ...]] = {
     "posting": (
@@ -65,10 +67,17 @@ CHANGES: dict[str, tuple[str, ...]] = {
         "rewound_at"),
     "proposal": ("state", "ended_at", "ended_why", "decision_id"),
 }  # fmt: skip
-"""Columns that change in the course of things and are not sealed: what moves them is (history, verdicts, decisions)."""
+"""Columns that change in the course of things and are not sealed: what moves them is (history, verdicts, decisions).
+`orphan_at` does not change, and the legs, of which much does not, are in no list at all: `bridge verify` compares both
+with what is sealed (bridge/transfers/invariants.py)."""
 
 MEANT = {"transfer.amount": "CASE WHEN x.sweep IS NULL THEN x.amount END"}
 """Columns of which a part is sealed: the amount of a sweep is counted later, and each count stands in the history."""
+
+
+def _is_plain(part: object) -> bool:
+    return isinstance(part, int | str)
+
 
 _TRANSFERS = " LEFT JOIN transfer o ON o.id = x.transfer_id"
 _OF_TRANSFER, _OWN, _NOBODY = "COALESCE(o.operator_id, 0)", "COALESCE(x.operator_id, 0)", "0"
@@ -105,6 +114,24 @@ class Source:
         listed = (as_number.format(each) if n in booleans else each for n, each in zip(rest, shown, strict=True))
         object.__setattr__(self, "values", tuple(listed))  # frozen, and told by its own columns
         object.__setattr__(self, "rows", self.rows or f'"{self.name}" x')
+
+    def read_place(self, text: str | None) -> Place:
+        """A place of this table, as a seal or a mark says it. Raises Unreadable for what no row of it can have."""
+        place = listed(text)
+        if place:
+            number, *rest = place
+            fits = isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < 1 << 63
+            if not fits or len(place) != len(self.place) or not all(isinstance(part, str) for part in rest):
+                raise Unreadable
+        return place
+
+    def read_keys(self, content: str) -> list[tuple[tuple[Any, ...], str]]:
+        """(the key, the beginning of its hash) of each row that a seal of this table lists. Raises Unreadable."""
+        found = listed(content)
+        for each in found:
+            if not isinstance(each, list) or len(each) != len(self.key) + 1 or not all(map(_is_plain, each)):
+                raise Unreadable
+        return [(tuple(each[:-1]), each[-1]) for each in found]
 
 
 SOURCES = (
@@ -176,12 +203,11 @@ class Between:
     def count(self, connection: Connection) -> tuple[int, int | None]:
         """(how many, when the oldest of them was written)."""
         number, oldest = connection.execute(_count(connection.dialect.name, *self._shape), self._given).one()
-        return int(number), oldest
+        return int(number), _instant(oldest)
 
     def oldest(self, connection: Connection) -> int | None:
         """When the first of them was written; None where there is none."""
-        found: int | None = connection.execute(_oldest(connection.dialect.name, *self._shape), self._given).scalar()
-        return found
+        return _instant(connection.execute(_oldest(connection.dialect.name, *self._shape), self._given).scalar())
 
     def last(self, connection: Connection) -> Place | None:
         """The last place at which there may be a row; None where there is none."""
@@ -197,6 +223,11 @@ class Between:
         given: dict[str, Any] = {"scope": self.scope} if self.source.scoped else {}
         given |= {f"after{number}": part for number, part in enumerate(self.after)}
         return given | {f"upto{number}": part for number, part in enumerate(self.upto or ())}
+
+
+def _instant(value: Any) -> int | None:
+    """A time; on SQLite a row may have been made to hold a word for it, and that is none."""
+    return value if isinstance(value, int) else None
 
 
 @cache

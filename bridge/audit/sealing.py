@@ -11,21 +11,20 @@ so; an inspection tells of it until a person has accepted it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, and_, select, update
+from sqlalchemy import Connection, Row
 
-from bridge import db, log, models
-from bridge.audit import chain
-from bridge.audit.canon import Bundle, Place, place_of, place_text, row_hash
+from bridge import db, log
+from bridge.audit import chain, marks
+from bridge.audit.canon import Bundle, Place, ordered, place_text, row_hash
+from bridge.audit.marks import Mark
 from bridge.audit.sealed import Between, Source, scopes
 from bridge.clocks import APART_AT_MOST
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
-_mark: Table = models.metadata.tables["seal_mark"]
 _log = log.get("audit")
 
 BATCH = 2000
@@ -34,22 +33,15 @@ BATCH = 2000
 AGAIN_SECONDS = 600
 """So long after a run its places are looked at a second time."""
 
+AGAIN_AT_MOST = AGAIN_SECONDS + 3600
+"""No run is looked at a second time that is older than this: a mark that was set back would have rows that somebody has
+put among sealed ones taken for late."""
+
 RUNS_AT_ONCE = 200
 """Runs that one second look covers."""
 
 # Read together: an unfinished transaction, also one that has begun after the rows were seen, is not below the first.
 _HORIZON = "SELECT CAST(CAST(pg_snapshot_{0}(pg_current_snapshot()) AS text) AS bigint)"
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What is remembered of a table between two runs."""
-
-    seen: Place
-    seen_at: int
-    horizon: int
-    looked: Place
-    again: int
 
 
 def every(runtime: Runtime, source: Source) -> list[int]:
@@ -61,22 +53,23 @@ def every(runtime: Runtime, source: Source) -> list[int]:
 def seal(runtime: Runtime, source: Source, scope: int, limit: int = BATCH) -> int:
     """Seal the next rows of a table, at most `limit`, if any are old enough; how many were sealed."""
     with db.reading(runtime.engine) as connection:
-        mark, begun = _read(connection, source, scope), _sealed_upto(connection, source, scope)
-        after, run, anew, present = max(begun, mark.looked), None, None, _present(runtime, source)
-        if mark.seen <= after or _is_foreign(connection, runtime, mark):
+        mark, begun = marks.read(connection, source, scope), chain.sealed_upto(connection, source, scope)
+        after, run, anew, present = max(begun, mark.looked, key=ordered), None, None, _present(runtime, source)
+        if ordered(mark.seen) <= ordered(after) or _is_foreign(connection, runtime, mark):
             last = Between(source, scope, [], present).last(connection)
             # Nobody has looked beyond the last row: a mark that says so would have rows passed over for ever.
-            anew = last if last is not None and not mark.looked <= last <= after else None
+            is_known = last is None or ordered(mark.looked) <= ordered(last) <= ordered(after)
+            anew = None if is_known else last
         elif not _is_ripe(connection, runtime, mark):
             return 0
         else:
-            upto = mark.seen if present is None else min(mark.seen, present)
+            upto = mark.seen if present is None else min(mark.seen, present, key=ordered)
             run = _run(source, scope, begun, Between(source, scope, after, upto).rows(connection, limit))
     if run is not None:
-        return _append(runtime, run, begun)
+        return _append(runtime, source, run, begun)
     if anew is not None:
         _see(runtime, source, scope, mark)
-    elif mark.seen > after:
+    elif ordered(mark.seen) > ordered(after):
         _remember(runtime, source, scope, looked=place_text(mark.seen))
     return 0
 
@@ -105,11 +98,11 @@ def bundled(source: Source, rows: Sequence[Row[Any]]) -> Mapping[int, Bundle]:
     return bundles
 
 
-def _append(runtime: Runtime, run: chain.Run, begun: Place) -> int:
+def _append(runtime: Runtime, source: Source, run: chain.Run, begun: Place) -> int:
     """Add what was planned, unless somebody was faster; how many rows are sealed by it."""
     with db.writing(runtime.engine) as connection:
         chain.take_turn(connection)
-        if _upto(chain.last_run(connection, run.source, run.scope)) != begun:
+        if chain.sealed_upto(connection, source, run.scope) != begun:
             return 0
         chain.append(connection, run, runtime.clock.now())
     return run.entries
@@ -134,8 +127,8 @@ def _see(runtime: Runtime, source: Source, scope: int, mark: Mark) -> None:
         horizon = _transaction(connection, "xmax")
         if seen is not None:
             now = runtime.clock.now()
-            looked = place_text(mark.looked if mark.looked <= seen else [])
-            _put(connection, source, scope, seen=place_text(seen), seen_at=now, horizon=horizon, looked=looked)
+            looked = place_text(mark.looked if ordered(mark.looked) <= ordered(seen) else [])
+            marks.put(connection, source, scope, seen=place_text(seen), seen_at=now, horizon=horizon, looked=looked)
 
 
 def _is_ripe(connection: Connection, runtime: Runtime, mark: Mark) -> bool:
@@ -158,34 +151,9 @@ def _transaction(connection: Connection, which: str) -> int:
     return int(connection.exec_driver_sql(_HORIZON.format(which)).scalar_one())
 
 
-def _sealed_upto(connection: Connection, source: Source, scope: int) -> Place:
-    return _upto(chain.last_run(connection, source.name, scope))
-
-
-def _upto(run: chain.SealRow | None) -> Place:
-    return [] if run is None else place_of(run.upto)
-
-
-def _read(connection: Connection, source: Source, scope: int) -> Mark:
-    row = connection.execute(select(_mark).where(_of(source, scope))).first()
-    if row is None:
-        return Mark([], 0, 0, [], 0)
-    return Mark(place_of(row.seen), row.seen_at or 0, row.horizon or 0, place_of(row.looked), row.again)
-
-
 def _remember(runtime: Runtime, source: Source, scope: int, **values: Any) -> None:
     with db.writing(runtime.engine) as connection:
-        _put(connection, source, scope, **values)
-
-
-def _put(connection: Connection, source: Source, scope: int, **values: Any) -> None:
-    row = {"source": source.name, "scope": scope, "again": 0}
-    db.insert_if_absent(connection, _mark, row)
-    connection.execute(update(_mark).where(_of(source, scope)).values(**values))
-
-
-def _of(source: Source, scope: int) -> Any:
-    return and_(_mark.c.source == source.name, _mark.c.scope == scope)
+        marks.put(connection, source, scope, **values)
 
 
 # --- what came too late -------------------------------------------------------------------------------
@@ -194,24 +162,25 @@ def _of(source: Source, scope: int) -> Any:
 def look_again(runtime: Runtime, source: Source, scope: int) -> int:
     """Look a second time at the runs that are old enough for it; how many rows were sealed late."""
     with db.reading(runtime.engine) as connection:
-        mark = _read(connection, source, scope)
-        before = runtime.clock.now() - AGAIN_SECONDS * SECOND
-        found = chain.runs(connection, source.name, scope, mark.again, RUNS_AT_ONCE)
-        due = list(takewhile(lambda run: run.at <= before, found))  # in their order, whatever clocks they are from
+        mark, now = marks.read(connection, source, scope), runtime.clock.now()
+        floor = chain.last_before(connection, source.name, scope, now - AGAIN_AT_MOST * SECOND)
+        found = chain.runs(connection, source.name, scope, max(mark.again, floor), RUNS_AT_ONCE)
+        # In their order, whatever clocks they are from.
+        due = list(takewhile(lambda run: run.at <= now - AGAIN_SECONDS * SECOND, found))
         if not due:
             return 0
         sealed = sum(run.entries for run in due) + _late_between(connection, source, scope, due)
-        whole = Between(source, scope, place_of(due[0].after), place_of(due[-1].upto))
+        whole = Between(source, scope, source.read_place(due[0].after), source.read_place(due[-1].upto))
         more = whole.count(connection)[0] > sealed
         plans, again = _all_missed(connection, source, scope, due) if more else ([], due[-1].number)
     with db.writing(runtime.engine) as connection:
         chain.take_turn(connection)
-        if _read(connection, source, scope).again != mark.again:
+        if marks.read(connection, source, scope).again != mark.again:
             return 0
         for plan in plans:
             number = chain.append(connection, plan, runtime.clock.now())
             _log.error("rows came too late for their run", table=plan.source, rows=plan.entries, run=number)
-        _put(connection, source, scope, again=max(again, mark.again))
+        marks.put(connection, source, scope, again=max(again, mark.again))
     return sum(plan.entries for plan in plans)
 
 
@@ -242,15 +211,10 @@ def _missed(
     """The rows at a run's places that no seal lists, BATCH of them or more; whether these are all."""
     late = chain.late_runs(connection, source.name, scope)
     numbers = [run.number, *(each.number for each in late if (each.after, each.upto) == (run.after, run.upto))]
-    listed = {key for seal in chain.of_runs(connection, numbers) for key, _mark_of in keys_of(seal.content)}
-    after, upto = place_of(run.after), place_of(run.upto)
+    listed = {key for seal in chain.of_runs(connection, numbers) for key, _mark_of in source.read_keys(seal.content)}
+    after, upto = source.read_place(run.after), source.read_place(run.upto)
     first, limit = len(source.place) + 1, len(listed) + BATCH
     found = Between(source, scope, after, upto).rows(connection, limit)
     rows = [row for row in found if tuple(row[first : first + len(source.key)]) not in listed]
     plan = chain.Run(source.name, scope, after, upto, bundled(source, rows), late=True) if rows else None
     return plan, len(found) < limit
-
-
-def keys_of(content: str) -> list[tuple[tuple[Any, ...], str]]:
-    """(the key, the beginning of its hash) of each row that a seal lists."""
-    return [(tuple(each[:-1]), each[-1]) for each in place_of(content)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Table, select, update
+from sqlalchemy import Connection, Table, update
 
 from bridge import checks, db, models
-from bridge.audit import chain, memory
-from bridge.audit.canon import Place, place_of
+from bridge.audit import chain, marks, memory
+from bridge.audit.canon import Place, Unreadable, ordered
 from bridge.audit.sealed import SOURCES, Between, Source, scopes
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -39,8 +39,7 @@ def waiting(connection: Connection, runtime: Runtime) -> Iterator[Waiting]:
     """What waits, by table."""
     for source in SOURCES:
         for scope in scopes(connection, source):
-            last = chain.last_run(connection, source.name, scope)
-            rows, oldest = Between(source, scope, _upto(last)).count(connection)
+            rows, oldest = Between(source, scope, _upto(connection, source, scope)).count(connection)
             if rows:
                 yield Waiting(source, scope, rows, oldest, _late(connection, runtime, source, scope, oldest))
 
@@ -49,10 +48,10 @@ def late(connection: Connection, runtime: Runtime) -> Iterator[tuple[str, int]]:
     """(table, seconds) where rows wait and nothing was sealed for too long; few rows are asked for."""
     for source in SOURCES:
         for scope in scopes(connection, source):
-            last = chain.last_run(connection, source.name, scope)
-            looked = place_of(connection.execute(select(_mark.c.looked).where(*_of(source, scope))).scalar())
+            looked = marks.read(connection, source, scope).looked
             there = Between(source, scope, []).last(connection)
-            behind = max(looked if there is not None and looked <= there else [], _upto(last))
+            is_there = there is not None and ordered(looked) <= ordered(there)
+            behind = max(looked if is_there else [], _upto(connection, source, scope), key=ordered)
             seconds = _late(connection, runtime, source, scope, Between(source, scope, behind).oldest(connection))
             if seconds:
                 yield source.name, seconds
@@ -104,7 +103,7 @@ def mirror_late(connection: Connection, runtime: Runtime, runs: chain.Head) -> i
     following = chain.at_number(connection, chain.RUNS, runs[0] + 1)
     if following is None:
         return 0
-    seconds = (runtime.clock.now() - following.at) // SECOND
+    seconds = (runtime.clock.now() - marks.number(following.at)) // SECOND
     allowed = max(LATE_SECONDS, MIRROR_LATE * runtime.config.audit.mirror_seconds)
     return int(seconds) if seconds > allowed else 0
 
@@ -114,19 +113,19 @@ def _late(connection: Connection, runtime: Runtime, source: Source, scope: int, 
     sealing has not begun yet."""
     last, now = chain.last_run(connection, source.name, scope), runtime.clock.now()
     # A mark can be changed, and is asked only where nothing was sealed yet; no instant that is still to come counts.
-    mark = None if last is not None else connection.execute(select(_mark.c.seen_at).where(*_of(source, scope))).scalar()
-    began = mark if last is None else last.at
-    if began is None or oldest is None:
+    mark = marks.read(connection, source, scope)
+    if oldest is None or (last is None and not mark.begun):
         return 0
+    began = mark.seen_at if last is None else marks.number(last.at)
     seconds = (now - max((at for at in (oldest, began) if at <= now), default=now)) // SECOND
     audit = runtime.config.audit
     allowed = LATE_SECONDS + audit.delay_seconds + 2 * audit.seal_every_seconds
     return int(seconds) if seconds > allowed else 0
 
 
-def _upto(run: chain.SealRow | None) -> Place:
-    return [] if run is None else place_of(run.upto)
-
-
-def _of(source: Source, scope: int) -> tuple[ColumnElement[bool], ...]:
-    return _mark.c.source == source.name, _mark.c.scope == scope
+def _upto(connection: Connection, source: Source, scope: int) -> Place:
+    """Up to where a table is sealed; where its last run does not say, nothing of it is."""
+    try:
+        return chain.sealed_upto(connection, source, scope)
+    except Unreadable:
+        return []

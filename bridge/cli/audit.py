@@ -96,9 +96,9 @@ def inspected(runtime: Runtime) -> bool:
     slot = rounds.take(runtime, runtime.clock.now(), again=True)
     try:
         report = inspect(runtime)
-    except BaseException:  # also where somebody has had enough of waiting
+    except BaseException as trouble:  # also where somebody has had enough of waiting
         if slot is not None:
-            rounds.give_back(runtime, slot)
+            rounds.break_off(runtime, slot, trouble)
         raise
     if slot is None or not rounds.end(runtime, slot, rounds.outcome_of(report)):
         report.remarks.append("not kept for `/readyz`: another process inspects, or the mirror cannot be read here")

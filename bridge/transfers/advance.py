@@ -200,6 +200,9 @@ def _one_round(
     asking: Asking,
 ) -> Outcome | None:
     moment = runtime.moment()
+    if seen.unordered:
+        legs = [leg.ordinal for leg in seen.unordered]
+        _log.error("take-back that nobody ordered: nothing is sent for it", transfer=seen.id, legs=legs)
     decided = decide(_Asked(connection), runtime, seen, claim, fact, asking, moment)
     if not decided.columns:
         return Outcome(decided.draft.transfer)

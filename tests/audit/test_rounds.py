@@ -82,6 +82,45 @@ def test_an_error_is_no_finding(made: Ground, monkeypatch: pytest.MonkeyPatch):
     assert inspected(made, again=True)["claimed"] == 1
 
 
+def test_what_breaks_an_inspection_off_is_an_outcome(made: Ground, monkeypatch: pytest.MonkeyPatch):
+    """R17 Whatever else than an absent database ended it: nobody may take that for sound."""
+
+    def broken(*_: Any) -> None:
+        raise KeyError("content")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(job, "inspect", broken)
+        with pytest.raises(KeyError):
+            inspected(made)
+    assert wrong(made) == "the last inspection failed: KeyError, see the log"
+    assert inspected(made, again=True)["claimed"] == 1
+    assert wrong(made) == ""
+
+
+def test_one_that_was_broken_off_is_not_the_newest(made: Ground, monkeypatch: pytest.MonkeyPatch):
+    """R17 An `ok` of two hours ago is of two hours ago, also where somebody has tried again and failed."""
+    inspected(made)
+    began = ended(made)
+    made.clock.turn(7200)
+
+    def away(*_: Any) -> None:
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(job, "inspect", away)
+        with pytest.raises(ConnectionError):
+            inspected(made, again=True)
+    assert ended(made) == began
+    assert inspected(made, again=True)["claimed"] == 1
+    assert ended(made) != began
+
+
+def ended(made: Ground) -> checks.Ended | None:
+    """The newest inspection that has ended."""
+    with db.reading(made.runtime.engine) as connection:
+        return checks.last(connection, made.runtime, checks.INSPECT)
+
+
 def test_a_process_that_died_at_it_leaves_its_slot(made: Ground):
     """C-02 Killed in the middle: after an hour without a word of it another process inspects, in the same slot."""
     assert rounds.take(made.runtime, made.clock.now()) is not None

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from bridge.evidence import Evidence
 from bridge.ports import Descriptor, Direction
-from bridge.transfers.core.facts import Leg, Transfer
+from bridge.transfers.core.facts import ORDER, Leg, Transfer
 from bridge.transfers.core.proof import Finding, Verdict, judge, told_to_have_moved
 from statemachines import LegState, TransferState
 
@@ -20,7 +20,7 @@ class Kind(StrEnum):
     REVERSE = "reverse"  # the source has it, and the destination has not
     SPLIT = "split"  # a part of it arrived, the rest is back; the two are the whole
     WRITE_OFF = "write_off"  # both sides keep what they have; the house bears the loss
-    CLAW_BACK = "claw_back"  # the game has too much: take it out at the provider, by a request of its own
+    CLAW_BACK = ORDER  # the game has too much: take it out at the provider, by a request of its own
 
 
 class Place(StrEnum):
@@ -111,9 +111,15 @@ def refusal(
             return "arrived", "and returned must be the whole amount together"
     if transfer.may_be_on_the_wire(now):
         return "transfer_id", "has a request on its way: wait for its end"
-    if any(_is_under_way(transfer, leg, descriptor, now) for leg in transfer.take_backs):
+    if any(_is_under_way(transfer, leg, descriptor, now) for leg in transfer.ordered):
         return "transfer_id", "is being taken out of the game at the provider: wait for its end"
-    if kind is Kind.CLAW_BACK and left_to_take(transfer, descriptor) <= 0:
+    return _refusal_to_take(transfer, descriptor) if kind is Kind.CLAW_BACK else None
+
+
+def _refusal_to_take(transfer: Transfer, descriptor: Descriptor) -> tuple[str, str] | None:
+    if transfer.unordered:
+        return "kind", "would carry out a take-back that nobody had ordered: `bridge verify` names it"
+    if left_to_take(transfer, descriptor) <= 0:
         return "kind", "would take twice: what came into the game was taken out of it, or may have been"
     return None
 

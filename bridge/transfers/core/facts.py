@@ -9,6 +9,9 @@ from bridge.evidence import Answer, Evidence, Source, Step
 from bridge.ports import WALLET, Direction, Side
 from statemachines import LegState, TransferState
 
+ORDER = "claw_back"
+"""The code of a decision that orders a take-back."""
+
 Fact = TypeVar("Fact")
 
 
@@ -139,10 +142,20 @@ class Transfer:
         return tuple(leg for leg in self.legs if leg.holder != WALLET and leg.undoes is not None)
 
     @property
+    def ordered(self) -> tuple[Leg, ...]:
+        """Of the take-backs those that people have ordered: each decision has led to one, in their order."""
+        legs = self.take_backs
+        return legs and legs[: sum(piece.reply.code == ORDER for piece in self.decisions)]
+
+    @property
+    def unordered(self) -> tuple[Leg, ...]:
+        """The take-backs beyond those: no code of ours has written them, and nothing is sent for them."""
+        return self.take_backs[len(self.ordered) :]
+
+    @property
     def driven(self) -> Leg:
         """The leg on which work goes on: what people decided to take back, else the newest try."""
-        taking_back = (leg for leg in reversed(self.legs) if leg.holder != WALLET and leg.undoes is not None)
-        return next(taking_back, None) or self.outside
+        return (self.ordered or (self.outside,))[-1]
 
     @property
     def decisions(self) -> tuple[Evidence, ...]:

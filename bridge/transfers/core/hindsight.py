@@ -122,7 +122,7 @@ def _by_decision(transfer: Transfer, kind: Kind, decision: Evidence, descriptor:
 def _ordered(transfer: Transfer) -> Leg | None:
     """The leg by which the newest claw-back is carried out, once it is planned."""
     orders = sum(piece.reply.code == Kind.CLAW_BACK for piece in transfer.decisions)
-    return transfer.take_backs[-1] if len(transfer.take_backs) == orders else None
+    return transfer.ordered[-1] if len(transfer.ordered) == orders else None
 
 
 def _taken_back(transfer: Transfer, ordered: Leg | None, decision: Evidence, descriptor: Descriptor) -> Finding:
