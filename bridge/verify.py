@@ -28,6 +28,9 @@ OVERDUE = 3600 * SECOND
 """A message that is due for so long shows that nobody acts on messages; a transfer that is still pending so long after
 its patience, that nobody puts it before people."""
 
+LONGEST_PATIENCE_SECONDS = 7 * 86_400
+"""What is pending may have been begun under another configuration: a patience that was lowered is no finding."""
+
 EXAMPLES = 20
 """Rows of a finding that are kept; the others are counted."""
 
@@ -339,7 +342,7 @@ def _instants(runtime: Runtime) -> dict[str, int]:
         waits += [(descriptor.expiry or 0) + descriptor.expiry_margin, descriptor.settle_delay]
         calls += [descriptor.money_deadline, descriptor.complete_deadline, descriptor.lookup_deadline]
     longest = max(waits) + runtime.lease_seconds(max(calls))
-    patience = max((policy.patience_seconds for policy in policies), default=0)
+    patience = max([LONGEST_PATIENCE_SECONDS, *(policy.patience_seconds for policy in policies)])
     return {
         "overdue": now - OVERDUE,
         "latest": now + OVERDUE + int(longest * SECOND),
