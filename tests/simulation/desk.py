@@ -44,7 +44,8 @@ what a rule of the database refuses is a mistake of ours."""
 
 SENSELESS_AT_MOST = 2
 """So often what is right by the provider's books may mean nothing to the bridge, which has not heard of it all yet; a
-transfer about which it never means anything is one that nobody can end."""
+transfer about which it never means anything is one that nobody can end. What was taken back, or may have been, is not
+taken twice: then there is to be written off."""
 
 TOGETHER = frozenset({"already_proposed", "proposal_ended"})
 """Conflicts of two who act at the same time."""
@@ -83,18 +84,22 @@ class Desk:
     ) -> None:  # fmt: skip
         self.world, self.oracle, self._truth, self._decided = world, oracle, truth, decided
         self._senseless: Counter[str] = Counter()
+        self.not_to_take: set[str] = set()
         self._maker, self._checker = seat(MAKER, operator), seat(CHECKER, operator)
         self.webs: list[Bridge] = []
 
     @contextmanager
-    def _overtaken(self, transfer: str) -> Iterator[None]:
+    def _overtaken(self, transfer: str, kind: Kind) -> Iterator[None]:
         """Whatever OVERTAKEN and TOGETHER name ends what is done here, and nothing more."""
         try:
             yield
         except OVERTAKEN:
             return
         except Invalid as senseless:
-            self._senseless[transfer] += 1
+            if kind is Kind.CLAW_BACK:
+                self.not_to_take.add(transfer)
+            elif "kind" in senseless.fields:
+                self._senseless[transfer] += 1
             if self._senseless[transfer] > SENSELESS_AT_MOST:
                 self.oracle.fail("I8", f"people cannot decide about {transfer}: {senseless.fields}")
         except Conflict as conflict:
@@ -105,7 +110,7 @@ class Desk:
         """Propose, unless something is proposed already; and have somebody else look at it afterwards."""
         transfer = row["id"]
         if not self.oracle.ask(_OPEN, transfer):
-            with self._overtaken(transfer):
+            with self._overtaken(transfer, kind):
                 wanted = ProposalKind(kind.value)
                 sight = preview(web.runtime, self._maker.person, transfer, wanted, **parts)
                 wish = proposals.Wish(transfer, wanted, WHY, sight.seen, **parts)
@@ -129,7 +134,7 @@ class Desk:
         proposal, kind, arrived = found[0]
         right, parts = self._truth(row, self.oracle.ledgers)
         meant = {right, Kind.CLAW_BACK} if right is Kind.WRITE_OFF else {right}
-        with self._overtaken(transfer):
+        with self._overtaken(transfer, Kind(kind)):
             if doubts or Kind(kind) not in meant or parts.get("arrived", 0) != arrived:
                 proposals.reject(web.runtime, self._checker, proposal, "it has to be looked at again")
                 self._did("rejected", f"{transfer}: {CHECKER} rejects {kind}")

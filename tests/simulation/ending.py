@@ -19,7 +19,8 @@ _SAID = """SELECT evidence.answer FROM evidence JOIN leg ON leg.transfer_id = ev
     AND evidence.answer IN ('applied', 'cancelled') AND evidence.source IN ('call', 'lookup', 'callback')
     AND evidence.reference = leg.reference AND evidence.amount = leg.amount AND evidence.player = ?
     AND evidence.id > ? AND NOT EXISTS (SELECT 1 FROM evidence AS known WHERE known.transfer_id = leg.transfer_id
-        AND known.ordinal = leg.ordinal AND known.answer = evidence.answer AND known.id < ?)
+        AND known.ordinal = leg.ordinal AND known.id < ? AND (known.answer = evidence.answer
+            OR COALESCE(evidence.sequence, known.sequence, 0) < known.sequence))
     ORDER BY COALESCE(evidence.sequence, 0) DESC, evidence.id DESC LIMIT 1"""
 _ONE_VOICE = """SELECT 1 FROM leg WHERE transfer_id = ?1 AND undoes IS NULL AND holder <> 'wallet'
     AND EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = leg.transfer_id AND evidence.ordinal = leg.ordinal
@@ -36,6 +37,13 @@ _REFUSED = """SELECT 1 FROM leg WHERE transfer_id = ?1 AND ordinal = (SELECT MAX
     AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = ?1 AND evidence.ordinal = leg.ordinal
         AND (answer NOT IN ('not_applied', 'not_found', 'cancelled') OR amount <> leg.amount OR player <> ?2
         OR evidence.reference <> leg.reference))"""
+_REOPENED = """SELECT 1 FROM decision WHERE transfer_id = ?1 AND kind <> 'claw_back'
+    AND decided_at = (SELECT MAX(decided_at) FROM decision WHERE transfer_id = ?1)
+    AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = ?1 AND evidence.id > ?2
+        AND source IN ('call', 'lookup', 'callback') AND answer IN ('applied', 'cancelled', 'not_applied', 'reserved')
+        AND NOT EXISTS (SELECT 1 FROM evidence AS known WHERE known.transfer_id = ?1 AND known.id < ?2
+            AND known.ordinal = evidence.ordinal AND known.source = evidence.source AND known.answer = evidence.answer
+            AND known.amount IS evidence.amount AND known.provider_reference IS evidence.provider_reference))"""
 _ORDERED = """SELECT 1 FROM decision WHERE transfer_id = ?1 AND kind = 'claw_back' AND decided_at < ?2
     AND NOT EXISTS (SELECT 1 FROM leg JOIN attempt ON attempt.transfer_id = leg.transfer_id
         AND attempt.ordinal = leg.ordinal WHERE leg.transfer_id = ?1 AND leg.undoes IS NOT NULL)"""
@@ -109,6 +117,8 @@ def _check_words(oracle: Oracle, row: Mapping[str, Any]) -> None:
         oracle.fail("I8", f"{transfer} is orphaned, and {provider} has refused it, no more")
     if state == "orphaned" and decided and not word:
         _check_order(oracle, row)
+    if state == "orphaned" and decided and oracle.ask(_REOPENED, transfer, decided):
+        oracle.fail("I8", f"{transfer} was decided, is orphaned again, and {provider} has said nothing new")
     told = word == "cancelled" or (not decided and provider not in oracle.silent)
     if state == "confirmed" and oracle.ledgers.is_undone(row) and told:
         oracle.fail("I5", f"{transfer} is confirmed, and the provider has taken it back and said so")

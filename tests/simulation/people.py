@@ -77,7 +77,7 @@ class People:
     def _decide(self, web: Bridge, row: dict[str, Any], name: str, *, generous: bool) -> None:
         """As the provider's own books say, which is whom honest people would ask."""
         kind, parts = decision_for(row, self.oracle.ledgers)
-        if kind is Kind.WRITE_OFF and not generous:
+        if kind is Kind.WRITE_OFF and not generous and row["id"] not in self._desk.not_to_take:
             kind = Kind.CLAW_BACK
         self._desk.decide(web, row, kind, parts, name)
 

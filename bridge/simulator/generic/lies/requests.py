@@ -268,7 +268,7 @@ def partial(scene: Scene) -> Delivery | None:
     terms, books = _asked(scene), _books(scene)
     if terms is None or books.by_reference(terms.reference) is not None:
         return None
-    available, moved = books.available(terms.player, terms.currency), terms.amount // 2
+    available, moved = books.available(terms.player, terms.currency), terms.amount // 3  # never as much as the rest
     if "amount" in scene.strike.params:
         moved = _minor(scene, terms)
     elif terms.type == DEBIT and 0 < available < terms.amount:
