@@ -43,7 +43,9 @@ _REOPENED = """SELECT 1 FROM decision WHERE transfer_id = ?1 AND kind <> 'claw_b
         AND source IN ('call', 'lookup', 'callback') AND answer IN ('applied', 'cancelled', 'not_applied', 'reserved')
         AND NOT EXISTS (SELECT 1 FROM evidence AS known WHERE known.transfer_id = ?1 AND known.id < ?2
             AND known.ordinal = evidence.ordinal AND known.source = evidence.source AND known.answer = evidence.answer
-            AND known.amount IS evidence.amount AND known.provider_reference IS evidence.provider_reference))"""
+            AND (known.amount, known.currency, known.player, known.side, known.sequence, known.provider_reference)
+            IS (evidence.amount, evidence.currency, evidence.player, evidence.side, evidence.sequence,
+                evidence.provider_reference)))"""
 _ORDERED = """SELECT 1 FROM decision WHERE transfer_id = ?1 AND kind = 'claw_back' AND decided_at < ?2
     AND NOT EXISTS (SELECT 1 FROM leg JOIN attempt ON attempt.transfer_id = leg.transfer_id
         AND attempt.ordinal = leg.ordinal WHERE leg.transfer_id = ?1 AND leg.undoes IS NOT NULL)"""
