@@ -41,7 +41,7 @@ def by_admin(sitting: Sitting) -> Actor:
 
 
 def by_command() -> Actor:
-    """Whoever may run commands on the machine: nobody has to vouch for what they do."""
+    """Whoever may run commands on the machine: nobody has to vouch for whom they add, or have vouched for."""
     return Actor(None, accesses.COMMAND_LINE)
 
 
@@ -80,8 +80,9 @@ def link(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, kind:
 
 def give_role(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, role: str) -> None:
     """Give a person another role: their sittings end, and somebody has to vouch for them anew; a link by which they
-    have not joined yet is worth nothing any more. Raises NotFound, Invalid; Forbidden to an admin for themselves;
-    Conflict for whom another admin has let in and nobody vouched for."""
+    have not joined yet is worth nothing any more. A role of the command line vouches for nobody: who needed a voucher
+    stays in the hand that they were in, who needed none needs none. Raises NotFound, Invalid; Forbidden to an admin for
+    themselves; Conflict for whom another admin has let in and nobody vouched for."""
     given, now = _role(role), runtime.clock.now()
     with db.writing(runtime.engine) as connection:
         row, by = _about(connection, runtime, actor, operator_id, person_id)
@@ -89,7 +90,10 @@ def give_role(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, 
             return
         _require_another(row, by)
         _require_in_no_others_hand(connection, row, by, "gives the role")
-        made = rows.unvouched(None if by is None else by.id)
+        if by is None:
+            made = rows.unvouched(None) if rows.is_vouched(row) else {}
+        else:
+            made = rows.unvouched(by.id)
         rows.change(connection, person_id, now, role=given.value, epoch=row["epoch"] + 1, **made)
         if row["state"] == PersonState.INVITED:
             invitations.withdraw(connection, person_id, now)
