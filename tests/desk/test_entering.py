@@ -516,6 +516,29 @@ def test_a_bucket_that_is_swept_between_two_looks_is_made_anew(desk, monkeypatch
     assert [each["key"] for each in desk.rows("SELECT key FROM doorkeeper")] == ["address 203.0.113.7"]
 
 
+@pytest.mark.parametrize("ahead", [3600, 86_400])
+def test_a_clock_that_was_ahead_keeps_nobody_out(desk, ahead):
+    """One knock of a process whose clock is a day ahead, and everybody waited for a day: at the gate, at an address and
+    under a login. No bucket is ever honestly so empty; so it counts as full, and is filled and emptied as ever."""
+    desk.hands.turn(ahead)
+    doorkeeper.knock(desk.runtime, ADDRESS, LOGIN, at_gate=True)
+    desk.hands.turn(-ahead)
+    enter(desk)
+    for _ in range(9):
+        doorkeeper.knock(desk.runtime, "203.0.113.9", LOGIN)
+    with pytest.raises(doorkeeper.TooManyTries):
+        doorkeeper.knock(desk.runtime, "203.0.113.9", LOGIN)
+
+
+def test_clocks_that_differ_by_little_have_one_bucket(desk):
+    """Whoever knocks at a process that is half a minute behind the others has no more tries."""
+    for number in range(10):
+        doorkeeper.knock(desk.runtime, f"203.0.113.{number}", LOGIN)
+    desk.hands.turn(-30)
+    with pytest.raises(doorkeeper.TooManyTries):
+        doorkeeper.knock(desk.runtime, "203.0.113.99", LOGIN)
+
+
 def test_who_is_refused_by_the_doorkeeper_is_not_judged(desk, monkeypatch):
     """429 comes before any password is compared."""
     monkeypatch.setattr(doorkeeper, "BY_ADDRESS", doorkeeper.Pace(1, 10))
