@@ -231,6 +231,26 @@ def test_who_dies_between_counting_and_comparing_has_tried_for_a_minute(desk):
     assert desk.rows("SELECT * FROM challenge") == []
 
 
+def test_tries_begun_by_a_clock_that_was_ahead_shut_nothing(desk):
+    """Three tries of a process that died with its clock a day ahead had shut a login until tomorrow, with no lock that
+    anybody could open; a try is under way for a minute, by whatever clock."""
+    desk.hands.turn(86_400)
+    for _ in range(3):
+        entering._begin_try(desk.runtime, LOGIN)
+    desk.hands.turn(-86_400)
+    assert enter(desk)
+    assert desk.rows("SELECT * FROM challenge") == []
+
+
+def test_tries_begun_by_a_clock_that_is_a_little_ahead_are_under_way(desk):
+    """GLI-19 2.5.3 (d): whose clock is seconds behind that of another process judges no fourth guess for it."""
+    for _ in range(3):
+        entering._begin_try(desk.runtime, LOGIN)
+    desk.hands.turn(-30)
+    with pytest.raises(entering.NotLetIn):
+        enter(desk)
+
+
 def test_a_strangers_tries_end_nobodys_sitting(desk):
     """A lock keeps out who wants to come in; who sits already works on, and may prove that it is still they."""
     from bridge.desk import proving
