@@ -218,7 +218,7 @@ def test_who_dies_between_counting_and_comparing_has_tried_for_a_minute(desk):
 
     for _ in range(3):
         entering._begin_try(desk.runtime, LOGIN)
-    with pytest.raises(entering.NotLetIn):
+    with pytest.raises(entering.NotLetIn, match="three wrong tries have locked it, or three are under way"):
         enter(desk)
     desk.hands.turn(59)
     with pytest.raises(entering.NotLetIn):
