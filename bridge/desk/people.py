@@ -90,10 +90,8 @@ def give_role(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, 
             return
         _require_another(row, by)
         _require_in_no_others_hand(connection, row, by, "gives the role")
-        if by is None:
-            made = rows.unvouched(None) if rows.is_vouched(row) else {}
-        else:
-            made = rows.unvouched(by.id)
+        stays = by is None and not rows.is_vouched(row)
+        made = {} if stays else rows.unvouched(None if by is None else by.id)
         rows.change(connection, person_id, now, role=given.value, epoch=row["epoch"] + 1, **made)
         if row["state"] == PersonState.INVITED:
             invitations.withdraw(connection, person_id, now)

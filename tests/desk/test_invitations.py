@@ -422,7 +422,8 @@ def test_who_is_asked_for_a_link_is_not_sent_to_vouch(desk, wish):
 
 def test_a_role_hides_nobody_who_holds_a_link(desk):
     """Issue 5 §2: Ann invites and keeps the link, Bob changes the role, so that he made them, and Ann would vouch for
-    herself: before they join their link is worth nothing then, and afterwards Bob gives none until somebody has vouched."""
+    herself: before they join their link is worth nothing then, and afterwards Bob gives none unless they are vouched
+    for."""
     bob = bobs(desk)
     kept = invited(desk, admin(desk), role="operator")
     people.give_role(desk.runtime, bob, desk.operator, row(desk)["id"], "approver")

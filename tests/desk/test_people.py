@@ -337,8 +337,8 @@ def test_the_command_line_lets_in_again_as_it_was(desk):
 
 
 def test_a_role_of_the_command_line_vouches_for_nobody(desk):
-    """Issue 5 §2: Ann asks an engineer for another role for her own puppet: it is as little vouched for as before, until
-    `people vouch` says so, and that is noted. Who was vouched for needs no voucher for it."""
+    """Issue 5 §2: Ann asks an engineer for another role for her own puppet: it is as little vouched for as before,
+    until `people vouch` says so, and that is noted. Who was vouched for needs no voucher for it."""
     second = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob").id
     voucher = {"viewer": (desk.people["admin"].id, None), "operator": (desk.people["admin"].id, second)}
     for who, (made_by, vouched_by) in voucher.items():
