@@ -5,8 +5,9 @@ from __future__ import annotations
 from flask import Blueprint, redirect, render_template, request, url_for
 
 from bridge import board
-from bridge.dashboard.entrance import EVERYBODY, PROPOSERS, Page, Visit, allowed
+from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed
 from bridge.desk import chores, reasons
+from bridge.desk.rows import PROPOSERS
 from bridge.views import jobs
 
 room = Blueprint("jobs", __name__, url_prefix="/ops")
