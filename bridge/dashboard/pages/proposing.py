@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from flask import Blueprint, redirect, render_template, request, url_for
 
+from bridge import reasons
 from bridge.dashboard.entrance import Page, Visit, allowed
 from bridge.dashboard.pages import amounts, asked
-from bridge.desk import proposals, reasons, sight
+from bridge.desk import proposals, sight
 from bridge.desk.proposals import Wish
 from bridge.desk.rows import PROPOSERS
 from bridge.desk.sight import Sight

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, redirect, render_template, request, url_for
 
+from bridge import reasons
 from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed
-from bridge.desk import reasons, switches
+from bridge.desk import switches
 from bridge.desk.rows import PROPOSERS
 from bridge.views import providers
 
