@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, delete, func, or_, select, update
 
-from bridge import db, models
+from bridge import db, models, reasons
 from bridge.errors import Conflict, Invalid, NotFound
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -32,7 +32,6 @@ MAY_REST = {
 word that something is wrong depends on it."""
 
 LONGEST_PAUSE_SECONDS = 8 * 3600
-LONGEST_REASON = 500
 
 QUIET_SECONDS, BUSY_SECONDS, FAILING_SECONDS = 15, 2, 5
 """A run is noted if none was for so long: one that had nothing to do, one that had something, one that failed."""
@@ -185,14 +184,13 @@ def pause(
         raise Conflict(
             f"{job} cannot be paused: money, its resolution, or the word that something is wrong depends on it."
         )
-    if not reason.strip() or len(reason) > LONGEST_REASON:
-        raise Invalid(fields={"reason": f"must be 1 to {LONGEST_REASON} characters"})
+    told = reasons.stated(reason)
     if not 1 <= seconds <= LONGEST_PAUSE_SECONDS:
         raise Invalid(fields={"seconds": f"must be between 1 and {LONGEST_PAUSE_SECONDS}"})
     now = runtime.clock.now()
     until = now + int(seconds * SECOND)
     _change(
-        connection, job, paused_at=now, paused_until=until, paused_by=actor, pause_reason=reason,
+        connection, job, paused_at=now, paused_until=until, paused_by=actor, pause_reason=told,
         wanted_at=None, wanted_by=None,
     )  # fmt: skip
     return until

@@ -15,6 +15,7 @@ from bridge.config import Config
 from bridge.errors import Invalid, NotFound, Stale, Unavailable
 from bridge.money import AmountRefused, Currencies
 from bridge.ports import SECOND, Direction
+from bridge.reasons import stated
 from bridge.runtime import Runtime
 
 _switch: Table = models.metadata.tables["switch"]
@@ -178,7 +179,8 @@ def closed(connection: Connection, provider: str | None = None) -> Sequence[Clos
 
 
 def pause(runtime: Runtime, provider: str, reason: str, actor: str) -> None:
-    """Close a configured provider for transfers in until a person opens it, whatever had closed it before.
+    """Close a configured provider for transfers in until a person opens it, whatever had closed it before, for a
+    reason that can be read later (else Invalid).
 
     Raises NotFound.
     """
@@ -191,7 +193,7 @@ def pause_in(connection: Connection, runtime: Runtime, provider: str, reason: st
     """As `pause`, in the caller's transaction."""
     if provider not in runtime.config.providers:
         raise NotFound(f"There is no provider {provider!r} in the configuration.")
-    _close(connection, [provider], PAUSED, reason, actor, runtime.clock.now())
+    _close(connection, [provider], PAUSED, stated(reason), actor, runtime.clock.now())
 
 
 def resume(runtime: Runtime, provider: str, actor: str) -> Closed:

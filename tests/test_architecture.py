@@ -89,7 +89,7 @@ LAYERS: list[tuple[str, ...]] = [
     # vocabulary
     ("bridge.config", "bridge.traces"),
     ("bridge.sections",),
-    ("bridge.ports", "bridge.problems"),
+    ("bridge.ports", "bridge.problems", "bridge.reasons"),
     ("bridge.evidence", "bridge.forwarded", "bridge.money", "bridge.errors", "bridge.positions", "bridge.log",
      "bridge.webhooks", "bridge"),
     ("statemachines",),

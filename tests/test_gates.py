@@ -327,6 +327,18 @@ def test_pausing_and_resuming_what_is_not_there_is_told(desk: Bench, capfd: pyte
     ]
 
 
+@pytest.mark.parametrize("reason", ["", "  x ", "no\u202eitaerc", "bell\x07 rang", "x" * 501])
+def test_a_switch_is_closed_for_a_reason(desk: Bench, reason: str) -> None:
+    """Whoever finds it closed at night reads why: the command line needs a reason as the desk does; it is kept without
+    the blanks around it."""
+    with pytest.raises(Invalid) as refused:
+        gates.pause(desk.runtime, PROVIDER, reason, "ops")
+    assert set(refused.value.fields) == {"reason"}
+    assert desk.rows("SELECT * FROM switch") == []
+    gates.pause(desk.runtime, PROVIDER, " their certificate\nexpires ", "ops")
+    assert [each["reason"] for each in desk.rows("SELECT reason FROM switch")] == ["their certificate\nexpires"]
+
+
 def test_the_database_refuses_a_switch_against_money_that_comes_home(desk: Bench) -> None:
     """Design §3, rules 10 and 11: not even a statement typed by hand closes a provider for transfers out."""
     row = {"p": PROVIDER, "d": "out", "c": "paused", "r": "x", "a": "x", "t": 1}

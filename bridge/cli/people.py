@@ -87,13 +87,17 @@ def vouch(login: str) -> None:
 @click.argument("login")
 @click.argument("role")
 def role(login: str, role: str) -> None:
-    """Give LOGIN another role; their sittings end."""
+    """Give LOGIN another role; their sittings end. Whom nobody has vouched for stays so."""
     from bridge.desk import people as desk
+    from bridge.desk import rows
 
     runtime = opened()
     row = desk.found(runtime, login)
     desk.give_role(runtime, desk.by_command(), row["operator_id"], row["id"], role)
     click.echo(f"{row['login']} has the role {role}.")
+    if not rows.is_vouched(desk.found(runtime, login)):
+        vouch = f"`python -m bridge people vouch {row['login']}`"
+        click.echo(f"Nobody has vouched for {row['login']}: {vouch}, if it is they who sit there.")
 
 
 @people.command("disable")

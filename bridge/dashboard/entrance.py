@@ -11,7 +11,7 @@ from flask import current_app, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from bridge.dashboard import cookies, origin
-from bridge.desk import proving, rows, sittings
+from bridge.desk import proving, sittings
 from bridge.desk.rows import Person
 from bridge.desk.sittings import Sitting
 from bridge.errors import Forbidden, Invalid, NotFound, Unauthorized
@@ -31,7 +31,6 @@ NOT_CARRIED = (cookies.FIELD, PROOF, "old", "password", "again")
 """Fields that are not written into the page that asks for a proof first: a secret is typed again."""
 
 EVERYBODY = tuple(Role)
-PROPOSERS = rows.PROPOSERS
 APPROVERS = (Role.APPROVER,)
 ADMINS = (Role.ADMIN,)
 

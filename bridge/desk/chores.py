@@ -6,7 +6,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from bridge import board, db, log, players
-from bridge.desk import accesses, reasons, sittings
+from bridge.desk import accesses, sittings
 from bridge.desk.rows import PROPOSERS, Person
 from bridge.desk.sittings import Sitting
 from bridge.errors import NotFound
@@ -18,11 +18,10 @@ _log = log.get("desk")
 def pause(runtime: Runtime, sitting: Sitting, job: str, reason: str) -> None:
     """No process begins a run of a job any more, until somebody ends the pause, or it ends by itself. Raises
     Unauthorized, Forbidden, NotFound, Conflict for a job that never rests, Invalid naming the reason."""
-    reason = reasons.stated(reason, board.LONGEST_REASON)
     with db.writing(runtime.engine) as connection:
         person = _steward(connection, runtime, sitting)
         board.pause(connection, runtime, job, person.login, reason)
-        told = {"kind": "pause job", "reason": reason, "before": "running", "after": "paused"}
+        told = {"kind": "pause job", "reason": reason.strip(), "before": "running", "after": "paused"}
         _note(connection, runtime, sitting, person, job=job, **told)
     _log.warning("job paused", job=job, person=person.id)
 

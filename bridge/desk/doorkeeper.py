@@ -2,7 +2,8 @@
 
 A bucket is one row: the instant at which it will be full again. A knock moves that by `every` seconds, and is refused
 where that would be more than `burst` knocks from now. One conditional statement: as many as come at once, as many pass
-as may, in all processes together.
+as may, in all processes together. What no knock could have moved so far was written by a clock that was ahead: it tells
+nothing, and the bucket counts as full; else all would wait until that clock's tomorrow, and nobody could end it.
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ never comes to it, so nobody is kept out."""
 
 KEPT_SECONDS, SWEPT = 3600, 200
 """A bucket that has been full for so long is forgotten; so many at a time."""
+
+APART_SECONDS = 60
+"""Clocks of processes differ by less than that, and a knock waits less for its turn after it has read its own."""
 
 NEW = -1
 """What is said of a bucket that was not there."""
@@ -102,7 +106,7 @@ def _take(connection: Connection, key: str, pace: Pace, now: int) -> int:
     """Take from a bucket: 0, NEW from one that was not there, or the microseconds until there is something in it."""
     every = pace.every_seconds * SECOND
     while not db.insert_if_absent(connection, _bucket, {"key": key, "full_at": now + every}):
-        from_then = case((_bucket.c.full_at > now, _bucket.c.full_at), else_=now)
+        from_then = case((_bucket.c.full_at.between(now, _latest(pace, now)), _bucket.c.full_at), else_=now)
         room = (_bucket.c.key == key, from_then <= now + (pace.burst - 1) * every)
         if connection.execute(update(_bucket).where(*room).values(full_at=from_then + every)).rowcount == 1:
             return 0
@@ -115,7 +119,14 @@ def _take(connection: Connection, key: str, pace: Pace, now: int) -> int:
 def _wait(connection: Connection, key: str, pace: Pace, now: int) -> int:
     """The microseconds until there is something in a bucket; 0 where there is, or where there is no such bucket."""
     full_at = connection.execute(select(_bucket.c.full_at).where(_bucket.c.key == key)).scalar()
-    return 0 if full_at is None else max(0, int(full_at) - now - (pace.burst - 1) * pace.every_seconds * SECOND)
+    if full_at is None or full_at > _latest(pace, now):
+        return 0
+    return max(0, int(full_at) - now - (pace.burst - 1) * pace.every_seconds * SECOND)
+
+
+def _latest(pace: Pace, now: int) -> int:
+    """The latest instant at which a bucket can be full again, empty as it may be."""
+    return now + (pace.burst * pace.every_seconds + APART_SECONDS) * SECOND
 
 
 def _sweep(runtime: Runtime, now: int) -> None:

@@ -28,7 +28,7 @@ NO_LOGIN = "(no login)"
 
 
 class NotLetIn(Refusal):
-    """Login, password or code is wrong, the code was used, or there were three wrong tries and the login is locked."""
+    """Login, password or code is wrong or was used; or three wrong tries have locked it, or three are under way."""
 
     status, code = 403, "not_let_in"
 

@@ -41,7 +41,7 @@ def by_admin(sitting: Sitting) -> Actor:
 
 
 def by_command() -> Actor:
-    """Whoever may run commands on the machine: nobody has to vouch for what they do."""
+    """Whoever may run commands on the machine: nobody has to vouch for whom they add, or have vouched for."""
     return Actor(None, accesses.COMMAND_LINE)
 
 
@@ -74,22 +74,24 @@ def link(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, kind:
         row, by = _about(connection, runtime, actor, operator_id, person_id)
         if kind != InvitationKind.UNLOCK:
             _require_another(row, by)
-            _require_in_no_others_hand(row, by, "make a link")
+            _require_in_no_others_hand(connection, row, by, "makes the link")
         return invitations.make(connection, runtime, row, kind, by, actor.address)
 
 
 def give_role(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, role: str) -> None:
     """Give a person another role: their sittings end, and somebody has to vouch for them anew; a link by which they
-    have not joined yet is worth nothing any more. Raises NotFound, Invalid; Forbidden to an admin for themselves;
-    Conflict for whom another admin has let in and nobody vouched for."""
+    have not joined yet is worth nothing any more. A role of the command line vouches for nobody: who needed a voucher
+    stays in the hand that they were in, who needed none needs none. Raises NotFound, Invalid; Forbidden to an admin for
+    themselves; Conflict for whom another admin has let in and nobody vouched for."""
     given, now = _role(role), runtime.clock.now()
     with db.writing(runtime.engine) as connection:
         row, by = _about(connection, runtime, actor, operator_id, person_id)
         if row["role"] == given:
             return
         _require_another(row, by)
-        _require_in_no_others_hand(row, by, "give them a role")
-        made = rows.unvouched(None if by is None else by.id)
+        _require_in_no_others_hand(connection, row, by, "gives the role")
+        stays = by is None and not rows.is_vouched(row)
+        made = {} if stays else rows.unvouched(None if by is None else by.id)
         rows.change(connection, person_id, now, role=given.value, epoch=row["epoch"] + 1, **made)
         if row["state"] == PersonState.INVITED:
             invitations.withdraw(connection, person_id, now)
@@ -184,12 +186,19 @@ def _require_another(row: RowMapping, by: Person | None) -> None:
         raise Forbidden("Another admin has to do that.", code="not_oneself")
 
 
-def _require_in_no_others_hand(row: RowMapping, by: Person | None, then: str) -> None:
+def _require_in_no_others_hand(connection: Connection, row: RowMapping, by: Person | None, does: str) -> None:
     """Raise Conflict where another admin let them in and nobody has vouched for them: what this one does would hide who
-    held their link, and that one could vouch for themselves. Who has not joined is nobody's yet."""
+    held their link, and that one could vouch for themselves. Who has not joined is nobody's yet. The way past it is
+    whoever let them in, and never a voucher: an admin who is asked for a link would vouch for whom they have not seen.
+    """
     joined = row["state"] != PersonState.INVITED
     if by is not None and joined and not rows.is_vouched(row) and row["made_by"] != by.id:
-        raise Conflict(f"Another admin let them in: vouch for them first, then {then}.", code="unvouched")
+        maker = rows.by_id(connection, row["made_by"])["login"]
+        raise Conflict(
+            f"{maker} let them in, and nobody has vouched for them: {maker} {does}, or the command line. Vouch for "
+            "nobody whom you have not seen.",
+            code="unvouched",
+        )
 
 
 def _note(

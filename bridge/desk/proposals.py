@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, Table, select
 
-from bridge import cases, db, log, models
-from bridge.desk import accesses, reasons, sittings
+from bridge import cases, db, log, models, reasons
+from bridge.desk import accesses, sittings
 from bridge.desk.rows import PROPOSERS
 from bridge.desk.sight import Sight, Wanted, look, owned
 from bridge.desk.sittings import Sitting

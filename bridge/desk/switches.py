@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from bridge import db, gates, log, players
-from bridge.desk import accesses, reasons, sittings
+from bridge import db, gates, log, players, reasons
+from bridge.desk import accesses, sittings
 from bridge.desk.rows import PROPOSERS, Person
 from bridge.desk.sittings import Sitting
 from bridge.errors import NotFound, Stale

@@ -2,7 +2,8 @@
 
 A try that is under way is a row from before anything is compared until it is judged, so that nobody has more guesses at
 once, in however many processes. One that nobody judges, because the database failed or the process died, counts for a
-minute and then for nothing: it has told nobody anything. Only wrong ones lock.
+minute and then for nothing: it has told nobody anything. So does one that a clock has begun that was ahead: its time is
+over, not tomorrow. One that takes longer than its minute is judged all the same. Only wrong ones lock.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, delete, insert, select
+from sqlalchemy import Connection, RowMapping, Table, delete, insert, or_, select
 
 from bridge import keys, models
-from bridge.desk import rows
+from bridge.desk import doorkeeper, rows
 from bridge.desk.sittings import MINUTE
 from bridge.ports import SECOND
 
@@ -44,7 +45,9 @@ def begin(connection: Connection, row: RowMapping, now: int) -> Begun | None:
     """Begin a try for a person whose row the caller holds; None where they are locked, or as many are under way as may
     still be wrong."""
     places = [keys.digest(f"try {number} of {row['id']}") for number in range(MOST)]
-    connection.execute(delete(_under_way).where(_under_way.c.digest.in_(places), _under_way.c.expires_at <= now))
+    latest = now + (UNDER_WAY_SECONDS + doorkeeper.APART_SECONDS) * SECOND  # by a clock that is right
+    over = or_(_under_way.c.expires_at <= now, _under_way.c.expires_at > latest)
+    connection.execute(delete(_under_way).where(_under_way.c.digest.in_(places), over))
     taken = set(connection.execute(select(_under_way.c.digest).where(_under_way.c.digest.in_(places))).scalars())
     if row["locked_at"] is not None or _wrong(row, now) + len(taken) >= MOST:
         return None

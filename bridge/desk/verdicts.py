@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, Table, select
 
-from bridge import log, models
+from bridge import log, models, reasons
 from bridge.db import writing
-from bridge.desk import accesses, reasons, sittings, thresholds
+from bridge.desk import accesses, sittings, thresholds
 from bridge.desk.proposals import Held, Proposal, end, find, hold, refusals_noted, require_open, say
 from bridge.desk.rows import PROPOSERS, Person, is_vouched
 from bridge.desk.sight import Posting, Sight, look

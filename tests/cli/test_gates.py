@@ -74,10 +74,13 @@ def test_what_cannot_be_paused_or_resumed_is_one_sentence(site: Any) -> None:
     folder, made, _ = site
     out = folder.refused("providers", "pause", PROVIDER, "--reason", "x", "--direction", "out")
     assert out == "Transfers out are never closed: money may always come home."
-    none = folder.refused("providers", "pause", "none", "--reason", "x")
+    none = folder.refused("providers", "pause", "none", "--reason", "maintenance")
     assert none == "There is no provider 'none' in the configuration."
     assert folder.refused("providers", "resume", PROVIDER) == f"Transfers into '{PROVIDER}' are not closed."
     assert "Missing option '--reason'" in folder.run("providers", "pause", PROVIDER).stderr
+    for reason in ("", "  x "):
+        said = folder.refused("providers", "pause", PROVIDER, "--reason", reason)
+        assert said.endswith("reason must have 3 to 500 characters.")
     assert made.rows("SELECT * FROM switch") == []
 
 

@@ -88,6 +88,22 @@ def test_the_command_line_may_what_no_admin_may(place, migrated_url):
     assert place.refused("people", "vouch", "ann") == "This person needs no voucher."
 
 
+def test_who_gives_a_role_is_told_that_nobody_has_vouched(place, migrated_url):
+    """Issue 5 §2: the command line's role vouches for nobody whom one admin let in, and names the command that does."""
+    browser = opened(migrated_url)
+    join(browser, token(place.did("people", "add", "ann", "--operator", "demo")))
+    page = browser.post("/ops/people", login="bob", name="Bob", role="viewer").text
+    join(opened(migrated_url), re.search(r"/ops/link/([\w-]{43})", page)[1])
+    said = place.did("people", "role", "bob", "approver")
+    assert said == (
+        "bob has the role approver.\n"
+        "Nobody has vouched for bob: `python -m bridge people vouch bob`, if it is they who sit there.\n"
+    )
+    assert re.search(r"^bob +demo +Bob +approver +active +no ", place.did("people", "list"), re.MULTILINE)
+    place.did("people", "vouch", "bob")
+    assert place.did("people", "role", "bob", "operator") == "bob has the role operator.\n"
+
+
 REFUSED = {
     ("add", "ann", "--operator", "nobody"): "There is no operator 'nobody'.",
     ("add", "a b", "--operator", "demo"): "login must be 3 to 64 of",

@@ -218,7 +218,7 @@ def test_who_dies_between_counting_and_comparing_has_tried_for_a_minute(desk):
 
     for _ in range(3):
         entering._begin_try(desk.runtime, LOGIN)
-    with pytest.raises(entering.NotLetIn):
+    with pytest.raises(entering.NotLetIn, match="three wrong tries have locked it, or three are under way"):
         enter(desk)
     desk.hands.turn(59)
     with pytest.raises(entering.NotLetIn):
@@ -229,6 +229,26 @@ def test_who_dies_between_counting_and_comparing_has_tried_for_a_minute(desk):
     assert enter(desk)
     assert desk.notes("lock") == []
     assert desk.rows("SELECT * FROM challenge") == []
+
+
+def test_tries_begun_by_a_clock_that_was_ahead_shut_nothing(desk):
+    """Three tries of a process that died with its clock a day ahead had shut a login until tomorrow, with no lock that
+    anybody could open; a try is under way for a minute, by whatever clock."""
+    desk.hands.turn(86_400)
+    for _ in range(3):
+        entering._begin_try(desk.runtime, LOGIN)
+    desk.hands.turn(-86_400)
+    assert enter(desk)
+    assert desk.rows("SELECT * FROM challenge") == []
+
+
+def test_tries_begun_by_a_clock_that_is_a_little_ahead_are_under_way(desk):
+    """GLI-19 2.5.3 (d): whose clock is seconds behind that of another process judges no fourth guess for it."""
+    for _ in range(3):
+        entering._begin_try(desk.runtime, LOGIN)
+    desk.hands.turn(-30)
+    with pytest.raises(entering.NotLetIn):
+        enter(desk)
 
 
 def test_a_strangers_tries_end_nobodys_sitting(desk):
@@ -514,6 +534,29 @@ def test_a_bucket_that_is_swept_between_two_looks_is_made_anew(desk, monkeypatch
     monkeypatch.setattr(doorkeeper.db, "insert_if_absent", lambda *given: next(told, None) is None and taken(*given))
     doorkeeper.knock(desk.runtime, "203.0.113.7")
     assert [each["key"] for each in desk.rows("SELECT key FROM doorkeeper")] == ["address 203.0.113.7"]
+
+
+@pytest.mark.parametrize("ahead", [3600, 86_400])
+def test_a_clock_that_was_ahead_keeps_nobody_out(desk, ahead):
+    """One knock of a process whose clock is a day ahead, and everybody waited for a day: at the gate, at an address and
+    under a login. No bucket is ever honestly so empty; so it counts as full, and is filled and emptied as ever."""
+    desk.hands.turn(ahead)
+    doorkeeper.knock(desk.runtime, ADDRESS, LOGIN, at_gate=True)
+    desk.hands.turn(-ahead)
+    enter(desk)
+    for _ in range(9):
+        doorkeeper.knock(desk.runtime, "203.0.113.9", LOGIN)
+    with pytest.raises(doorkeeper.TooManyTries):
+        doorkeeper.knock(desk.runtime, "203.0.113.9", LOGIN)
+
+
+def test_clocks_that_differ_by_little_have_one_bucket(desk):
+    """Whoever knocks at a process that is half a minute behind the others has no more tries."""
+    for number in range(10):
+        doorkeeper.knock(desk.runtime, f"203.0.113.{number}", LOGIN)
+    desk.hands.turn(-30)
+    with pytest.raises(doorkeeper.TooManyTries):
+        doorkeeper.knock(desk.runtime, "203.0.113.99", LOGIN)
 
 
 def test_who_is_refused_by_the_doorkeeper_is_not_judged(desk, monkeypatch):

@@ -376,12 +376,12 @@ def test_a_link_of_the_command_line_vouches_for_nobody(desk):
 
 @pytest.mark.parametrize("ended_by", ["disabling", "time"])
 def test_anothers_link_does_not_hide_who_made_them(desk, ended_by):
-    """Issue 5 §2: Ann asks Bob for a link for her own puppet, ends it, and would vouch: he is told to vouch first, and
-    whoever has not used a link is in the hand that they were in."""
+    """Issue 5 §2: Ann asks Bob for a link for her own puppet, ends it, and would vouch: he makes none, and whoever has
+    not used a link is in the hand that they were in."""
     bob = bobs(desk)
     join(desk, invited(desk, admin(desk)))
     puppet = row(desk)["id"]
-    with pytest.raises(Conflict, match="vouch for them first, then make a link") as refused:
+    with pytest.raises(Conflict, match="admin-ann let them in") as refused:
         people.link(desk.runtime, bob, desk.operator, puppet, InvitationKind.RESET)
     assert refused.value.code == "unvouched"
     people.link(desk.runtime, command(), desk.operator, puppet, InvitationKind.RESET)
@@ -396,9 +396,34 @@ def test_anothers_link_does_not_hide_who_made_them(desk, ended_by):
     assert people.link(desk.runtime, bobs(desk), desk.operator, puppet, InvitationKind.RESET)
 
 
+@pytest.mark.parametrize("wish", ["link", "role"])
+def test_who_is_asked_for_a_link_is_not_sent_to_vouch(desk, wish):
+    """Issue 5 §2: Ann's puppet "has lost her phone", and Bob is asked to help: told to vouch first, he would vouch for
+    whom he never saw, and one human would be both pairs of eyes. The way is Ann, who let them in, or the command line;
+    and he vouches for whom he has seen."""
+    bob = bobs(desk)
+    join(desk, invited(desk, admin(desk), role="operator"))
+    new, given = row(desk)["id"], "approver" if wish == "role" else InvitationKind.RESET
+    change: Any = people.give_role if wish == "role" else people.link
+    with pytest.raises(Conflict) as refused:
+        change(desk.runtime, bob, desk.operator, new, given)
+    does = "gives the role" if wish == "role" else "makes the link"
+    assert refused.value.detail == (
+        f"admin-ann let them in, and nobody has vouched for them: admin-ann {does}, or the command line. "
+        "Vouch for nobody whom you have not seen."
+    )
+    came = change(desk.runtime, admin(desk), desk.operator, new, given)
+    if wish == "link":
+        join(desk, came)
+    assert row(desk)["made_by"] == desk.people["admin"].id
+    crew.vouch(desk.runtime, bob, desk.operator, new)
+    assert crew.person(desk.runtime, new).vouched
+
+
 def test_a_role_hides_nobody_who_holds_a_link(desk):
     """Issue 5 §2: Ann invites and keeps the link, Bob changes the role, so that he made them, and Ann would vouch for
-    herself: before they join their link is worth nothing then, and afterwards Bob vouches first."""
+    herself: before they join their link is worth nothing then, and afterwards Bob gives none unless they are vouched
+    for."""
     bob = bobs(desk)
     kept = invited(desk, admin(desk), role="operator")
     people.give_role(desk.runtime, bob, desk.operator, row(desk)["id"], "approver")

@@ -336,6 +336,26 @@ def test_the_command_line_lets_in_again_as_it_was(desk):
         assert told == [{"made_by": made_by, "vouched_by": None}]
 
 
+def test_a_role_of_the_command_line_vouches_for_nobody(desk):
+    """Issue 5 §2: Ann asks an engineer for another role for her own puppet: it is as little vouched for as before,
+    until `people vouch` says so, and that is noted. Who was vouched for needs no voucher for it."""
+    second = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob").id
+    voucher = {"viewer": (desk.people["admin"].id, None), "operator": (desk.people["admin"].id, second)}
+    for who, (made_by, vouched_by) in voucher.items():
+        one = desk.people[who].id
+        desk.write("UPDATE person SET made_by = :made_by, vouched_by = :by, vouched_at = :at WHERE id = :id",
+                   made_by=made_by, by=vouched_by, at=vouched_by and 1, id=one)  # fmt: skip
+        people.give_role(desk.runtime, people.by_command(), desk.operator, one, "approver")
+        now = crew.person(desk.runtime, one)
+        assert (now.granted, now.vouched) == (Role.APPROVER, vouched_by is not None)
+    assert desk.notes("vouch") == []
+    with pytest.raises(Forbidden, match="four eyes"):
+        crew.vouch(desk.runtime, actor(desk), desk.operator, desk.people["viewer"].id)
+    crew.vouch(desk.runtime, people.by_command(), desk.operator, desk.people["viewer"].id)
+    assert crew.person(desk.runtime, desk.people["viewer"].id).role == Role.APPROVER
+    assert [(each["address"], each["after"]) for each in desk.notes("vouch")] == [("command line", "approver")]
+
+
 def test_to_enable_hides_nobody_who_made_them(desk):
     """Issue 5 §2: Ann's puppet stays Ann's, whichever admin lets it in again."""
     bob = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob")

@@ -126,7 +126,7 @@ def test_one_admin_with_two_accounts_and_a_helper_moves_no_money(room: Office) -
     room.hire("hand", Role.OPERATOR, made_by="pe_ann")
     room.hire("puppet", Role.APPROVER, made_by="pe_ann")
     runtime, operator = room.bench.runtime, room.bench.operator
-    with pytest.raises(Conflict, match="vouch for them first"):
+    with pytest.raises(Conflict, match="ann let them in"):
         people.link(runtime, bob, operator, "pe_puppet", InvitationKind.RESET)
     people.link(runtime, people.by_command(), operator, "pe_puppet", InvitationKind.RESET)
     people.disable(runtime, ann, operator, "pe_puppet")

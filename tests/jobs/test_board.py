@@ -200,7 +200,7 @@ def test_a_pause_ends_by_itself(made, hands):
 def test_a_pause_is_ended_by_a_person(made):
     """Once: a second end has nothing to end."""
     working, ran = shift(made), []
-    change(made, board.pause, "sweep", "olga", "x", 60)
+    change(made, board.pause, "sweep", "olga", "too loud", 60)
     before = change(made, board.resume, "sweep")
     assert before["paused_by"] == "olga"
     working.tick(Job("sweep", lambda _config: 1, lambda *_: ran.append(1) or {}, 1, "a test"))
@@ -214,7 +214,7 @@ def test_what_money_depends_on_never_rests(made, name):
     """Rule 10: resolution is never stopped; not by a row that somebody wrote by hand either."""
     working, ran = shift(made), []
     with pytest.raises(Conflict, match="cannot be paused: money"):
-        change(made, board.pause, name, "olga", "x")
+        change(made, board.pause, name, "olga", "too loud")
     with db.writing(made.runtime.engine) as connection:
         connection.exec_driver_sql(
             f"UPDATE job_line SET paused_at = {made.runtime.clock.now()}, paused_by = 'x',"
@@ -233,11 +233,12 @@ def test_every_job_that_may_rest_is_named(made):
 @pytest.mark.parametrize(
     ("given", "refusal"),
     [
-        (("nothing", "olga", "x"), NotFound),
-        (("verify", "olga", " "), Invalid),
+        (("nothing", "olga", "too loud"), NotFound),
+        (("verify", "olga", "  x "), Invalid),
+        (("verify", "olga", "bell\x07 rang"), Invalid),
         (("verify", "olga", "x" * 501), Invalid),
-        (("verify", "olga", "x", 8 * HOUR + 1), Invalid),
-        (("verify", "olga", "x", 0), Invalid),
+        (("verify", "olga", "too loud", 8 * HOUR + 1), Invalid),
+        (("verify", "olga", "too loud", 0), Invalid),
     ],
 )
 def test_a_pause_that_makes_no_sense_is_refused(made, given, refusal):
@@ -317,7 +318,7 @@ def test_a_paused_job_is_not_wanted(made):
     """First the pause has to be ended; and a pause takes a waiting wish with it."""
     working, fired = hurried(made)
     change(made, board.run_now, "deliver", "olga")
-    change(made, board.pause, "deliver", "olga", "x")
+    change(made, board.pause, "deliver", "olga", "too loud")
     working.look()
     assert fired == []
     with pytest.raises(Conflict, match="is paused"):

@@ -194,7 +194,7 @@ def test_what_is_unresolved_keeps_it_closed(desk: Bench, provider: Listing, hand
 
 def test_what_a_person_has_paused_is_not_swept(desk: Bench, provider: Listing) -> None:
     """Design §3, rule 10: the machine opens what the machine has closed; a pause is a person's."""
-    gates.pause(desk.runtime, PROVIDER, "no", "ops")
+    gates.pause(desk.runtime, PROVIDER, "not yet", "ops")
 
     assert once(desk) == NOTHING
     assert (provider.reads, is_closed(desk)) == (0, True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, redirect, render_template, request, url_for
 
-from bridge import board
-from bridge.dashboard.entrance import EVERYBODY, PROPOSERS, Page, Visit, allowed
-from bridge.desk import chores, reasons
+from bridge import board, reasons
+from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed
+from bridge.desk import chores
+from bridge.desk.rows import PROPOSERS
 from bridge.views import jobs
 
 room = Blueprint("jobs", __name__, url_prefix="/ops")
@@ -37,7 +38,7 @@ def one(visit: Visit, job: str) -> Page:
     hours = board.LONGEST_PAUSE_SECONDS // 3600
     return render_template(
         "desk/job.html", told=told, line=line, job=job, hours=hours, least=reasons.LEAST,
-        longest=board.LONGEST_REASON,
+        longest=reasons.MOST,
     ), 200 if line else 404  # fmt: skip
 
 

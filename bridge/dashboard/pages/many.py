@@ -8,11 +8,13 @@ from collections.abc import Mapping
 
 from flask import Blueprint, render_template, request
 
-from bridge.dashboard.entrance import APPROVERS, PROPOSERS, Page, Visit, allowed
+from bridge import reasons
+from bridge.dashboard.entrance import APPROVERS, Page, Visit, allowed
 from bridge.dashboard.pages import amounts, asked
 from bridge.dashboard.pages.proposals import frozen
-from bridge.desk import batches, docket, proposals, reasons
+from bridge.desk import batches, docket, proposals
 from bridge.desk.docket import Shown
+from bridge.desk.rows import PROPOSERS
 from bridge.errors import Invalid
 from bridge.models.proposals import ProposalKind
 from bridge.views import orphans

@@ -8,9 +8,10 @@ from typing import Any
 
 from flask import Blueprint, Response, render_template
 
-from bridge.dashboard.entrance import EVERYBODY, PROPOSERS, Page, Visit, allowed
+from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed
 from bridge.dashboard.pages import asked
 from bridge.desk import exports
+from bridge.desk.rows import PROPOSERS
 from bridge.views import orphans, sheet
 from bridge.views.orphans import Stage, Wanted
 from bridge.views.words import why

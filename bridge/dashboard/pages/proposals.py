@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 from flask import Blueprint, redirect, render_template, request, url_for
 
-from bridge.dashboard.entrance import ADMINS, APPROVERS, EVERYBODY, PROPOSERS, Page, Visit, allowed
+from bridge import reasons
+from bridge.dashboard.entrance import ADMINS, APPROVERS, EVERYBODY, Page, Visit, allowed
 from bridge.dashboard.pages import amounts, asked
-from bridge.desk import docket, proposals, reasons, verdicts
+from bridge.desk import docket, proposals, verdicts
 from bridge.desk.docket import Entry
 from bridge.desk.proposals import Proposal
+from bridge.desk.rows import PROPOSERS
 from bridge.desk.sight import Posting, Touched
 from bridge.desk.sittings import Sitting
 from bridge.errors import Invalid

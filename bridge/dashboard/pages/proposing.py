@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from flask import Blueprint, redirect, render_template, request, url_for
 
-from bridge.dashboard.entrance import PROPOSERS, Page, Visit, allowed
+from bridge import reasons
+from bridge.dashboard.entrance import Page, Visit, allowed
 from bridge.dashboard.pages import amounts, asked
-from bridge.desk import proposals, reasons, sight
+from bridge.desk import proposals, sight
 from bridge.desk.proposals import Wish
+from bridge.desk.rows import PROPOSERS
 from bridge.desk.sight import Sight
 from bridge.errors import Invalid
 from bridge.models.proposals import ProposalKind

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, redirect, render_template, request, url_for
 
-from bridge.dashboard.entrance import EVERYBODY, PROPOSERS, Page, Visit, allowed
-from bridge.desk import reasons, switches
+from bridge import reasons
+from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed
+from bridge.desk import switches
+from bridge.desk.rows import PROPOSERS
 from bridge.views import providers
 
 room = Blueprint("providers", __name__, url_prefix="/ops")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, render_template
 
-from bridge.dashboard.entrance import EVERYBODY, PROPOSERS, Page, Visit, allowed
+from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed
 from bridge.dashboard.pages import proposing
+from bridge.desk.rows import PROPOSERS
 from bridge.views import transfer
 
 room = Blueprint("transfer", __name__, url_prefix="/ops")
