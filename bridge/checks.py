@@ -23,7 +23,7 @@ VERIFY, INSPECT = "verify", "inspect"
 FAILED = "failed"
 
 HOUR_SECONDS = 3600
-INSPECT_LATE = VERIFY_LATE = 2
+LATE_INTERVALS = 2
 """So many of its intervals without one that has ended, and a check is late."""
 
 VERIFY_LATE_SECONDS = 7200
@@ -105,5 +105,5 @@ def concerns(connection: Connection, runtime: Runtime) -> Iterator[tuple[str, st
         if (row["seen_at"] or 0) > now - STALE_SECONDS * SECOND:
             yield row["source"], f"the mirror is refused at {row['source'].removeprefix(REFUSED)}: {row['note']}"
     age = inspected_age(connection, runtime)
-    if age is not None and age > INSPECT_LATE * runtime.config.audit.inspect_hours * HOUR_SECONDS:
+    if age is not None and age > LATE_INTERVALS * runtime.config.audit.inspect_hours * HOUR_SECONDS:
         yield "inspection", f"no inspection has ended for {age // HOUR_SECONDS:.0f} hours"

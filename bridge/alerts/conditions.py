@@ -187,7 +187,7 @@ def _verification(connection: Connection, runtime: Runtime) -> Iterator[Conditio
     """What holds no more is found by verifications alone: so it is told where none ends. People may let it rest, and
     are told beyond the longest pause that one of them can make."""
     age = checks.verified_age(connection, runtime)
-    late = max(checks.VERIFY_LATE * runtime.config.engine.verify_every_seconds, checks.VERIFY_LATE_SECONDS)
+    late = max(checks.LATE_INTERVALS * runtime.config.engine.verify_every_seconds, checks.VERIFY_LATE_SECONDS)
     if board.rested(connection, checks.VERIFY, runtime.clock.now() - int(late * SECOND)):
         late += board.LONGEST_PAUSE_SECONDS
     if age is not None and age > late:
