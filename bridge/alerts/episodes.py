@@ -207,7 +207,8 @@ class _Round:
     def _close(self, row: RowMapping) -> None:
         ended = update(_alert).where(_alert.c.id == row["id"], _alert.c.ended_at.is_(None))
         if self._connection.execute(ended.values(ended_at=self._now)).rowcount == 1:
-            self._say(row, Phase.OVER, row["over"], {"lasted_seconds": (self._now - row["began_at"]) // SECOND})
+            lasted = {"lasted_seconds": (self._now - row["began_at"]) // SECOND}
+            self._say(row, Phase.OVER, row["over"], lasted, self._ways.get(row["id"], set()))
 
     def _tell_orphans(self, group: orphans.Group) -> None:
         """All new orphans of an operator in one message; those that are there already were told before."""
@@ -230,7 +231,7 @@ class _Round:
         to: set[Sink] | None = None,
     ) -> None:
         """A notice for each sink, due at once: ours, and those of others by which this alert was told before, so that
-        who heard of it hears how it goes on."""
+        who heard of it hears how it goes on; or to those that are named."""
         name = select(_operator.c.name).where(_operator.c.id == row["operator_id"])
         operator = "" if row["operator_id"] is None else str(self._connection.execute(name).scalar())
         desk = self._runtime.config.alerts.desk_url

@@ -515,6 +515,17 @@ def test_more_orphans_that_a_process_without_ways_saw_first_are_told(watched):
     assert watched.posted()[1]["data"]["transfers"] == [second]
 
 
+def test_the_end_is_told_only_by_ways_by_which_the_beginning_was(watched):
+    """What was over before anybody could be told is not told any more: nobody knows what it is that ended."""
+    open_breaker(watched.made)
+    watched.alive()
+    looks(without_ways(watched.made))
+    write(watched.made, "DELETE FROM breaker")
+    watched.pass_time(120)
+    assert [row["ended_at"] is not None for row in alerts(watched.made)] == [True]
+    assert (watched.heard(), watched.box.got) == ([], [])
+
+
 def test_a_way_that_is_new_tells_what_lasts(build):
     """E-mail is added: by it people hear of what was told by webhook alone, and not twice by that."""
     watched = build()
