@@ -60,13 +60,15 @@ class Kind(StrEnum):
 @dataclass(frozen=True)
 class Condition:
     """One thing that is wrong. `about` tells two of a kind apart, `operator_id` whose it is (None: everybody's),
-    `over` is the sentence for when it is not so any more."""
+    `over` is the sentence for when it is not so any more. One that is `early` is not told
+    yet; what was told of it lasts."""
 
     kind: Kind
     about: str
     operator_id: int | None
     sentence: str
     over: str
+    early: bool = False
 
 
 @dataclass(frozen=True)
@@ -209,14 +211,15 @@ def _endpoints(connection: Connection, _runtime: Runtime) -> Iterator[Condition]
 
 
 def _jobs(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
+    """What one process has told by its own `failing_seconds` is over for every other when the job works, not before."""
     for line in board.failing(connection):
         lasts = runtime.clock.now() - line["failing_since"]
-        if lasts >= runtime.config.alerts.failing_seconds * SECOND:
-            yield Condition(
-                Kind.JOB, line["job"], None,
-                f"The job {line['job']} has failed for {lasts // SECOND} s: {line['error']}.",
-                f"The job {line['job']} works again.",
-            )  # fmt: skip
+        yield Condition(
+            Kind.JOB, line["job"], None,
+            f"The job {line['job']} has failed for {lasts // SECOND} s: {line['error']}.",
+            f"The job {line['job']} works again.",
+            early=lasts < runtime.config.alerts.failing_seconds * SECOND,
+        )  # fmt: skip
 
 
 def _hanging(connection: Connection, runtime: Runtime) -> Iterator[Condition]:

@@ -116,7 +116,7 @@ class _Round:
 
     def is_news(self) -> bool:
         """Whether there is anything to write."""
-        if self._orphans.groups or self._orphans.has_ended or self._found.keys() - self._known.keys():
+        if self._orphans.groups or self._orphans.has_ended or self._new():
             return True
         if self._lineage_at() is not None:
             return True
@@ -138,15 +138,17 @@ class _Round:
                 self._close(row)
         for group in self._orphans.groups:  # behind what is known: its beginning is told first
             self._tell_orphans(group)
-        for key, condition in self._found.items():
-            if key not in self._known:
-                self._open(condition, {})
+        for condition in self._new():
+            self._open(condition, {})
         remembered = self._lineage_at()
         if remembered is not None:
             self._connection.execute(update(_turn).where(_turn.c.name == "look").values(lineage_at=remembered))
         return self._told
 
     # --- what follows ---------------------------------------------------------------------------------
+
+    def _new(self) -> list[Condition]:
+        return [each for key, each in self._found.items() if key not in self._known and not each.early]
 
     def _lasts(self, key: tuple[str, str], row: RowMapping) -> bool:
         if row["kind"] in self._unread:

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from bridge import board, breaker, db, gates, lineage
 from bridge.alerts import conditions, episodes
 from bridge.alerts.conditions import Kind
+from bridge.alerts.watchman import Watchman
 from bridge.board import Planned
 from bridge.errors import Unavailable
 from bridge.ports import SECOND
@@ -355,6 +356,25 @@ def test_a_job_that_fails_for_long_is_told(watched):
     watched.pass_time(290)
     assert watched.heard() == []
     watched.pass_time(10)
+    assert watched.heard() == [("alert.begun", "job_failing")]
+    write(watched.made, "UPDATE job_line SET failing_since = NULL, failing_by = NULL")
+    watched.pass_time(60)
+    assert watched.heard()[1:] == [("alert.over", "job_failing")]
+
+
+def test_processes_that_differ_about_when_tell_of_a_job_once(build):
+    """The web processes' `failing_seconds` is shorter than the jobs': what they told is not over before the job works,
+    however rarely they look."""
+    watched = build(alerts_failing_seconds=600)
+    fast = watched.made.runtime.config.alerts.model_copy(update={"failing_seconds": 60})
+    config = watched.made.runtime.config.model_copy(update={"alerts": fast})
+    man = Watchman(replace(watched.made.runtime, config=config))
+    board.enrol(watched.made.runtime, [Planned("inbox", 1, "x")])
+    failing = "UPDATE job_line SET failing_since = :n, error = 'X', failing_by = 'w', error_at = :n"
+    write(watched.made, failing, n=watched.hands.now())
+    for _ in range(15):
+        watched.pass_time(40)
+        man.look(Event())
     assert watched.heard() == [("alert.begun", "job_failing")]
     write(watched.made, "UPDATE job_line SET failing_since = NULL, failing_by = NULL")
     watched.pass_time(60)
