@@ -558,6 +558,33 @@ def test_a_way_that_is_new_tells_what_lasts(build):
     assert (watched.heard(), len(watched.box.got)) == ([("alert.begun", "breaker_open")], 1)
 
 
+def test_a_way_that_nobody_has_any_more_is_written_to_no_more(build):
+    """E-mail is taken out of every configuration: what lasts goes on by the other way alone. As long as a process has
+    it, one without it writes what that one has to send."""
+    watched = build()
+    posts = watched.made.runtime.config.alerts.model_copy(update={"smtp_host": None, "email_to": ()})
+    new = replace(watched.made.runtime, config=watched.made.runtime.config.model_copy(update={"alerts": posts}))
+    open_breaker(watched.made)
+    watched.tick()
+
+    def pass_by(hours: int, *, beside: bool) -> None:
+        for _ in range(hours * 6):
+            watched.hands.turn(600)
+            watched.alive()
+            looks(new)
+            if beside:
+                watched.tick()
+
+    pass_by(4, beside=True)
+    assert len(watched.box.got) == 2
+    pass_by(9, beside=False)
+    write(watched.made, "DELETE FROM breaker")
+    pass_by(1, beside=False)
+    by = [row["sink"] for row in watched.made.rows("SELECT sink FROM alert_notice ORDER BY created_at, sink")]
+    assert by == ["email", "webhook"] * 2 + ["webhook"] * 3
+    assert watched.heard()[-1] == ("alert.over", "breaker_open")
+
+
 def test_value_that_no_column_holds_is_added_up(watched):
     """Orphans worth more together than 64 bits are told exactly."""
     for _ in range(10):
