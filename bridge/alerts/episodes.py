@@ -52,7 +52,8 @@ def sinks(runtime: Runtime) -> tuple[Sink, ...]:
 
 
 def look(runtime: Runtime, kinds: tuple[Kind, ...] = EVERYTHING) -> int:
-    """Write what is new of these kinds: begun, more, again, or over; how many alerts that concerned.
+    """Write what is new of these kinds: begun, more, again, or over; how many alerts that concerned. Of other kinds,
+    which other processes look at, what lasts is told by our ways where it never was.
 
     Where nothing is new, nothing is written and no lock is taken.
     """
@@ -120,12 +121,15 @@ class _Round:
         self._connection, self._runtime, self._kinds = connection, runtime, kinds
         self._now = runtime.clock.now()
         names = [kind.value for kind in kinds]
-        query = select(_alert).where(_alert.c.ended_at.is_(None), _alert.c.kind.in_(names)).order_by(_alert.c.id)
-        self._known = {(row["kind"], row["about"]): row for row in connection.execute(query).mappings()}
+        query = select(_alert).where(_alert.c.ended_at.is_(None)).order_by(_alert.c.id)
+        open_ = {(row["kind"], row["about"]): row for row in connection.execute(query).mappings()}
+        self._known = {key: row for key, row in open_.items() if row["kind"] in names}
+        # What others look at: it lasts as long as they see it.
+        self._others = {key: row for key, row in open_.items() if key not in self._known and not self._is_over(row)}
         seen = conditions.find(connection, runtime, kinds)
         self._found = {(each.kind.value, each.about): each for each in seen.conditions}
         self._unread, self._orphans = seen.unread, seen.orphans
-        self._ways = _ways_used(connection, [row["id"] for row in self._known.values()])
+        self._ways = _ways_used(connection, [row["id"] for row in open_.values()])
         self._had = _ways_had(connection)
         self._told: list[tuple[str, str, str]] = []
 
@@ -134,6 +138,8 @@ class _Round:
         if self._orphans.groups or self._orphans.has_ended or self._new():
             return True
         if self._lineage_at() is not None or self._to_say_to_have():
+            return True
+        if any(self._untold(row) for row in self._others.values()):
             return True
         return any(
             self._is_due(row, SEEN_SECONDS, "seen_at") or self._untold(row)
@@ -152,6 +158,9 @@ class _Round:
                 self._go_on(key, row)
             elif self._is_over(row):
                 self._close(row)
+        for key, row in self._others.items():
+            if untold := self._untold(row):
+                self._say(row, Phase.BEGUN, *self._still(key, row), untold)
         for group in self._orphans.groups:  # behind what is known: its beginning is told first
             self._tell_orphans(group)
         for condition in self._new():

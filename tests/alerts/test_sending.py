@@ -16,7 +16,7 @@ from bridge.alerts.watchman import LEASE_SECONDS, Watchman, is_mine
 from bridge.models.alerts import Sink
 from bridge.ports import SECOND
 from tests.alerts.conftest import LIVES, SECRET, SENDER, TO
-from tests.alerts.test_episodes import open_breaker, without_ways, write
+from tests.alerts.test_episodes import looks, open_breaker, without_ways, write
 from tests.harness import together
 from tests.providers import http, silence
 
@@ -313,6 +313,32 @@ def test_a_web_process_without_ways_keeps_none_from_watching(watched):
     assert (watched.heard(), len(watched.made.rows("SELECT * FROM alert"))) == ([], 1)
     assert Watchman(watched.made.runtime).look(Event())
     assert watched.heard() == [("alert.begun", "scheduler_silent")]
+
+
+def test_what_jobs_without_ways_have_seen_is_told_by_a_web_process(watched):
+    """Ways that only the web processes have are ways to people all the same: orphans too are told, once, with what
+    becomes of them."""
+    bare, man = without_ways(watched.made), Watchman(watched.made.runtime)
+
+    def pass_by(seconds: int) -> None:
+        for _ in range(seconds // 10):
+            watched.hands.turn(10)
+            watched.alive()
+            looks(bare)
+            man.look(Event())
+
+    first = watched.orphan("10.00")
+    pass_by(120)
+    assert watched.heard() == [("alert.begun", "orphans")]
+    assert watched.posted()[0]["data"]["value"] == {"EUR": "10.00"}
+    second = watched.orphan("4.00")
+    pass_by(120)
+    assert watched.heard()[1:] == [("alert.more", "orphans")]
+    for transfer in (first, second):
+        write(watched.made, "UPDATE transfer SET state = 'reversed' WHERE id = :id", id=transfer)
+    pass_by(120)
+    assert watched.heard()[2:] == [("alert.over", "orphans")]
+    assert len(watched.box.got) == 3
 
 
 def test_a_watchman_whose_clock_is_off_tells_nothing(watched):
