@@ -132,6 +132,50 @@ def test_one_wrong_address_has_nobody_get_a_letter_twice(build):
     assert sending.test(watched.made.runtime, Sink.EMAIL) == letter["failure"]
 
 
+def test_whom_a_letter_is_refused_to_for_a_moment_gets_it_later(build):
+    """Greylisting, or a full disk: it goes again to those alone, whatever happens to the tries between; whom it is
+    refused to for good stands beside the message to the end."""
+    watched = build(alerts_email_to=(TO, "archive@casino.example", "gone@casino.example"))
+    manners = watched.box.manners
+    manners.not_yet, manners.refuses = (TO,), ("gone@casino.example",)
+    open_breaker(watched.made)
+    watched.tick()
+    gone, noted = "gone@casino.example (550)", "the mail server refused it to "
+    assert notices(watched)["email"]["failure"] == f"{noted}{TO} (450), {gone}"
+    watched.pass_time(60)
+    manners.greeting = b"421 not now\r\n"
+    watched.pass_time(300)
+    letter = notices(watched)["email"]
+    assert letter["state"] == "waiting"
+    assert letter["failure"].startswith("the mail server answered 421; the mail server refused it to ")
+    manners.greeting, manners.not_yet = b"220 letterbox ESMTP\r\n", ()
+    watched.pass_time(3 * 3600, step=60)
+    assert [got.to for got in watched.box.got] == [["archive@casino.example"], [TO]]
+    letter = notices(watched)["email"]
+    assert (letter["state"], letter["failure"]) == ("sent", noted + gone)
+
+
+def test_who_is_refused_for_a_moment_and_then_for_good_is_asked_no_more(build):
+    """Nor is whoever was taken out of `email_to` meanwhile; nobody who has it gets it again."""
+    watched = build(alerts_email_to=(TO, "archive@casino.example"))
+    manners = watched.box.manners
+    manners.not_yet = (TO,)
+    open_breaker(watched.made)
+    watched.tick()
+    taken = sending.take(watched.made.runtime, Sink.EMAIL)
+    assert taken is None  # it waits
+    manners.not_yet, manners.refuses = (), (TO,)
+    watched.pass_time(3600, step=60)
+    letter = notices(watched)["email"]
+    assert (letter["state"], letter["tries"]) == ("sent", 2)
+    assert letter["failure"] == f"the mail server refused it to {TO} (550)"
+    fewer = watched.made.runtime.config.alerts.model_copy(update={"email_to": ("archive@casino.example",)})
+    runtime = replace(watched.made.runtime, config=watched.made.runtime.config.model_copy(update={"alerts": fewer}))
+    came = sending._sent(runtime, Sink.EMAIL, "an_1", "s", "b", f"the mail server refused it to {TO} (450)")
+    assert (came.taken, came.waits) == (True, False)
+    assert [got.to for got in watched.box.got] == [["archive@casino.example"]]
+
+
 def test_a_letter_that_nobody_takes_comes_again(watched):
     """To all, as before."""
     watched.box.manners.refuses = (TO,)
