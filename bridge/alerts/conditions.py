@@ -171,7 +171,7 @@ def _silence(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
 
 def _checks(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
     """The last run that has ended of each job that looks whether all is right; and how the audit stands."""
-    for about, sentence in checks.concerns(connection, runtime):
+    for about, sentence in checks.concerns(connection, runtime, _alive_since(connection, runtime)):
         over = "It is as it should be again."
         yield Condition(Kind.CHECK, f"audit {about}", None, f"The audit: {sentence}.", f"The audit, {about}: {over}")
     yield from _verification(connection, runtime)
@@ -188,16 +188,21 @@ def _checks(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
 def _verification(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
     """What holds no more is found by verifications alone: so it is told where none ends. People may let it rest, and
     are told beyond the longest pause that one of them can make."""
-    age = checks.verified_age(connection, runtime)
     late = max(checks.LATE_INTERVALS * runtime.config.engine.verify_every_seconds, checks.VERIFY_LATE_SECONDS)
     if board.rested(connection, checks.VERIFY, runtime.clock.now() - int(late * SECOND)):
         late += board.LONGEST_PAUSE_SECONDS
-    if age is not None and age > late:
+    age = checks.overdue(connection, runtime, checks.VERIFY, late, _alive_since(connection, runtime))
+    if age is not None:
         yield Condition(
             Kind.CHECK, "verify late", None,
             f"No verification has ended for {age // checks.HOUR_SECONDS:.0f} hours: what does not hold is not found.",
             "A verification has ended again.",
         )  # fmt: skip
+
+
+def _alive_since(connection: Connection, runtime: Runtime) -> int | None:
+    """When the process started that has run the jobs for longest; None where none runs them."""
+    return min((int(beat["started_at"]) for beat in board.living(connection, runtime.clock.now())), default=None)
 
 
 def _endpoints(connection: Connection, _runtime: Runtime) -> Iterator[Condition]:
