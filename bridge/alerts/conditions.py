@@ -16,6 +16,7 @@ from bridge.runtime import Runtime
 
 _cap_hit: Table = models.metadata.tables["cap_hit"]
 _endpoint: Table = models.metadata.tables["webhook_endpoint"]
+_line: Table = models.metadata.tables["job_line"]
 _lineage: Table = models.metadata.tables["lineage"]
 _operator: Table = models.metadata.tables["operator"]
 _transfer: Table = models.metadata.tables["transfer"]
@@ -35,6 +36,10 @@ PENDING_SECONDS = 3600
 
 CHECKS = (checks.INSPECT, checks.VERIFY)
 """Jobs of which a run that finds something wrong says so in its outcome."""
+
+RESTED = "rested"
+"""The row, of those whose turn it is, that keeps until when verifications were to rest: a pause that somebody ends
+leaves nothing on the board."""
 
 UNREAD = "alerts"
 """Before the kind of a condition that cannot be read."""
@@ -189,7 +194,8 @@ def _verification(connection: Connection, runtime: Runtime) -> Iterator[Conditio
     """What holds no more is found by verifications alone: so it is told where none ends. People may let it rest, and
     are told beyond the longest pause that one of them can make."""
     late = max(checks.LATE_INTERVALS * runtime.config.engine.verify_every_seconds, checks.VERIFY_LATE_SECONDS)
-    if board.rested(connection, checks.VERIFY, runtime.clock.now() - int(late * SECOND)):
+    lately = runtime.clock.now() - int(late * SECOND)
+    if board.rested(connection, checks.VERIFY, lately) or (rested_until(connection) or 0) > lately:
         late += board.LONGEST_PAUSE_SECONDS
     age = checks.overdue(connection, runtime, checks.VERIFY, late, _alive_since(connection, runtime))
     if age is not None:
@@ -198,6 +204,21 @@ def _verification(connection: Connection, runtime: Runtime) -> Iterator[Conditio
             f"No verification has ended for {age // checks.HOUR_SECONDS:.0f} hours: what does not hold is not found.",
             "A verification has ended again.",
         )  # fmt: skip
+
+
+def rested_until(connection: Connection) -> int | None:
+    """Until when (microseconds) verifications were to rest by the last pause that a look has seen, ended or not; None
+    where none has."""
+    kept = select(_turn.c.until).where(_turn.c.name == RESTED)
+    until: int | None = connection.execute(kept).scalar()
+    return until
+
+
+def rests_until(connection: Connection) -> int | None:
+    """What the board says of that; None where it says nothing."""
+    paused = select(_line.c.paused_until).where(_line.c.job == checks.VERIFY)
+    until: int | None = connection.execute(paused).scalar()
+    return until
 
 
 def _alive_since(connection: Connection, runtime: Runtime) -> int | None:

@@ -324,6 +324,21 @@ def test_a_verification_may_rest_and_not_for_ever(watched):
     assert watched.heard() == [("alert.begun", "check_failed")]
 
 
+def test_the_end_of_a_pause_by_hand_is_no_alarm(watched):
+    """No verification can have ended by then; one that does not end afterwards is told, ten hours after the last."""
+    verified(watched.made, 1, "ok")
+    board.enrol(watched.made.runtime, [Planned("verify", 300, "x")])
+    with db.writing(watched.made.runtime.engine) as connection:
+        board.pause(connection, watched.made.runtime, "verify", "somebody", "a reason")
+    watched.pass_time(5 * HOUR, step=600)
+    with db.writing(watched.made.runtime.engine) as connection:
+        board.resume(connection, watched.made.runtime, "verify")
+    watched.pass_time(HOUR, step=600)
+    assert watched.heard() == []
+    watched.pass_time(4 * HOUR + 600, step=600)
+    assert watched.heard() == [("alert.begun", "check_failed")]
+
+
 def test_a_condition_that_cannot_be_read_silences_no_other(watched, monkeypatch):
     """C-19 The one that fails is told of itself, what was known of it lasts, and the others are told."""
     open_breaker(watched.made)
