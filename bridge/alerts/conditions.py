@@ -16,6 +16,7 @@ from bridge.runtime import Runtime
 
 _cap_hit: Table = models.metadata.tables["cap_hit"]
 _endpoint: Table = models.metadata.tables["webhook_endpoint"]
+_line: Table = models.metadata.tables["job_line"]
 _lineage: Table = models.metadata.tables["lineage"]
 _operator: Table = models.metadata.tables["operator"]
 _transfer: Table = models.metadata.tables["transfer"]
@@ -35,6 +36,10 @@ PENDING_SECONDS = 3600
 
 CHECKS = (checks.INSPECT, checks.VERIFY)
 """Jobs of which a run that finds something wrong says so in its outcome."""
+
+RESTED = "rested"
+"""The row, of those whose turn it is, that keeps until when verifications were to rest: a pause that somebody ends
+leaves nothing on the board."""
 
 UNREAD = "alerts"
 """Before the kind of a condition that cannot be read."""
@@ -60,13 +65,15 @@ class Kind(StrEnum):
 @dataclass(frozen=True)
 class Condition:
     """One thing that is wrong. `about` tells two of a kind apart, `operator_id` whose it is (None: everybody's),
-    `over` is the sentence for when it is not so any more."""
+    `over` is the sentence for when it is not so any more. One that is `early` is not told
+    yet; what was told of it lasts."""
 
     kind: Kind
     about: str
     operator_id: int | None
     sentence: str
     over: str
+    early: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,7 @@ def _silence(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
 
 def _checks(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
     """The last run that has ended of each job that looks whether all is right; and how the audit stands."""
-    for about, sentence in checks.concerns(connection, runtime):
+    for about, sentence in checks.concerns(connection, runtime, _alive_since(connection, runtime)):
         over = "It is as it should be again."
         yield Condition(Kind.CHECK, f"audit {about}", None, f"The audit: {sentence}.", f"The audit, {about}: {over}")
     yield from _verification(connection, runtime)
@@ -186,16 +193,37 @@ def _checks(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
 def _verification(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
     """What holds no more is found by verifications alone: so it is told where none ends. People may let it rest, and
     are told beyond the longest pause that one of them can make."""
-    age = checks.verified_age(connection, runtime)
-    late = max(checks.VERIFY_LATE * runtime.config.engine.verify_every_seconds, checks.VERIFY_LATE_SECONDS)
-    if board.rested(connection, checks.VERIFY, runtime.clock.now() - int(late * SECOND)):
+    late = max(checks.LATE_INTERVALS * runtime.config.engine.verify_every_seconds, checks.VERIFY_LATE_SECONDS)
+    lately = runtime.clock.now() - int(late * SECOND)
+    if board.rested(connection, checks.VERIFY, lately) or (rested_until(connection) or 0) > lately:
         late += board.LONGEST_PAUSE_SECONDS
-    if age is not None and age > late:
+    age = checks.overdue(connection, runtime, checks.VERIFY, late, _alive_since(connection, runtime))
+    if age is not None:
         yield Condition(
             Kind.CHECK, "verify late", None,
             f"No verification has ended for {age // checks.HOUR_SECONDS:.0f} hours: what does not hold is not found.",
             "A verification has ended again.",
         )  # fmt: skip
+
+
+def rested_until(connection: Connection) -> int | None:
+    """Until when (microseconds) verifications were to rest by the last pause that a look has seen, ended or not; None
+    where none has."""
+    kept = select(_turn.c.until).where(_turn.c.name == RESTED)
+    until: int | None = connection.execute(kept).scalar()
+    return until
+
+
+def rests_until(connection: Connection) -> int | None:
+    """What the board says of that; None where it says nothing."""
+    paused = select(_line.c.paused_until).where(_line.c.job == checks.VERIFY)
+    until: int | None = connection.execute(paused).scalar()
+    return until
+
+
+def _alive_since(connection: Connection, runtime: Runtime) -> int | None:
+    """When the process started that has run the jobs for longest; None where none runs them."""
+    return min((int(beat["started_at"]) for beat in board.living(connection, runtime.clock.now())), default=None)
 
 
 def _endpoints(connection: Connection, _runtime: Runtime) -> Iterator[Condition]:
@@ -209,14 +237,15 @@ def _endpoints(connection: Connection, _runtime: Runtime) -> Iterator[Condition]
 
 
 def _jobs(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
+    """What one process has told by its own `failing_seconds` is over for every other when the job works, not before."""
     for line in board.failing(connection):
         lasts = runtime.clock.now() - line["failing_since"]
-        if lasts >= runtime.config.alerts.failing_seconds * SECOND:
-            yield Condition(
-                Kind.JOB, line["job"], None,
-                f"The job {line['job']} has failed for {lasts // SECOND} s: {line['error']}.",
-                f"The job {line['job']} works again.",
-            )  # fmt: skip
+        yield Condition(
+            Kind.JOB, line["job"], None,
+            f"The job {line['job']} has failed for {lasts // SECOND} s: {line['error']}.",
+            f"The job {line['job']} works again.",
+            early=lasts < runtime.config.alerts.failing_seconds * SECOND,
+        )  # fmt: skip
 
 
 def _hanging(connection: Connection, runtime: Runtime) -> Iterator[Condition]:

@@ -34,6 +34,9 @@ SEEN_SECONDS = 15
 OVER_SECONDS = 30
 """It is over when it has not been seen for so long: what comes and goes is one thing."""
 
+HAD_SECONDS = 3600
+"""A way that no process has said to have for so long is written to no more: nobody would send it."""
+
 NONE_LEFT = "No transfer of this operator is orphaned any more."
 
 _log = log.get("alerts")
@@ -49,7 +52,8 @@ def sinks(runtime: Runtime) -> tuple[Sink, ...]:
 
 
 def look(runtime: Runtime, kinds: tuple[Kind, ...] = EVERYTHING) -> int:
-    """Write what is new of these kinds: begun, more, again, or over; how many alerts that concerned.
+    """Write what is new of these kinds: begun, more, again, or over; how many alerts that concerned. Of other kinds,
+    which other processes look at, what lasts is told by our ways where it never was.
 
     Where nothing is new, nothing is written and no lock is taken.
     """
@@ -99,6 +103,17 @@ def _ways_used(connection: Connection, alert_ids: Sequence[str]) -> dict[str, se
     return used
 
 
+def _ways_had(connection: Connection) -> dict[Sink, int]:
+    """Until when (microseconds) each way is taken to be some process's, by what processes have said."""
+    names = {_name_of(sink): sink for sink in Sink}
+    query = select(_turn.c.name, _turn.c.until).where(_turn.c.name.in_(names))
+    return {names[name]: until for name, until in connection.execute(query)}
+
+
+def _name_of(sink: Sink) -> str:
+    return f"way {sink.value}"
+
+
 class _Round:
     """One look: what is wrong, what is known to be, and what follows from the difference."""
 
@@ -106,19 +121,25 @@ class _Round:
         self._connection, self._runtime, self._kinds = connection, runtime, kinds
         self._now = runtime.clock.now()
         names = [kind.value for kind in kinds]
-        query = select(_alert).where(_alert.c.ended_at.is_(None), _alert.c.kind.in_(names)).order_by(_alert.c.id)
-        self._known = {(row["kind"], row["about"]): row for row in connection.execute(query).mappings()}
+        query = select(_alert).where(_alert.c.ended_at.is_(None)).order_by(_alert.c.id)
+        open_ = {(row["kind"], row["about"]): row for row in connection.execute(query).mappings()}
+        self._known = {key: row for key, row in open_.items() if row["kind"] in names}
+        # What others look at: it lasts as long as they see it.
+        self._others = {key: row for key, row in open_.items() if key not in self._known and not self._is_over(row)}
         seen = conditions.find(connection, runtime, kinds)
         self._found = {(each.kind.value, each.about): each for each in seen.conditions}
         self._unread, self._orphans = seen.unread, seen.orphans
-        self._ways = _ways_used(connection, [row["id"] for row in self._known.values()])
+        self._ways = _ways_used(connection, [row["id"] for row in open_.values()])
+        self._had = _ways_had(connection)
         self._told: list[tuple[str, str, str]] = []
 
     def is_news(self) -> bool:
         """Whether there is anything to write."""
-        if self._orphans.groups or self._orphans.has_ended or self._found.keys() - self._known.keys():
+        if self._orphans.groups or self._orphans.has_ended or self._new():
             return True
-        if self._lineage_at() is not None:
+        if self._lineage_at() is not None or self._to_say_to_have() or self._rests() is not None:
+            return True
+        if any(self._untold(row) for row in self._others.values()):
             return True
         return any(
             self._is_due(row, SEEN_SECONDS, "seen_at") or self._untold(row)
@@ -131,22 +152,31 @@ class _Round:
         """Write it, in the caller's transaction; (kind, phase, sentence) of what people are told."""
         if self._orphans.has_ended:
             orphans.forget_ended(self._connection)
+        self._say_to_have()
+        rests = self._rests()
+        if rests is not None:
+            self._keep(conditions.RESTED, rests)
         for key, row in self._known.items():
             if self._lasts(key, row):
                 self._go_on(key, row)
             elif self._is_over(row):
                 self._close(row)
+        for key, row in self._others.items():
+            if untold := self._untold(row):
+                self._say(row, Phase.BEGUN, *self._still(key, row), untold)
         for group in self._orphans.groups:  # behind what is known: its beginning is told first
             self._tell_orphans(group)
-        for key, condition in self._found.items():
-            if key not in self._known:
-                self._open(condition, {})
+        for condition in self._new():
+            self._open(condition, {})
         remembered = self._lineage_at()
         if remembered is not None:
             self._connection.execute(update(_turn).where(_turn.c.name == "look").values(lineage_at=remembered))
         return self._told
 
     # --- what follows ---------------------------------------------------------------------------------
+
+    def _new(self) -> list[Condition]:
+        return [each for key, each in self._found.items() if key not in self._known and not each.early]
 
     def _lasts(self, key: tuple[str, str], row: RowMapping) -> bool:
         if row["kind"] in self._unread:
@@ -157,6 +187,35 @@ class _Round:
 
     def _is_due(self, row: RowMapping, seconds: float, column: str) -> bool:
         return bool(self._now - row[column] >= seconds * SECOND)
+
+    def _to_say_to_have(self) -> list[Sink]:
+        """Our ways of which it is to be said again that a process has them; also where one said so whose clock was
+        wrong."""
+        longest = HAD_SECONDS * SECOND
+        return [
+            sink for sink in sinks(self._runtime) if not longest // 2 < self._had.get(sink, 0) - self._now <= longest
+        ]
+
+    def _say_to_have(self) -> None:
+        until = self._now + HAD_SECONDS * SECOND
+        for sink in self._to_say_to_have():
+            self._keep(_name_of(sink), until)
+            self._had[sink] = until
+
+    def _rests(self) -> int | None:
+        """Until when verifications rest, where that is not kept yet; else None."""
+        if Kind.CHECK not in self._kinds or Kind.CHECK in self._unread:
+            return None
+        until = conditions.rests_until(self._connection)
+        return until if until != conditions.rested_until(self._connection) else None
+
+    def _keep(self, name: str, until: int) -> None:
+        db.insert_if_absent(self._connection, _turn, {"name": name, "until": until})
+        self._connection.execute(update(_turn).where(_turn.c.name == name).values(until=until))
+
+    def _is_had(self, sink: Sink) -> bool:
+        """Whether any process has this way, as far as is known."""
+        return 0 < self._had.get(sink, 0) - self._now <= HAD_SECONDS * SECOND
 
     def _untold(self, row: RowMapping) -> set[Sink]:
         """Our ways by which nothing was ever said of an alert: another process, which does not have them, saw it first,
@@ -207,7 +266,8 @@ class _Round:
     def _close(self, row: RowMapping) -> None:
         ended = update(_alert).where(_alert.c.id == row["id"], _alert.c.ended_at.is_(None))
         if self._connection.execute(ended.values(ended_at=self._now)).rowcount == 1:
-            self._say(row, Phase.OVER, row["over"], {"lasted_seconds": (self._now - row["began_at"]) // SECOND})
+            lasted = {"lasted_seconds": (self._now - row["began_at"]) // SECOND}
+            self._say(row, Phase.OVER, row["over"], lasted, self._followed(row))
 
     def _tell_orphans(self, group: orphans.Group) -> None:
         """All new orphans of an operator in one message; those that are there already were told before."""
@@ -225,19 +285,23 @@ class _Round:
             self._connection.execute(update(_alert).where(_alert.c.id == alert_id).values(**fresh))
         orphans.mark_told(self._connection, group, alert_id)
 
+    def _followed(self, row: Mapping[str, Any] | RowMapping) -> set[Sink]:
+        """The ways by which something was told of an alert, and that some process still has."""
+        return {sink for sink in self._ways.get(row["id"], set()) if self._is_had(sink)}
+
     def _say(
         self, row: Mapping[str, Any] | RowMapping, phase: Phase, sentence: str, more: Mapping[str, Any],
         to: set[Sink] | None = None,
     ) -> None:
         """A notice for each sink, due at once: ours, and those of others by which this alert was told before, so that
-        who heard of it hears how it goes on."""
+        who heard of it hears how it goes on; or to those that are named."""
         name = select(_operator.c.name).where(_operator.c.id == row["operator_id"])
         operator = "" if row["operator_id"] is None else str(self._connection.execute(name).scalar())
         desk = self._runtime.config.alerts.desk_url
         said = Said(row["id"], row["kind"], phase, operator, sentence, row["began_at"], self._now, more, desk)
         texts = {Sink.WEBHOOK: wording.as_json, Sink.EMAIL: wording.as_letter}
         used = self._ways.setdefault(row["id"], set())
-        to = {*sinks(self._runtime), *used} if to is None else to
+        to = {*sinks(self._runtime), *self._followed(row)} if to is None else to
         used |= to
         for sink in sorted(to):
             notice = {

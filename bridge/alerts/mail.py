@@ -6,10 +6,11 @@ A mail server's name is the configuration's, so it may be anywhere; what it answ
 from __future__ import annotations
 
 import io
+import re
 import smtplib
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -32,6 +33,14 @@ READY = 220
 """With this a mail server greets who may go on."""
 
 
+REFUSED = "the mail server refused it to "
+"""Before those who did not get a letter that others have, each with the server's code: what is noted of a letter is
+told to people, and says to whom it has still to go."""
+
+TEMPORARY = range(400, 500)
+"""With these codes a server refuses for a moment: a first letter from somebody it does not know, or a full disk."""
+
+
 @dataclass(frozen=True)
 class Letter:
     """One letter; `number` makes its Message-ID, the same whenever it is sent."""
@@ -43,31 +52,45 @@ class Letter:
 
 @dataclass(frozen=True)
 class Came:
-    """What came of a letter: whether anybody has it, for whoever has it must not get it again; and what was wrong, in a
-    few words without any secret, or nothing."""
+    """What came of a letter: whether anybody has it, for whoever has it must not get it again; what was wrong, in a few
+    words without any secret, or nothing; and whether it has still to go to some of those whom it was refused to."""
 
     taken: bool
     failure: str = ""
+    waits: bool = False
 
 
-def send(runtime: Runtime, letter: Letter) -> Came:
-    """Send one letter to everybody who is to get it, once. Raises nothing for a network's or a server's trouble."""
+def send(runtime: Runtime, letter: Letter, noted: str = "") -> Came:
+    """Send one letter to everybody who is to get it, once; where some have it by what was noted of the last try, to
+    those alone whom it was refused to for a moment. Raises nothing for a network's or a server's trouble."""
     settings, began = runtime.config.alerts, runtime.clock.monotonic()
+    before = _refused(settings, noted)
+    to = [each for each in settings.email_to if before.get(each) in TEMPORARY or REFUSED not in noted]
+    if not to:
+        return Came(taken=True, failure=noted)  # whoever still waited is not configured any more
     end = began + settings.answer_seconds
     token = CALL.set(Call(Window(end, end), runtime.clock, dial))
     try:
-        return _sent(settings, message(settings, letter, runtime.clock.now()))
+        refused = _sent(settings, message(settings, letter, runtime.clock.now()), to)
+        return _came({each: code for each, code in before.items() if each not in to} | refused)
     except Broken as broken:
         failure = broken.failure
     except smtplib.SMTPResponseException as refused:
         failure = f"the mail server answered {refused.smtp_code}"
-    except smtplib.SMTPRecipientsRefused:
+    except smtplib.SMTPRecipientsRefused as refusal:
+        if REFUSED in noted:
+            return _came(before | _codes(refusal.recipients))
         failure = "the mail server takes none of email_to"
     except (smtplib.SMTPException, OSError, ValueError) as trouble:
         failure = type(trouble).__name__
     finally:
         CALL.reset(token)
     return Came(taken=False, failure=failure)
+
+
+def beside(failure: str, noted: str) -> str:
+    """What was wrong with this try, and whom the letter was refused to before it, if some have it by what was noted."""
+    return failure if REFUSED in failure or REFUSED not in noted else f"{failure}; {noted[noted.index(REFUSED) :]}"
 
 
 def message(settings: AlertsSection, letter: Letter, now: int) -> EmailMessage:
@@ -83,17 +106,31 @@ def message(settings: AlertsSection, letter: Letter, now: int) -> EmailMessage:
     return made
 
 
-def _sent(settings: AlertsSection, made: EmailMessage) -> Came:
+def _sent(settings: AlertsSection, made: EmailMessage, to: Sequence[str]) -> dict[str, int]:
+    """Whom the server did not take it for, with its codes."""
     with _connected(settings) as server:
         if settings.smtp_user is not None:
             server.login(settings.smtp_user, settings.password())
-        refused: Mapping[str, Any] = server.send_message(made, settings.email_from, list(settings.email_to))
+        return _codes(server.send_message(made, settings.email_from, list(to)))
+
+
+def _codes(refused: Mapping[str, Any]) -> dict[str, int]:
+    return {address: answer[0] for address, answer in refused.items()}
+
+
+def _came(refused: Mapping[str, int]) -> Came:
+    """Of a letter that somebody has."""
     if not refused:
         return Came(taken=True)
-    whom = {address: answer[0] for address, answer in refused.items()}
-    _log.error("letter refused to some", refused=whom)
-    told = ", ".join(f"{address} ({code})" for address, code in whom.items())
-    return Came(taken=True, failure=f"the mail server refused it to {told}")
+    _log.error("letter refused to some", refused=dict(refused))
+    told = ", ".join(f"{address} ({code})" for address, code in refused.items())
+    return Came(taken=True, failure=REFUSED + told, waits=any(code in TEMPORARY for code in refused.values()))
+
+
+def _refused(settings: AlertsSection, noted: str) -> dict[str, int]:
+    """Whom a letter was refused to by what was noted of it, of those who are still to get letters."""
+    told = {address: int(code) for address, code in re.findall(r"(\S+) \((\d{3})\)", noted.partition(REFUSED)[2])}
+    return {address: code for address, code in told.items() if address in settings.email_to}
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def take(runtime: Runtime, sink: Sink, made_before: int | None = None) -> RowMap
 def deliver(runtime: Runtime, notice: RowMapping) -> bool:
     """Send one notice, once, and note what came of it; whether it was taken, by anybody."""
     try:
-        came = _sent(runtime, Sink(notice["sink"]), notice["id"], notice["subject"], notice["body"])
+        came = _sent(runtime, Sink(notice["sink"]), notice["id"], notice["subject"], notice["body"], notice["failure"])
     except Exception as ours:  # noqa: BLE001 - whatever is wrong with one, it is noted, and comes again
         _log.exception("alert not sent", notice=notice["id"])
         came = Came(taken=False, failure=type(ours).__name__)
@@ -113,10 +113,12 @@ def unsent(connection: Any) -> list[Unsent]:
 
 
 def _noted(runtime: Runtime, notice: RowMapping, came: Came) -> None:
-    now, failure = runtime.clock.now(), came.failure
+    """A notice that some have waits as long as it has still to go to others; `failure` says to whom."""
+    now = runtime.clock.now()
+    failure = came.failure if came.taken else mail.beside(came.failure, notice["failure"])
     ended = {"wake_at": None, "ended_at": now}
     tries = notice["tries"] + 1
-    if came.taken:
+    if came.taken and not came.waits:
         values: dict[str, Any] = {"state": NoticeState.SENT.value, **ended}
     elif now - notice["created_at"] >= GIVEN_UP_SECONDS * SECOND:
         values = {"state": NoticeState.GIVEN_UP.value, **ended}
@@ -133,11 +135,11 @@ def _noted(runtime: Runtime, notice: RowMapping, came: Came) -> None:
 # --- the ways -----------------------------------------------------------------------------------------
 
 
-def _sent(runtime: Runtime, sink: Sink, number: str, subject: str, body: str) -> Came:
+def _sent(runtime: Runtime, sink: Sink, number: str, subject: str, body: str, noted: str = "") -> Came:
     if sink not in episodes.sinks(runtime):
         return Came(taken=False, failure="not configured any more")
     if sink is Sink.EMAIL:
-        return mail.send(runtime, mail.Letter(number, subject, body))
+        return mail.send(runtime, mail.Letter(number, subject, body), noted)
     failure = _posted(runtime, number, body)
     return Came(taken=not failure, failure=failure)
 

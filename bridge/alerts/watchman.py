@@ -28,7 +28,8 @@ AT_ONCE = 10
 """Notices sent at one look."""
 
 WATCHED = (Kind.SILENT, Kind.JOB, Kind.HANGS)
-"""What he looks at. All the rest is left to the job `alerts`: if that one does not tell, this does."""
+"""What he looks at. All the rest is left to the job `alerts`: if that one does not tell, this does; what it has
+seen and has no way to tell, he tells."""
 
 WATCH = "watch"
 _log = log.get("watchman")

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bridge import board, breaker, db, gates, lineage
+from bridge import board, breaker, checks, db, gates, lineage
 from bridge.alerts import conditions, episodes
 from bridge.alerts.conditions import Kind
+from bridge.alerts.watchman import Watchman
 from bridge.board import Planned
 from bridge.errors import Unavailable
 from bridge.ports import SECOND
@@ -251,6 +252,61 @@ def test_a_first_verification_that_never_ends_is_told(watched):
     assert watched.heard() == [("alert.begun", "check_failed")]
 
 
+@pytest.mark.parametrize("job", ["verify", "inspect"])
+def test_a_stop_of_the_jobs_makes_no_check_late(watched, job):
+    """After a night, or a week, in which nobody ran the jobs the first check has its time; one that dies at each run,
+    whose process is started anew each time, has not more."""
+    late = {"verify": 2 * HOUR, "inspect": 48 * HOUR}[job]
+    verified(watched.made, 1, "ok", job)
+    watched.tick()
+    write(watched.made, "DELETE FROM beat")
+    watched.hands.turn(4 * late)
+
+    def begun(slot: int) -> None:
+        """A process is started, and begins a run."""
+        write(watched.made, "DELETE FROM beat")
+        board.beat(watched.made.runtime, watched.hands.now(), {})
+        watched.tick()
+        assert watched.heard() == []
+        watched.hands.turn(5)
+        write(
+            watched.made, "INSERT INTO job_run (job, slot, worker, started_at) VALUES (:j, :s, 'w', :n)",
+            j=job, s=slot, n=watched.hands.now(),
+        )  # fmt: skip
+
+    for slot in range(4):
+        begun(1000 + slot)
+        watched.hands.turn(late // 4)
+    board.beat(watched.made.runtime, 5, {})
+    watched.hands.turn(30)
+    watched.tick()
+    (event,) = [each["data"] for each in watched.posted()]
+    assert event["sentence"].split(" has ended for ")[1].startswith(f"{5 * late // HOUR} hours")
+
+
+@pytest.mark.parametrize("job", ["verify", "inspect"])
+def test_another_interval_makes_no_check_late(watched, job):
+    """The slots of the longer interval have smaller numbers: those that ended in others count all the same."""
+    config, now = watched.made.runtime.config, watched.hands.now()
+    for ago in (30 * 86_400, 86_400, 60):
+        at = now - ago * SECOND
+        write(
+            watched.made, "INSERT INTO job_run VALUES (:j, :s, 'w', :n, :n, 'ok')",
+            j=job, s=checks.slot_of(config, job, at), n=at,
+        )  # fmt: skip
+    engine = config.engine.model_copy(update={"verify_every_seconds": config.engine.verify_every_seconds * 4})
+    audit = config.audit.model_copy(update={"inspect_hours": config.audit.inspect_hours * 4})
+    write(
+        watched.made,
+        "INSERT INTO seal (chain, number, run, source, scope, late, after, upto, entries, content, digest, previous,"
+        " hash, at, format) SELECT -1, 1, 1, 'runs', 0, false, '', '', 1, '', '', '', '', 1, 1 WHERE :j = 'inspect'",
+        j=job,
+    )  # fmt: skip
+    watched.alive()
+    looks(replace(watched.made.runtime, config=config.model_copy(update={"engine": engine, "audit": audit})))
+    assert watched.posted() == []
+
+
 def test_a_verification_may_rest_and_not_for_ever(watched):
     """A pause is no alarm, nor its end; pauses one after the other are."""
     verified(watched.made, 1, "ok")
@@ -265,6 +321,21 @@ def test_a_verification_may_rest_and_not_for_ever(watched):
     assert watched.heard() == []
     pause()
     watched.pass_time(2 * HOUR, step=600)
+    assert watched.heard() == [("alert.begun", "check_failed")]
+
+
+def test_the_end_of_a_pause_by_hand_is_no_alarm(watched):
+    """No verification can have ended by then; one that does not end afterwards is told, ten hours after the last."""
+    verified(watched.made, 1, "ok")
+    board.enrol(watched.made.runtime, [Planned("verify", 300, "x")])
+    with db.writing(watched.made.runtime.engine) as connection:
+        board.pause(connection, watched.made.runtime, "verify", "somebody", "a reason")
+    watched.pass_time(5 * HOUR, step=600)
+    with db.writing(watched.made.runtime.engine) as connection:
+        board.resume(connection, watched.made.runtime, "verify")
+    watched.pass_time(HOUR, step=600)
+    assert watched.heard() == []
+    watched.pass_time(4 * HOUR + 600, step=600)
     assert watched.heard() == [("alert.begun", "check_failed")]
 
 
@@ -355,6 +426,25 @@ def test_a_job_that_fails_for_long_is_told(watched):
     watched.pass_time(290)
     assert watched.heard() == []
     watched.pass_time(10)
+    assert watched.heard() == [("alert.begun", "job_failing")]
+    write(watched.made, "UPDATE job_line SET failing_since = NULL, failing_by = NULL")
+    watched.pass_time(60)
+    assert watched.heard()[1:] == [("alert.over", "job_failing")]
+
+
+def test_processes_that_differ_about_when_tell_of_a_job_once(build):
+    """The web processes' `failing_seconds` is shorter than the jobs': what they told is not over before the job works,
+    however rarely they look."""
+    watched = build(alerts_failing_seconds=600)
+    fast = watched.made.runtime.config.alerts.model_copy(update={"failing_seconds": 60})
+    config = watched.made.runtime.config.model_copy(update={"alerts": fast})
+    man = Watchman(replace(watched.made.runtime, config=config))
+    board.enrol(watched.made.runtime, [Planned("inbox", 1, "x")])
+    failing = "UPDATE job_line SET failing_since = :n, error = 'X', failing_by = 'w', error_at = :n"
+    write(watched.made, failing, n=watched.hands.now())
+    for _ in range(15):
+        watched.pass_time(40)
+        man.look(Event())
     assert watched.heard() == [("alert.begun", "job_failing")]
     write(watched.made, "UPDATE job_line SET failing_since = NULL, failing_by = NULL")
     watched.pass_time(60)
@@ -515,6 +605,17 @@ def test_more_orphans_that_a_process_without_ways_saw_first_are_told(watched):
     assert watched.posted()[1]["data"]["transfers"] == [second]
 
 
+def test_the_end_is_told_only_by_ways_by_which_the_beginning_was(watched):
+    """What was over before anybody could be told is not told any more: nobody knows what it is that ended."""
+    open_breaker(watched.made)
+    watched.alive()
+    looks(without_ways(watched.made))
+    write(watched.made, "DELETE FROM breaker")
+    watched.pass_time(120)
+    assert [row["ended_at"] is not None for row in alerts(watched.made)] == [True]
+    assert (watched.heard(), watched.box.got) == ([], [])
+
+
 def test_a_way_that_is_new_tells_what_lasts(build):
     """E-mail is added: by it people hear of what was told by webhook alone, and not twice by that."""
     watched = build()
@@ -525,6 +626,33 @@ def test_a_way_that_is_new_tells_what_lasts(build):
     assert (watched.heard(), watched.box.got) == ([("alert.begun", "breaker_open")], [])
     watched.pass_time(60)
     assert (watched.heard(), len(watched.box.got)) == ([("alert.begun", "breaker_open")], 1)
+
+
+def test_a_way_that_nobody_has_any_more_is_written_to_no_more(build):
+    """E-mail is taken out of every configuration: what lasts goes on by the other way alone. As long as a process has
+    it, one without it writes what that one has to send."""
+    watched = build()
+    posts = watched.made.runtime.config.alerts.model_copy(update={"smtp_host": None, "email_to": ()})
+    new = replace(watched.made.runtime, config=watched.made.runtime.config.model_copy(update={"alerts": posts}))
+    open_breaker(watched.made)
+    watched.tick()
+
+    def pass_by(hours: int, *, beside: bool) -> None:
+        for _ in range(hours * 6):
+            watched.hands.turn(600)
+            watched.alive()
+            looks(new)
+            if beside:
+                watched.tick()
+
+    pass_by(4, beside=True)
+    assert len(watched.box.got) == 2
+    pass_by(9, beside=False)
+    write(watched.made, "DELETE FROM breaker")
+    pass_by(1, beside=False)
+    by = [row["sink"] for row in watched.made.rows("SELECT sink FROM alert_notice ORDER BY created_at, sink")]
+    assert by == ["email", "webhook"] * 2 + ["webhook"] * 3
+    assert watched.heard()[-1] == ("alert.over", "breaker_open")
 
 
 def test_value_that_no_column_holds_is_added_up(watched):

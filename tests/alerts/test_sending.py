@@ -16,7 +16,7 @@ from bridge.alerts.watchman import LEASE_SECONDS, Watchman, is_mine
 from bridge.models.alerts import Sink
 from bridge.ports import SECOND
 from tests.alerts.conftest import LIVES, SECRET, SENDER, TO
-from tests.alerts.test_episodes import open_breaker, without_ways, write
+from tests.alerts.test_episodes import looks, open_breaker, without_ways, write
 from tests.harness import together
 from tests.providers import http, silence
 
@@ -130,6 +130,50 @@ def test_one_wrong_address_has_nobody_get_a_letter_twice(build):
     assert (letter["state"], letter["tries"]) == ("sent", 1)
     assert letter["failure"] == "the mail server refused it to gone@casino.example (550)"
     assert sending.test(watched.made.runtime, Sink.EMAIL) == letter["failure"]
+
+
+def test_whom_a_letter_is_refused_to_for_a_moment_gets_it_later(build):
+    """Greylisting, or a full disk: it goes again to those alone, whatever happens to the tries between; whom it is
+    refused to for good stands beside the message to the end."""
+    watched = build(alerts_email_to=(TO, "archive@casino.example", "gone@casino.example"))
+    manners = watched.box.manners
+    manners.not_yet, manners.refuses = (TO,), ("gone@casino.example",)
+    open_breaker(watched.made)
+    watched.tick()
+    gone, noted = "gone@casino.example (550)", "the mail server refused it to "
+    assert notices(watched)["email"]["failure"] == f"{noted}{TO} (450), {gone}"
+    watched.pass_time(60)
+    manners.greeting = b"421 not now\r\n"
+    watched.pass_time(300)
+    letter = notices(watched)["email"]
+    assert letter["state"] == "waiting"
+    assert letter["failure"].startswith("the mail server answered 421; the mail server refused it to ")
+    manners.greeting, manners.not_yet = b"220 letterbox ESMTP\r\n", ()
+    watched.pass_time(3 * 3600, step=60)
+    assert [got.to for got in watched.box.got] == [["archive@casino.example"], [TO]]
+    letter = notices(watched)["email"]
+    assert (letter["state"], letter["failure"]) == ("sent", noted + gone)
+
+
+def test_who_is_refused_for_a_moment_and_then_for_good_is_asked_no_more(build):
+    """Nor is whoever was taken out of `email_to` meanwhile; nobody who has it gets it again."""
+    watched = build(alerts_email_to=(TO, "archive@casino.example"))
+    manners = watched.box.manners
+    manners.not_yet = (TO,)
+    open_breaker(watched.made)
+    watched.tick()
+    taken = sending.take(watched.made.runtime, Sink.EMAIL)
+    assert taken is None  # it waits
+    manners.not_yet, manners.refuses = (), (TO,)
+    watched.pass_time(3600, step=60)
+    letter = notices(watched)["email"]
+    assert (letter["state"], letter["tries"]) == ("sent", 2)
+    assert letter["failure"] == f"the mail server refused it to {TO} (550)"
+    fewer = watched.made.runtime.config.alerts.model_copy(update={"email_to": ("archive@casino.example",)})
+    runtime = replace(watched.made.runtime, config=watched.made.runtime.config.model_copy(update={"alerts": fewer}))
+    came = sending._sent(runtime, Sink.EMAIL, "an_1", "s", "b", f"the mail server refused it to {TO} (450)")
+    assert (came.taken, came.waits) == (True, False)
+    assert [got.to for got in watched.box.got] == [["archive@casino.example"]]
 
 
 def test_a_letter_that_nobody_takes_comes_again(watched):
@@ -313,6 +357,32 @@ def test_a_web_process_without_ways_keeps_none_from_watching(watched):
     assert (watched.heard(), len(watched.made.rows("SELECT * FROM alert"))) == ([], 1)
     assert Watchman(watched.made.runtime).look(Event())
     assert watched.heard() == [("alert.begun", "scheduler_silent")]
+
+
+def test_what_jobs_without_ways_have_seen_is_told_by_a_web_process(watched):
+    """Ways that only the web processes have are ways to people all the same: orphans too are told, once, with what
+    becomes of them."""
+    bare, man = without_ways(watched.made), Watchman(watched.made.runtime)
+
+    def pass_by(seconds: int) -> None:
+        for _ in range(seconds // 10):
+            watched.hands.turn(10)
+            watched.alive()
+            looks(bare)
+            man.look(Event())
+
+    first = watched.orphan("10.00")
+    pass_by(120)
+    assert watched.heard() == [("alert.begun", "orphans")]
+    assert watched.posted()[0]["data"]["value"] == {"EUR": "10.00"}
+    second = watched.orphan("4.00")
+    pass_by(120)
+    assert watched.heard()[1:] == [("alert.more", "orphans")]
+    for transfer in (first, second):
+        write(watched.made, "UPDATE transfer SET state = 'reversed' WHERE id = :id", id=transfer)
+    pass_by(120)
+    assert watched.heard()[2:] == [("alert.over", "orphans")]
+    assert len(watched.box.got) == 3
 
 
 def test_a_watchman_whose_clock_is_off_tells_nothing(watched):
