@@ -33,8 +33,9 @@ PLAYED_TWICE = 100
 TWINS = 100
 """One seed in so many is told again with only what must not matter."""
 
-ENOUGH_SEEDS = 1000
-"""From so many seeds on a fault, or a deed of people, that never happened is an error of the simulation."""
+ENOUGH_SEEDS, ENOUGH_FOR_DECISIONS = 500, 1000
+"""From so many seeds on a fault, or a deed of people, that never happened is an error of the simulation. Decisions need
+more: what both sides have is rare."""
 
 SHOWN_FAILURES = 3
 NAMED = re.compile(r"FAILED seed \d+: I\S+: ")
@@ -100,7 +101,7 @@ def run(extent: Extent) -> int:
                     sys.stdout.flush()
                 if extent.stop and named:
                     break
-    missing = _tell_counts(counts, enough=outcomes >= ENOUGH_SEEDS)
+    missing = _tell_counts(counts, outcomes)
     sys.stdout.write(f"least steps of a seed: {least[0]}, least transfers: {least[1]}\n")
     _close(outcomes, steps, failures, time.monotonic() - began)
     return 1 if failures or missing or not outcomes or outcomes < (extent.seeds or 0) else 0
@@ -189,7 +190,7 @@ def _broken(outcome: Outcome) -> str:
     return f"FAILED seed {outcome.seed}: an error of our own, {outcome.errors[0]}" if outcome.errors else ""
 
 
-def _tell_counts(counts: Counter[str], *, enough: bool) -> list[str]:
+def _tell_counts(counts: Counter[str], seeds: int) -> list[str]:
     """How often each kind of fault, and each deed of people, happened; those that never did, where there were seeds
     enough for all."""
     known = {**{kind: story for kind, (_, story) in KINDS.items()}, **DEEDS}
@@ -199,7 +200,8 @@ def _tell_counts(counts: Counter[str], *, enough: bool) -> list[str]:
     unseen = [case for case in cases if not counts[case]]  # some need two things that seldom come together
     told = f"{len(cases) - len(unseen)} of {len(cases)} cases of providers' mistakes"
     sys.stdout.write(f"  {told}{', not ' if unseen else ''}{', '.join(unseen)}\n")
-    missing = [kind for kind in known if enough and not counts[kind]]
+    needed = {kind: ENOUGH_FOR_DECISIONS if kind.startswith("decided") else ENOUGH_SEEDS for kind in known}
+    missing = [kind for kind in known if seeds >= needed[kind] and not counts[kind]]
     for kind in missing:
         sys.stdout.write(f"FAILED {kind} never happened\n")
     return missing
