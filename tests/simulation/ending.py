@@ -52,7 +52,9 @@ _ORDERED = """SELECT 1 FROM decision WHERE transfer_id = ?1 AND kind = 'claw_bac
 _TAKEN_BACK = """SELECT 1 FROM leg JOIN evidence ON evidence.transfer_id = leg.transfer_id
     AND evidence.ordinal = leg.ordinal WHERE leg.transfer_id = ?1 AND leg.undoes IS NOT NULL
     AND leg.holder <> 'wallet' AND evidence.answer = 'applied' AND evidence.source IN ('call', 'lookup', 'callback')
-    AND evidence.reference = leg.reference AND evidence.amount = leg.amount AND evidence.player = ?2"""
+    AND evidence.reference = leg.reference AND evidence.amount = leg.amount AND evidence.player = ?2
+    AND NOT EXISTS (SELECT 1 FROM evidence AS undone WHERE undone.transfer_id = leg.transfer_id
+        AND undone.ordinal = leg.ordinal AND undone.answer = 'cancelled')"""
 _OVERDUE = "SELECT id, state FROM transfer WHERE wake_at < ?"
 _UNNUMBERED = "SELECT transfer_id, state FROM outbox WHERE at < ?"
 OVERDUE_SECONDS = 3600
