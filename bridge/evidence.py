@@ -6,7 +6,7 @@ An adapter answers each request with exactly one :class:`Answer`; anything it do
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -51,6 +51,7 @@ class Reply:
     A field that the provider did not tell is None; `digest` is the SHA-256 of the raw message. `sequence`
     is the provider's own count of the changes of this transfer: of two statements the higher is the later.
     `requested`: where only a part moved, the whole that it is a part of, as the provider has it.
+    `sent` and `received`: what was said on the wire, for people to read; nothing is decided by them.
     """
 
     answer: Answer
@@ -68,6 +69,8 @@ class Reply:
     digest: str = ""
     sequence: int | None = None
     requested: int | None = None
+    sent: str | None = field(default=None, compare=False, repr=False)
+    received: str | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import hashlib
 import http.client
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -53,7 +53,8 @@ class Exchange:
     `failure` is empty if a whole answer came, else one of: `not_after`, `deadline`, `dns`, `not_allowed` (its address),
     `connect`, `tls`, `unsendable` (the request itself is malformed), `reset` (the connection ended too early),
     `garbled` (not HTTP), `too_large`. `digest` is the SHA-256, in hex, of `HTTP/1.1 200 OK` + LF + body as
-    received, or of the exception's class name where there is no whole answer.
+    received, or of the exception's class name where there is no whole answer. `request` is what may have left: method,
+    path without parameters, LF, body; never a header, for those carry what proves who we are.
     """
 
     sent: bool
@@ -62,6 +63,13 @@ class Exchange:
     body: bytes = b""
     digest: str = ""
     failure: str = ""
+    line: str = ""
+    request: str = ""
+
+    @property
+    def answer(self) -> str:
+        """What `digest` is over, as text; what is no UTF-8 is escaped. Empty if no whole answer came."""
+        return "" if self.failure else self.line + self.body.decode("utf-8", "backslashreplace")
 
 
 class _Gate(HTTPConnection):
@@ -153,6 +161,7 @@ class Outbound:
         if parts.username is not None or parts.password is not None:
             raise ValueError("credentials do not belong into base_url")
         self._base, self._host, self._clock, self._dial = base_url.rstrip("/"), parts.netloc, clock, dial
+        self._root = parts.path.rstrip("/")
         self._addressed = lru_cache(maxsize=ADDRESSES_KEPT)(self._address)
         self._adapter = adapter = HTTPAdapter(pool_connections=1, pool_maxsize=pool, max_retries=Retry(total=False))
         adapter.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
@@ -177,7 +186,7 @@ class Outbound:
         `path` is appended to the base, its parts already quoted; `json` is the body's text, already written,
         so that no digit of it can change. Nothing leaves at or after `window.not_after`; everything is over
         by `window.deadline` (both monotonic seconds). A 1xx or 3xx answer is returned as it is. `told` stands in the
-        log in the place of a path that is a secret.
+        log, and in what is kept, in the place of a path that is a secret.
         """
         call, began = _Call(window, self._clock, self._dial), self._clock.monotonic()
         token = _CALL.set(call)
@@ -190,6 +199,9 @@ class Outbound:
             exchange = _unanswered(call, _failure(call, trouble), type(trouble).__name__)
         finally:
             _CALL.reset(token)
+        if exchange.sent:
+            where = told or self._root + path or "/"
+            exchange = replace(exchange, request=f"{method} {where}\n{json or ''}")
         _log.info(
             "exchange",
             host=self._host,
@@ -263,6 +275,7 @@ class Outbound:
             headers={name: answer.headers[name] for name in KEPT_HEADERS if name in answer.headers},
             body=body,
             digest=hashlib.sha256(line.encode("latin-1", "replace") + body).hexdigest(),
+            line=line,
         )
 
 

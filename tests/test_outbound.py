@@ -82,7 +82,36 @@ def test_an_answer_is_handed_on_as_bytes_with_its_digest(server, clock):
         body=b'{"a": 1}',
         digest=hashlib.sha256(b'HTTP/1.1 418 Said\n{"a": 1}').hexdigest(),
         failure="",
+        line="HTTP/1.1 418 Said\n",
+        request='POST /money\n{"amount": 25.00}',
     )
+    assert hashlib.sha256(exchange.answer.encode()).hexdigest() == exchange.digest
+
+
+def test_what_was_sent_is_kept_without_what_proves_who_we_are(server, clock):
+    """Of a request method, path and body are kept; its headers and parameters may be credentials, and a path that is a
+    secret is kept as it is told in the log."""
+    server.answers = [http(200)] * 2
+    door = Outbound(server.url + "/base", clock=clock)
+    secrets = {"headers": {"Authorization": "Bearer t0ken"}, "params": {"password": "s3cret"}}
+    assert door.send("PUT", "/a", window=window(clock), json="{}", **secrets).request == "PUT /base/a\n{}"
+    assert door.send("POST", "/s3cret", window=window(clock), headers={}, told="(hook)").request == "POST (hook)\n"
+
+
+def test_what_did_not_leave_is_not_kept_and_what_was_lost_is(server, clock):
+    """Of a request whose answer was lost only itself is there; of one that never left, nothing."""
+    server.answers = [hang_up]
+    door = Outbound(server.url, clock=clock)
+    lost = post(door, clock)
+    assert (lost.request, lost.answer) == ('POST /money\n{"amount": 25.00}', "")
+    late = post(door, clock, seconds=-1.0)
+    assert (late.sent, late.request, late.answer) == (False, "", "")
+
+
+def test_an_answer_that_is_no_text_is_escaped(server, clock):
+    """Whatever came can be read, and stored."""
+    server.answers = [http(200, b"\xff\x00ok", "application/json")]
+    assert post(Outbound(server.url, clock=clock), clock).answer == "HTTP/1.1 200 Said\n\\xff\0ok"
 
 
 def test_the_request_on_the_wire_is_the_one_that_was_given(server, clock):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.audit.canon import MARK_BYTES, Unreadable, listed, row_hash
+from bridge.audit.canon import MARK_BYTES, Unreadable, listed
 from bridge.audit.chain import NOBODYS, SealRow, name_of
 from bridge.audit.findings import Finding, Kind
 from bridge.audit.sealed import Source
@@ -91,7 +91,7 @@ def _as_they_are(source: Source, rows: Sequence[Any]) -> tuple[dict[Key, _Row], 
     twice = []
     for row in rows:
         told = tuple(row)
-        key, hashed = told[places + 1 : places + 1 + names], row_hash(told[places + 1 + names :])
+        key, hashed = told[places + 1 : places + 1 + names], source.hash_of(told[places + 1 + names :])
         if key in now:
             twice.append(key)
             continue

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row
 
 from bridge import db, log
 from bridge.audit import chain, marks
-from bridge.audit.canon import Bundle, Place, ordered, place_text, row_hash
+from bridge.audit.canon import Bundle, Place, ordered, place_text
 from bridge.audit.marks import Mark
 from bridge.audit.sealed import Between, Source, scopes
 from bridge.clocks import APART_AT_MOST
@@ -94,7 +94,7 @@ def bundled(source: Source, rows: Sequence[Row[Any]]) -> Mapping[int, Bundle]:
         bundle = bundles.get(owner)
         if bundle is None:
             bundle = bundles[owner] = Bundle()
-        bundle.add(list(told[places + 1 : values]), row_hash(told[values:]))
+        bundle.add(list(told[places + 1 : values]), source.hash_of(told[values:]))
     return bundles
 
 

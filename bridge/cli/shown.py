@@ -47,6 +47,11 @@ def instant(at: int | None) -> str:
     return (EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def printable(text: str) -> str:
+    """A text that came from outside, as a terminal may show it: what moves its cursor or colours it is escaped."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def operator_id(runtime: Runtime, name: str) -> int:
     """The id of the operator with this name. Raises errors.NotFound."""
     from bridge import keys

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bridge.cli.shown import instant, opened, operator_id, table
+from bridge.cli.shown import instant, opened, operator_id, printable, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +86,23 @@ def show(transfer: str, operator: str | None) -> None:
     table(("leg", "holder", "side", "amount", "state", "undoes", "reference", "their reference"), legs)
     told = stories.history(runtime, None, transfer)
     table(("at", "", "what"), [(instant(entry["at"]), entry["kind"], _told(entry)) for entry in told])
+
+
+@transfers.command("messages")
+@click.argument("transfer")
+@click.option("--operator", help="Only if it is this operator's, by name.")
+def messages(transfer: str, operator: str | None) -> None:
+    """What was said on the wire about one transfer, unmasked: for whoever has the database anyway."""
+    from bridge.transfers import stories
+
+    runtime = opened()
+    tenant = None if operator is None else operator_id(runtime, operator)
+    for said in stories.messages(runtime, tenant, transfer):
+        which = f"evidence {said['id']}, leg {said['ordinal']}, {said['source']}"
+        click.echo(f"{instant(said['at'])}  {which}, digest {said['digest']}")
+        for way in ("sent", "received"):
+            for line in (said[way] or "").splitlines():
+                click.echo(f"  {way:<8}  {printable(line)}")
 
 
 def _line(runtime: Runtime, story: Story) -> tuple[object, ...]:

@@ -114,7 +114,8 @@ class Attempt(SQLModel, table=True):
 
 
 class EvidenceRow(SQLModel, table=True):
-    """One answer about one leg, exactly as translated; the raw message by its digest."""
+    """One answer about one leg, exactly as translated; the raw message by its digest. `sent` and `received` are the
+    messages themselves, for people: of callbacks they are in the inbox, and of what was concluded there are none."""
 
     __tablename__ = "evidence"
     __table_args__ = (
@@ -160,6 +161,8 @@ class EvidenceRow(SQLModel, table=True):
     requested: int | None = Field(default=None, sa_type=BigInteger)
     watermark: int | None = Field(default=None, sa_type=RowId)
     inbox_id: int | None = Field(default=None, foreign_key="inbox.id", sa_type=RowId)
+    sent: str | None = None
+    received: str | None = None
 
 
 class History(SQLModel, table=True):

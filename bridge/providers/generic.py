@@ -22,7 +22,7 @@ from bridge.evidence import Answer, Reply, Step
 from bridge.money import AmountRefused, Currencies, UnknownCurrency
 from bridge.outbound import Exchange, Outbound
 from bridge.ports import SECOND, Balance, BalancePage, Effect, Malformed, Side, Window
-from bridge.providers.reading import LONGEST_TEXT, Unreadable, document, unknown
+from bridge.providers.reading import LONGEST_TEXT, Unreadable, document, unknown, with_messages
 from bridge.runtime import Clock
 from bridge.webhooks import sign
 
@@ -233,14 +233,14 @@ class Generic:
 
     @staticmethod
     def _read(exchange: Exchange, told: Callable[[Mapping[str, Any]], Told]) -> Told | Reply:
-        """What `told` makes of a whole answer, with its digest; UNKNOWN where it is none, or not as it should be."""
+        """What `told` makes of a whole answer, with both messages; UNKNOWN where it is none, or not as it should be."""
         try:
             found = told(_content(exchange))
         except Unreadable as nothing:
             return unknown(exchange, nothing)
         except Malformed as wrong:
             return unknown(exchange, Unreadable("MALFORMED", str(wrong)))
-        return replace(found, digest=exchange.digest) if isinstance(found, Reply) else found
+        return with_messages(found, exchange) if isinstance(found, Reply) else found
 
     # --- members ------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from bridge.evidence import Answer, Reply, Step
 from bridge.money import ISO_4217_EXPONENTS, Currencies, UnknownCurrency
 from bridge.outbound import Exchange, Outbound
 from bridge.ports import Balance, BalancePage, Effect, Side, Window
-from bridge.providers.reading import LONGEST_TEXT, Unreadable, document, text, unknown
+from bridge.providers.reading import LONGEST_TEXT, Unreadable, document, text, unknown, with_messages
 from bridge.runtime import Clock
 
 LOGIN = "/v1/auth/token"
@@ -227,7 +227,7 @@ class QTech:
             if status not in reading.statuses:
                 raise Unreadable("MALFORMED", "status")
             told = self._transfer(body, reading.finalized)
-            return replace(told, answer=reading.statuses[status], code=status, digest=exchange.digest)
+            return with_messages(replace(told, answer=reading.statuses[status], code=status), exchange)
         except Unreadable as nothing:
             refusal = reading.refusals.get((exchange.status or 0, nothing.code))
             answer, sensitive = refusal or (Answer.UNKNOWN, False)
@@ -317,7 +317,8 @@ class QTech:
             if not isinstance(life, Decimal) or not 0 < life < Decimal(10) ** 12:
                 raise Unreadable("MALFORMED", "expires_in")
         except Unreadable as nothing:
-            return replace(unknown(exchange, nothing), code=f"TOKEN_{nothing.code}")
+            # Neither message is kept: one has the password in it, the other one the token.
+            return Reply(Answer.UNKNOWN, f"TOKEN_{nothing.code}", nothing.detail, digest=exchange.digest)
         seconds = float(life) / 1000
         idle = max(seconds - IDLE_MARGIN, seconds / 2)
         self._token = Token(text, idle, began + idle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,8 @@ from bridge.outbound import Exchange
 
 MOST_CHARACTERS = 28  # of a number on the wire: decimal arithmetic is exact below 29 digits
 LONGEST_TEXT = 300
+LONGEST_MESSAGE = 8 * 1024
+"""Characters of each message that are kept for people; of what is longer the beginning."""
 
 
 class Unreadable(Exception):
@@ -24,7 +27,19 @@ class Unreadable(Exception):
 
 def unknown(exchange: Exchange, nothing: Unreadable) -> Reply:
     """The reply of an exchange that says nothing."""
-    return Reply(Answer.UNKNOWN, code=nothing.code, detail=nothing.detail, digest=exchange.digest)
+    return with_messages(Reply(Answer.UNKNOWN, code=nothing.code, detail=nothing.detail), exchange)
+
+
+def with_messages(reply: Reply, exchange: Exchange) -> Reply:
+    """The reply with what was said on the wire, and the digest of what was received. Not for a login: what is said
+    there is a password and a token."""
+    sent, received = (_kept(each) for each in (exchange.request, exchange.answer))
+    return replace(reply, digest=exchange.digest, sent=sent, received=received)
+
+
+def _kept(message: str) -> str | None:
+    """A message as a database can store it, where there is one."""
+    return message[:LONGEST_MESSAGE].replace("\0", "\\x00") or None
 
 
 def document(exchange: Exchange) -> dict[str, Any]:

@@ -25,21 +25,24 @@ _REPLY_FIELDS = (
     "code", "detail", "amount", "currency", "player", "side", "reference", "provider_reference",
     "provider_time", "balance", "attempt_sensitive", "digest", "sequence", "requested",
 )  # fmt: skip
+_MESSAGES = ("sent", "received")
+"""Written with a reply and never read to decide: a transfer that is asked about for years does not carry them along."""
 
 EVIDENCE_COLUMNS = tuple(column.name for column in evidence_table.c if column.name != "id")
 
 
-def _of_transfer(table: Table, *columns: str) -> Select[Any]:
-    query = select(table).where(table.c.transfer_id == bindparam("transfer"))
-    return query.order_by(*(table.c[name] for name in columns))
+def of_transfer(table: Table, *columns: str) -> Select[Any]:
+    """The rows of one transfer in this order, without the messages."""
+    query = select(*(column for column in table.c if column.name not in _MESSAGES))
+    return query.where(table.c.transfer_id == bindparam("transfer")).order_by(*(table.c[name] for name in columns))
 
 
 # Built once: on the hot path, building a statement costs more than running it.
 _TRANSFER = select(transfer_table).where(transfer_table.c.id == bindparam("transfer"))
 _TRANSFER_TO_MOVE = _TRANSFER.with_for_update(key_share=True)  # its id never changes: what refers to it may go on
-_LEGS = _of_transfer(leg_table, "ordinal")
-_ATTEMPTS = _of_transfer(attempt_table, "ordinal", "attempt")
-_EVIDENCE = _of_transfer(evidence_table, "id")
+_LEGS = of_transfer(leg_table, "ordinal")
+_ATTEMPTS = of_transfer(attempt_table, "ordinal", "attempt")
+_EVIDENCE = of_transfer(evidence_table, "id")
 _INSERT_EVIDENCE = insert(evidence_table).returning(evidence_table.c.id)
 _INSERT_LEG, _INSERT_ATTEMPT, _INSERT_HISTORY = insert(leg_table), insert(attempt_table), insert(history_table)
 _UPDATE_TRANSFER = update(transfer_table).where(
@@ -107,7 +110,7 @@ def evidence_columns(
 ) -> dict[str, Any]:
     """The row of one piece of evidence about a leg of this transfer."""
     reply, holder = piece.reply, transfer.leg(piece.ordinal).holder
-    values: dict[str, Any] = {name: getattr(reply, name) for name in _REPLY_FIELDS}
+    values: dict[str, Any] = {name: getattr(reply, name) for name in (*_REPLY_FIELDS, *_MESSAGES)}
     values |= {
         "transfer_id": transfer.id,
         "ordinal": piece.ordinal,

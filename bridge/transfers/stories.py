@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Table, bindparam, select
+from sqlalchemy import Connection, RowMapping, Table, bindparam, func, or_, select
 
 from bridge import db, models
 from bridge.errors import NotFound
@@ -16,12 +16,14 @@ from bridge.transfers.rows import Story
 from statemachines import TransferState
 
 _case: Table = models.metadata.tables["orphan_case"]
+_inbox: Table = models.metadata.tables["inbox"]
 
 _ROW = select(rows.transfer_table).where(rows.transfer_table.c.id == bindparam("transfer"))
 _STATE = select(rows.transfer_table.c.state).where(
     rows.transfer_table.c.id == bindparam("transfer"), rows.transfer_table.c.operator_id == bindparam("operator")
 )
 _ROW_OF_OPERATOR = _ROW.where(rows.transfer_table.c.operator_id == bindparam("operator"))
+_EVIDENCE = rows.of_transfer(rows.evidence_table, "id")
 
 PAGE_AT_MOST = 200
 
@@ -70,12 +72,24 @@ def history(runtime: Runtime, operator_id: int | None, transfer_id: str) -> list
         _row(connection, operator_id, transfer_id)
         moves = _all(connection, rows.history_table, transfer_id, "id")
         attempts = _all(connection, rows.attempt_table, transfer_id, "attempt")
-        evidence = _all(connection, rows.evidence_table, transfer_id, "id")
+        evidence = connection.execute(_EVIDENCE, {"transfer": transfer_id}).mappings().all()
     entries = [{"kind": "move", **row} for row in moves]
     entries += [{"kind": "request", "at": row["sent_at"], **row} for row in attempts]
     entries += [{"kind": "evidence", **row} for row in evidence]
     order = {"request": 0, "evidence": 1, "move": 2}
     return sorted(entries, key=lambda entry: (entry["at"], order[entry["kind"]], entry.get("id", 0)))
+
+
+def messages(runtime: Runtime, operator_id: int | None, transfer_id: str) -> Sequence[RowMapping]:
+    """What was said on the wire about a transfer, as it is kept, oldest first; of callbacks what the inbox has."""
+    evidence = rows.evidence_table
+    received = func.coalesce(_inbox.c.body, evidence.c.received).label("received")
+    shown = (evidence.c[name] for name in ("id", "ordinal", "at", "source", "digest", "sent"))
+    query = select(*shown, received).outerjoin(_inbox, _inbox.c.id == evidence.c.inbox_id).order_by(evidence.c.id)
+    said = or_(evidence.c.sent.is_not(None), received.is_not(None))
+    with db.reading(runtime.engine) as connection:
+        _row(connection, operator_id, transfer_id)
+        return connection.execute(query.where(evidence.c.transfer_id == transfer_id, said)).mappings().all()
 
 
 def case_of(runtime: Runtime, transfer_id: str) -> RowMapping | None:

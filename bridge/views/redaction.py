@@ -14,8 +14,9 @@ MASK = "•••"
 SHOWN = frozenset({
     "type", "data", "id", "player", "direction", "amount", "requested", "currency", "provider_id", "status", "code",
     "sequence", "time", "timestamp", "balance", "reference",
+    "playerId", "referenceId", "initiated", "finalized", "message",
 })  # fmt: skip
-"""Members whose values are shown: what our contract for providers names, and nothing beside it."""
+"""Members whose values are shown: what our contract for providers and the other protocols name, nothing else."""
 
 COUNTED = frozenset({"amount", "requested", "balance", "sequence", "time", "timestamp"})
 """Of those the ones whose numbers count or measure something, whatever their digits look like."""
@@ -41,6 +42,12 @@ def shown(body: str) -> str:
     except (ValueError, RecursionError):
         return "(not a message in JSON)"
     return _written(_masked(told, "data", 0), 0)
+
+
+def exchanged(message: str) -> str:
+    """A request or an answer as it is kept: its first line, and its body masked as above. Empty where there is none."""
+    first, _, body = message.partition("\n")
+    return "\n".join(part for part in (text(first), shown(body) if body.strip() else "") if part)
 
 
 class _Kept(str):

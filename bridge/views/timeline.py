@@ -47,7 +47,8 @@ _PLACES = {kind: place for place, kind in enumerate(Kind)}
 @dataclass(frozen=True)
 class Entry:
     """One line. `count` and `until`: so many alike, the last of them then (microseconds). `evidence`: the number of
-    the stored piece; `message`: what the provider sent, masked; `digest`: SHA-256 of it as it came."""
+    the stored piece; `request` and `message`: what we sent and what the provider did, masked; `digest`: SHA-256 of the
+    latter as it came."""
 
     at: int
     kind: Kind
@@ -57,6 +58,7 @@ class Entry:
     evidence: int | None = None
     count: int = 1
     until: int | None = None
+    request: str = ""
     message: str = ""
     digest: str = ""
 
@@ -74,13 +76,14 @@ def line(connection: Connection, transfer: Transfer, currencies: Currencies, oth
     """The whole story; `others`: what people did, and what the operator was told."""
     entries = [
         *_requests(transfer, currencies),
-        *_told(connection, transfer, currencies),
+        *_told(transfer, currencies),
         *_moves(connection, transfer.id),
         *_postings(connection, transfer, currencies),
         *others,
     ]
     ordered = sorted(entries, key=lambda entry: (entry.at, _PLACES[entry.kind], entry.evidence or 0))
-    return _bounded(_folded(ordered))
+    shown = _bounded(_folded(ordered))
+    return replace(shown, entries=tuple(_with_messages(connection, shown.entries)))
 
 
 # --- what was sent and told ---------------------------------------------------------------------------------
@@ -110,15 +113,14 @@ _SOURCES = {
 """What the embedded wallet says is a posting, and what people decided is told with their names elsewhere."""
 
 
-def _told(connection: Connection, transfer: Transfer, currencies: Currencies) -> Iterator[Entry]:
-    bodies = _bodies(connection, transfer.id)
+def _told(transfer: Transfer, currencies: Currencies) -> Iterator[Entry]:
     for leg in transfer.legs:
         for piece in leg.evidence:
             if piece.source in _SOURCES:
-                yield _piece(transfer, leg, piece, currencies, bodies.get(piece.id, ""))
+                yield _piece(transfer, leg, piece, currencies)
 
 
-def _piece(transfer: Transfer, leg: Leg, piece: Evidence, currencies: Currencies, body: str) -> Entry:
+def _piece(transfer: Transfer, leg: Leg, piece: Evidence, currencies: Currencies) -> Entry:
     reply = piece.reply
     said = SAID[reply.answer] + (f" ({redaction.text(reply.code)})" if reply.code else "")
     match piece.source:
@@ -139,7 +141,6 @@ def _piece(transfer: Transfer, leg: Leg, piece: Evidence, currencies: Currencies
         "; ".join(_details(transfer, leg, piece, currencies)),
         leg=leg.ordinal,
         evidence=piece.id,
-        message=redaction.shown(body) if body else "",
         digest=reply.digest,
     )
 
@@ -173,12 +174,20 @@ def _details(transfer: Transfer, leg: Leg, piece: Evidence, currencies: Currenci
         yield redaction.text(reply.detail)
 
 
-def _bodies(connection: Connection, transfer_id: str) -> dict[int, str]:
-    """Number of a piece of evidence → the message from which it is."""
+def _with_messages(connection: Connection, entries: Sequence[Entry]) -> Iterator[Entry]:
+    """What is shown, with what was said on the wire: of a callback that stands in the inbox."""
     evidence = rows.evidence_table
-    query = select(evidence.c.id, _inbox.c.body).join(_inbox, _inbox.c.id == evidence.c.inbox_id)
-    found = connection.execute(query.where(evidence.c.transfer_id == transfer_id))
-    return dict(found.all())
+    query = select(evidence.c.id, evidence.c.sent, evidence.c.received, _inbox.c.body)
+    query = query.outerjoin(_inbox, _inbox.c.id == evidence.c.inbox_id)
+    pieces = [entry.evidence for entry in entries if entry.evidence is not None]
+    said = {row.id: row for row in connection.execute(query.where(evidence.c.id.in_(pieces)))}
+    for entry in entries:
+        row = said.get(entry.evidence)
+        if row is None:
+            yield entry
+            continue
+        request, message = redaction.exchanged(row.sent or ""), redaction.exchanged(row.received or "")
+        yield replace(entry, request=request, message=message if row.body is None else redaction.shown(row.body))
 
 
 # --- what came of it ----------------------------------------------------------------------------------------
@@ -226,7 +235,7 @@ def _folded(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def _alike(one: Entry, other: Entry) -> bool:
-    return (one.title, one.detail, one.leg, one.message) == (other.title, other.detail, other.leg, other.message)
+    return (one.title, one.detail, one.leg) == (other.title, other.detail, other.leg)
 
 
 def _counted(entry: Entry) -> Entry:

@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, Boolean, Integer
 
 from bridge import db
 from bridge.audit import mirror, standing
+from bridge.audit.canon import row_hash
 from bridge.audit.sealed import BY_NAME, COLUMNS
 from tests.audit.ground import TABLES, Ground, ground
 
@@ -61,6 +62,15 @@ def test_an_edited_row_is_found(made: Ground, table: str):
     made.owner(f'UPDATE "{table}" SET {change} WHERE {which}')
 
     assert made.found() == [("edited", table, told, operator)]
+
+
+def test_a_row_of_before_the_messages_has_the_hash_that_it_had():
+    """I-56 R17 What was sealed before a column was added stands; whatever is written there later is another row."""
+    source, row = BY_NAME["evidence"], ["x", 7]
+    assert source.hash_of([*row, None, None]) == row_hash(row)
+    hashes = {source.hash_of([*row, *more]) for more in ((None, None), ("a", None), (None, "a"), ("", None))}
+    assert len(hashes) == 4
+    assert BY_NAME["inbox"].hash_of([*row, None]) == row_hash([*row, None])
 
 
 def test_every_sealed_column_is_sealed(migrated_url: str):

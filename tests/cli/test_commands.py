@@ -134,6 +134,13 @@ def test_transfers_are_listed_and_one_is_told(site):
         "case: open · → open",
     ):  # fmt: skip
         assert told in story
+    said = folder.did("transfers", "messages", orphaned)
+    for told in (
+        '  sent      POST /v1/fund-transfers\n  sent      {"type": "CREDIT", "referenceId": ',
+        "  received  HTTP/1.1 201 ", '"status": "COMPLETED"}', '"amount":9000',
+    ):  # fmt: skip
+        assert told in said
+    assert folder.refused("transfers", "messages", "tr_0") == "There is no such transfer."
     assert folder.refused("transfers", "show", "tr_0") == "There is no transfer 'tr_0'."
     another = folder.refused("transfers", "show", orphaned, "--operator", "second")
     assert another == f"There is no transfer '{orphaned}'."

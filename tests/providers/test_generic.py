@@ -5,6 +5,7 @@ The server behind it is a script of bytes: it knows nothing of the adapter, and 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -35,6 +36,7 @@ from tests.providers.generic_account import (
     PENDING,
     PLAYING,
     REFUSED,
+    SECRET,
     SETTINGS,
     SHORT,
     TOLD,
@@ -536,3 +538,20 @@ def test_the_descriptor_is_the_contract_with_the_operators_times():
     assert promised.places == {"EUR": 2, "JPY": 0, "KWD": 3, "CLF": 4, "BTC": 8}
     assert (promised.reference.longest, promised.longest_player_id) == (64, 34)
     assert isinstance(build("acme", section, CURRENCIES, At()), Generic)
+
+
+# --- what is kept for people --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_both_messages_are_kept(server, generic, operation):
+    """Design §1: what we sent and what was answered come before people as they were, whatever was understood of it."""
+    for body in (GOOD[operation], NOT_FOUND, "[]"):
+        server.answers = [http(200, body)]
+        server.received.clear()
+        reply = call(generic, operation)
+        (request,) = server.received
+        assert reply.sent == f"POST /\n{request.body.decode()}"
+        assert reply.received == f"HTTP/1.1 200 Said\n{body}"
+        assert hashlib.sha256(reply.received.encode()).hexdigest() == reply.digest
+        assert SECRET not in str(reply.sent)

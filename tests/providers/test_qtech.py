@@ -484,3 +484,28 @@ def test_what_the_wire_cannot_carry_is_refused_before_it(server, qtech, clock, m
 def test_what_the_wire_carries_is_not_refused(qtech, minor, currency):
     """I-08: exact amounts pass."""
     assert qtech.refuses(minor, currency) is None
+
+
+# --- what is kept for people --------------------------------------------------------------------------
+
+
+def test_both_messages_are_kept(server, qtech, clock):
+    """Design §1: an orphan comes before people with all the evidence: what was sent, and what was answered."""
+    server.routes["/v1/fund-transfers/q-77/status"] = http(200, COMPLETED)
+    reply = call(qtech, clock, "complete")
+    assert reply.sent == 'PUT /v1/fund-transfers/q-77/status\n{"status": "COMPLETED"}'
+    assert reply.received == f"HTTP/1.1 200 Said\n{COMPLETED}"
+
+
+def test_of_an_answer_that_says_nothing_the_message_is_kept(server, qtech, clock):
+    """It is what people have to judge; of a long one the beginning, and what no database stores is escaped."""
+    server.routes["/v1/fund-transfers"] = http(502, HTML, "text/html")
+    assert call(qtech, clock, "prepare").received == f"HTTP/1.1 502 Said\n{HTML}"
+    server.routes["/v1/fund-transfers"] = http(201, "\0" + "x" * 20_000)
+    received = call(qtech, clock, "prepare").received
+    assert received is not None
+    assert received.startswith("HTTP/1.1 201 Said\n\\x00xxx")
+    assert len(received) <= 8200
+    server.routes["/v1/fund-transfers"] = reset
+    lost = call(qtech, clock, "prepare")
+    assert (str(lost.sent)[:25], lost.received) == ("POST /v1/fund-transfers\n{", None)

@@ -78,6 +78,7 @@ def test_without_a_token_nothing_is_sent(server, qtech, clock, operation, wire, 
     assert said(reply) == (Answer.UNKNOWN if operation == "look_up" else Answer.NOT_SENT, False, code)
     assert [request.path for request in server.received] == ["/v1/auth/token"]
     assert "acme-password" not in repr(reply)
+    assert (reply.sent, reply.received) == (None, None), "a login's messages are a password and a token"
 
 
 def test_a_silent_login_ends_with_the_window(server, qtech, clock):

@@ -300,12 +300,14 @@ class ScriptedOne:
 
     def _told(self, record: Record) -> Reply:
         effect = record.effect
+        said = f'{{"id": "{effect.reference}", "status": "{record.status}"}}'
         return Reply(
             ANSWERS[record.status], code=record.code or record.status, amount=record.moved or effect.amount,
             currency=effect.currency, player=effect.player, side=effect.side.value, reference=effect.reference,
             provider_reference=record.provider_id, sequence=record.sequence,
             attempt_sensitive=record.code == "insufficient_funds",
             requested=effect.amount if 0 < record.moved < effect.amount and record.status == "confirmed" else None,
+            sent=f"POST /\n{said}", received=f"HTTP/1.1 200 OK\n{said}",
         )  # fmt: skip
 
 
@@ -316,7 +318,7 @@ def same_data(known: Effect, effect: Effect) -> bool:
 
 def nothing(code: str = "DEADLINE") -> Reply:
     """No answer, or none that says anything."""
-    return Reply(Answer.UNKNOWN, code=code)
+    return Reply(Answer.UNKNOWN, code=code, sent="POST /\n{}")
 
 
 def lied(reply: Reply, fault: str) -> Reply:

@@ -65,3 +65,17 @@ def test_deep_messages_end_somewhere() -> None:
     told = redaction.shown(json.dumps(body))
     assert redaction.MASK in told
     assert "deep" not in told
+
+
+def test_a_message_of_the_wire_is_its_first_line_and_a_masked_body() -> None:
+    """What QTech names is shown, and what nobody names is not; a body that is no JSON is not shown, its status is."""
+    body = json.dumps({"id": "q-7", "playerId": "ann", "amount": 25.0, "sessionKey": "s3cr3t", "code": "X_Y"})
+    first, _, told = redaction.exchanged(f"HTTP/1.1 200 OK\n{body}").partition("\n")
+    assert first == "HTTP/1.1 200 OK"
+    assert json.loads(told) == {
+        "id": "q-7", "playerId": "ann", "amount": 25.0, "sessionKey": redaction.MASK, "code": "X_Y"
+    }  # fmt: skip
+    assert redaction.exchanged("HTTP/1.1 502 Bad\n<html>s3cr3t") == "HTTP/1.1 502 Bad\n(not a message in JSON)"
+    assert redaction.exchanged("GET /v1/fund-transfers/q-7\n") == "GET /v1/fund-transfers/q-7"
+    assert redaction.exchanged("GET /x?Bearer abcdefghijk\n") == f"GET /x?{redaction.MASK}"
+    assert redaction.exchanged("") == ""

@@ -110,6 +110,24 @@ def test_a_callback_shows_its_message_masked(lone: Bench, one: ScriptedOne, hand
         assert hidden not in entry.message
 
 
+def test_requests_and_answers_are_shown_masked(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """Of each answer and look-up both messages; of a lost answer the request; of polls that say the same the newest."""
+    one.script, one.asked = [LOST], [SILENT]
+    transfer_id = lone.run("in")
+    for _ in range(2):
+        hands.turn(400)
+        lone.resolve_due()
+    entries = transfer.page(lone.runtime, lone.operator, transfer_id).line.entries
+    (lost,) = [entry for entry in entries if entry.kind is Kind.ANSWER]
+    assert (lost.request, lost.message) == ("POST /\n{}", "")
+    told = [entry for entry in entries if entry.kind is Kind.POLL][-1]
+    reference = lone.get(transfer_id).outside.reference
+    assert told.request.startswith("POST /\n")
+    first, _, body = told.message.partition("\n")
+    assert (first, json.loads(body)) == ("HTTP/1.1 200 OK", {"id": reference, "status": "confirmed"})
+    assert all(not entry.request + entry.message for entry in entries if entry.evidence is None)
+
+
 def test_people_and_events_are_on_the_axis(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
     """Who proposed what, what another said, what was decided, who was refused, and what the platform was told."""
     endpoints.register(lone.runtime, lone.operator, "http://127.0.0.1:9/hook", "their <platform>")
