@@ -13,6 +13,7 @@ from typing import Any
 from bridge.desk import people
 from bridge.models.desk import Role
 from tests.dashboard.stock import PLAYER
+from tests.desk.crew import WHY
 
 EVERYBODY = tuple(Role)
 PROPOSERS = (Role.OPERATOR, Role.APPROVER)
@@ -36,6 +37,8 @@ class Right:
     proved: bool = False
     own: bool = False
 
+
+_WHY = {"reason": WHY}
 
 RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", "/ops"): Right(EVERYBODY, (303,)),
@@ -98,20 +101,20 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", "/ops/audit"): Right(EVERYBODY),
     # people
     ("GET", "/ops/people"): Right(ADMINS),
-    ("POST", "/ops/people"): Right(ADMINS, form={"login": "new", "name": "New", "role": "viewer"}, proved=True),
+    ("POST", "/ops/people"): Right(ADMINS, form={"login": "new", "name": "New", "role": "viewer", **_WHY}, proved=True),
     ("GET", "/ops/people/<person_id>"): Right(ADMINS),
-    ("POST", "/ops/people/<person_id>/role"): Right(ADMINS, (303,), {"role": "operator"}, proved=True),
-    ("POST", "/ops/people/<person_id>/link"): Right(ADMINS, form={"kind": "reset"}, proved=True),
-    ("POST", "/ops/people/<person_id>/vouch"): Right(ADMINS, (409,), proved=True),
-    ("POST", "/ops/people/<person_id>/disable"): Right(ADMINS, (303,), proved=True),
-    ("POST", "/ops/people/<person_id>/enable"): Right(ADMINS, (303,), proved=True),
+    ("POST", "/ops/people/<person_id>/role"): Right(ADMINS, (303,), {"role": "operator", **_WHY}, proved=True),
+    ("POST", "/ops/people/<person_id>/link"): Right(ADMINS, form={"kind": "reset", **_WHY}, proved=True),
+    ("POST", "/ops/people/<person_id>/vouch"): Right(ADMINS, (409,), _WHY, proved=True),
+    ("POST", "/ops/people/<person_id>/disable"): Right(ADMINS, (303,), _WHY, proved=True),
+    ("POST", "/ops/people/<person_id>/enable"): Right(ADMINS, (303,), _WHY, proved=True),
 }
 
 
 def _link(desk: Any) -> str:
     """A link for somebody new."""
     login = f"new-{desk.runtime.ids.new('x')}"
-    return people.add(desk.runtime, people.by_command(), desk.operator, login=login, name="New", role="viewer")[1]
+    return people.add(desk.runtime, people.by_command(WHY), desk.operator, login=login, name="New", role="viewer")[1]
 
 
 PARTS: dict[str, Callable[[Any], str]] = {

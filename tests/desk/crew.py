@@ -28,6 +28,7 @@ from bridge.runtime import Runtime
 PASSWORD = "nine blue otters sing"
 SEED = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 ADDRESS = "127.0.0.1"
+WHY = "she has asked for it on the telephone"
 SECRET = "of the desk, for tests alone, and long enough"
 
 _person = models.metadata.tables["person"]
