@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, Table, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, and_, func, or_, select
 
 from bridge import db, models
 from bridge.ports import SECOND
@@ -29,6 +29,9 @@ DAYS = 30
 DONE, REFUSED = "done", "refused"
 REVIEW, LOG = "review", "audit log"
 """Kind and subject of the note that the log was reviewed."""
+
+APART_SECONDS = 600
+"""An entry with a higher number is at most so much older than one with a lower: clocks differ, transactions last."""
 
 MOST_COUNTED = 1000
 """More entries than that since the last review are "more than"."""
@@ -174,13 +177,20 @@ def entry_at(connection: Connection, operator_id: int, number: int) -> int | Non
 
 def between(connection: Connection, operator_id: int, behind: int, up_to: int) -> int:
     """How many entries of the operator have a number behind the one and up to the other."""
-    numbered = (_note.c.operator_id == operator_id, _note.c.id > behind, _note.c.id <= up_to)
+    numbered = (*_newer(connection, operator_id, behind), _note.c.id <= up_to)
     return int(connection.execute(select(func.count()).select_from(_note).where(*numbered)).scalar_one())
 
 
 def _behind(connection: Connection, operator_id: int, number: int) -> int:
-    newer = select(_note.c.id).where(_note.c.operator_id == operator_id, _note.c.id > number).limit(MOST_COUNTED + 1)
+    newer = select(_note.c.id).where(*_newer(connection, operator_id, number)).limit(MOST_COUNTED + 1)
     return int(connection.execute(select(func.count()).select_from(newer.subquery())).scalar_one())
+
+
+def _newer(connection: Connection, operator_id: int, number: int) -> tuple[ColumnElement[bool], ...]:
+    """Of the operator, behind an entry; by time too, which has the index: years are not read for the newest."""
+    at = entry_at(connection, operator_id, number)
+    since = 0 if at is None else at - APART_SECONDS * SECOND
+    return _note.c.operator_id == operator_id, _note.c.at >= since, _note.c.id > number
 
 
 # --- reading ------------------------------------------------------------------------------------------
