@@ -7,6 +7,7 @@ code runs under a test's clock, and under simulation.
 from __future__ import annotations
 
 import os
+import pwd
 import secrets
 import socket
 import time
@@ -155,6 +156,14 @@ class Ids:
     def noise(self, count: int) -> bytes:
         """So many bytes that nobody can guess: a salt, a nonce, a seed."""
         return secrets.token_bytes(count)
+
+
+def user_name() -> str:
+    """Who has typed a command, as this machine says: by the account that the process runs under, which is no proof."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 def worker_name() -> str:

@@ -328,21 +328,22 @@ def _operator(runtime: Runtime) -> int:
 
 def _first_admin(runtime: Runtime) -> str | None:
     """The secret of a link by which the first admin joins; None where somebody has joined by now."""
-    operator = _operator(runtime)
+    operator, by = _operator(runtime), people.by_command("somebody has started `bridge up`, and nobody has joined yet")
     listed = people.listed(runtime, operator)
     if not listed:
-        return people.add(runtime, people.by_command(), operator, login="admin", name="First admin", role="admin")[1]
+        return people.add(runtime, by, operator, login="admin", name="First admin", role="admin")[1]
     first = next((row for row in listed if row["state"] == PersonState.INVITED and row["login"] == "admin"), None)
     if first is None:
         return None
-    return people.link(runtime, people.by_command(), operator, first["id"], InvitationKind.JOIN)
+    return people.link(runtime, by, operator, first["id"], InvitationKind.JOIN)
 
 
 def _to_the_desk(stack: Stack, link: str | None) -> list[str]:
     desk = f"http://localhost:{stack.port}/ops"
     command = f"BRIDGE_CONFIG={stack.folder / 'bridge.toml'} python -m bridge people"
     join = [] if link is None else [f"join       {desk}/link/{link}  (the first admin; once, within a day)"]
-    return [f"desk       {desk}", *join, f"people     {command} add LOGIN --operator {OPERATOR} --role approver"]
+    add = f"people     {command} add LOGIN --operator {OPERATOR} --role approver --reason WHY"
+    return [f"desk       {desk}", *join, add]
 
 
 def _secret() -> str:

@@ -39,7 +39,7 @@ def come_in(bridge: DeskBridge, tell: Tell) -> Iterator[Browser]:
 def _invited(bridge: DeskBridge) -> str:
     runtime = bridge.runtime()
     try:
-        by, operator = people.by_command(), bridge.operator_id(runtime)
+        by, operator = people.by_command("to be measured with"), bridge.operator_id(runtime)
         return people.add(runtime, by, operator, login=LOGIN, name=LOGIN, role=Role.VIEWER)[1]
     finally:
         runtime.engine.dispose()

@@ -19,6 +19,7 @@ _endpoint: Table = models.metadata.tables["webhook_endpoint"]
 _line: Table = models.metadata.tables["job_line"]
 _lineage: Table = models.metadata.tables["lineage"]
 _operator: Table = models.metadata.tables["operator"]
+_person: Table = models.metadata.tables["person"]
 _transfer: Table = models.metadata.tables["transfer"]
 _turn: Table = models.metadata.tables["alert_turn"]
 
@@ -60,6 +61,7 @@ class Kind(StrEnum):
     JOB = "job_failing"
     HANGS = "job_hanging"
     SET_BACK = "database_set_back"
+    LOCKED = "login_locked"
 
 
 @dataclass(frozen=True)
@@ -236,6 +238,20 @@ def _endpoints(connection: Connection, _runtime: Runtime) -> Iterator[Condition]
         )  # fmt: skip
 
 
+def _locked(connection: Connection, _runtime: Runtime) -> Iterator[Condition]:
+    """Each by itself, so that whoever tries all logins is told of as often as people are kept out. Whose it is stands
+    at the desk and in no message: those may go to people of other operators."""
+    locked = (_person.c.locked_at.is_not(None), _person.c.state == "active")
+    for person, operator in connection.execute(
+        select(_person.c.id, _person.c.operator_id).where(*locked).order_by(_person.c.id)
+    ):
+        yield Condition(
+            Kind.LOCKED, person, operator,
+            "A login at the desk is locked after three wrong tries; its admins see under People whose.",
+            "A login at the desk that was locked is open again, or disabled.",
+        )  # fmt: skip
+
+
 def _jobs(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
     """What one process has told by its own `failing_seconds` is over for every other when the job works, not before."""
     for line in board.failing(connection):
@@ -287,6 +303,7 @@ _ASKED: dict[Kind, Callable[[Connection, Runtime], Iterator[Condition]]] = {
     Kind.JOB: _jobs,
     Kind.HANGS: _hanging,
     Kind.SET_BACK: _set_back,
+    Kind.LOCKED: _locked,
 }
 
 

@@ -17,7 +17,7 @@ LONGEST_SUBJECT = 150
 PAGES: dict[str, str] = {
     Kind.ORPHANS: "orphans", Kind.CAP_HIT: "providers", Kind.BREAKER: "providers", Kind.SET_BACK: "providers",
     Kind.SILENT: "jobs", Kind.CHECK: "jobs", Kind.JOB: "jobs", Kind.HANGS: "jobs",
-    Kind.PENDING: "overview",
+    Kind.PENDING: "overview", Kind.LOCKED: "people",
 }  # fmt: skip
 """Where on the desk to look."""
 

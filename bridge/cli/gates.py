@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 from typing import TYPE_CHECKING
 
 import click
@@ -81,7 +79,6 @@ def standing(runtime: Runtime, name: str) -> Iterator[tuple[str, str]]:
 
 def actor() -> str:
     """Who typed the command, as this machine knows them."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"
+    from bridge.runtime import user_name
+
+    return user_name()

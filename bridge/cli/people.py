@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from bridge.runtime import Runtime
 
 
+_reason = click.option(
+    "--reason", required=True, help="Kept for ever, beside the user of this machine who typed it: why this is done."
+)
+
+
 @click.group()
 def people() -> None:
     """The people at the desk of this bridge (`/ops`)."""
@@ -22,7 +27,8 @@ def people() -> None:
 @click.option("--operator", required=True, help="Whose desk it is.")
 @click.option("--role", default="admin", show_default=True, help="viewer, operator, approver or admin.")
 @click.option("--name", default="", help="What they are called; default: the login.")
-def add(login: str, operator: str, role: str, name: str) -> None:
+@_reason
+def add(login: str, operator: str, role: str, name: str, reason: str) -> None:
     """Add somebody, and show the link by which they join, this once."""
     from bridge.desk import keyring
     from bridge.desk import people as desk
@@ -30,7 +36,7 @@ def add(login: str, operator: str, role: str, name: str) -> None:
     runtime = opened()
     keyring.require(runtime)
     whose = operator_id(runtime, operator)
-    token = desk.add(runtime, desk.by_command(), whose, login=login, name=name or login, role=role)[1]
+    token = desk.add(runtime, desk.by_command(reason), whose, login=login, name=name or login, role=role)[1]
     _show_link(runtime, token)
 
 
@@ -59,7 +65,8 @@ def listed(operator: str | None) -> None:
 @people.command("link")
 @click.argument("login")
 @click.option("--kind", type=click.Choice(["join", "reset", "unlock"]), required=True, help="What it lets them do.")
-def link(login: str, kind: str) -> None:
+@_reason
+def link(login: str, kind: str, reason: str) -> None:
     """Make a link for LOGIN and show it, this once; those before are worth nothing any more."""
     from bridge.desk import keyring
     from bridge.desk import people as desk
@@ -68,59 +75,64 @@ def link(login: str, kind: str) -> None:
     runtime = opened()
     keyring.require(runtime)
     row = desk.found(runtime, login)
-    _show_link(runtime, desk.link(runtime, desk.by_command(), row["operator_id"], row["id"], InvitationKind(kind)))
+    by = desk.by_command(reason)
+    _show_link(runtime, desk.link(runtime, by, row["operator_id"], row["id"], InvitationKind(kind)))
 
 
 @people.command("vouch")
 @click.argument("login")
-def vouch(login: str) -> None:
+@_reason
+def vouch(login: str, reason: str) -> None:
     """Stand for LOGIN, whom one admin alone has let in: from now on they may what their role says."""
     from bridge.desk import people as desk
 
     runtime = opened()
     row = desk.found(runtime, login)
-    desk.vouch(runtime, desk.by_command(), row["operator_id"], row["id"], desk.mark(row))
+    desk.vouch(runtime, desk.by_command(reason), row["operator_id"], row["id"], desk.mark(row))
     click.echo(f"{row['login']} may what the role {row['role']} may.")
 
 
 @people.command("role")
 @click.argument("login")
 @click.argument("role")
-def role(login: str, role: str) -> None:
+@_reason
+def role(login: str, role: str, reason: str) -> None:
     """Give LOGIN another role; their sittings end. Whom nobody has vouched for stays so."""
     from bridge.desk import people as desk
     from bridge.desk import rows
 
     runtime = opened()
     row = desk.found(runtime, login)
-    desk.give_role(runtime, desk.by_command(), row["operator_id"], row["id"], role)
+    desk.give_role(runtime, desk.by_command(reason), row["operator_id"], row["id"], role)
     click.echo(f"{row['login']} has the role {role}.")
     if not rows.is_vouched(desk.found(runtime, login)):
-        vouch = f"`python -m bridge people vouch {row['login']}`"
+        vouch = f"`python -m bridge people vouch {row['login']} --reason WHY`"
         click.echo(f"Nobody has vouched for {row['login']}: {vouch}, if it is they who sit there.")
 
 
 @people.command("disable")
 @click.argument("login")
-def disable(login: str) -> None:
+@_reason
+def disable(login: str, reason: str) -> None:
     """Let LOGIN in no more; their sittings and links end."""
     from bridge.desk import people as desk
 
     runtime = opened()
     row = desk.found(runtime, login)
-    desk.disable(runtime, desk.by_command(), row["operator_id"], row["id"])
+    desk.disable(runtime, desk.by_command(reason), row["operator_id"], row["id"])
     click.echo(f"{row['login']} is disabled.")
 
 
 @people.command("enable")
 @click.argument("login")
-def enable(login: str) -> None:
+@_reason
+def enable(login: str, reason: str) -> None:
     """Let LOGIN in again, by what proved them before."""
     from bridge.desk import people as desk
 
     runtime = opened()
     row = desk.found(runtime, login)
-    desk.enable(runtime, desk.by_command(), row["operator_id"], row["id"])
+    desk.enable(runtime, desk.by_command(reason), row["operator_id"], row["id"])
     click.echo(f"{row['login']} is enabled.")
 
 

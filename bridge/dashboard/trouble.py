@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from bridge import log
 from bridge.dashboard import cookies, entrance
-from bridge.desk import sittings
+from bridge.desk import accesses, sittings
 from bridge.errors import BadRequest, Forbidden, NotFound, Refusal, TooLarge, Unauthorized, Unavailable
 
 _log = log.get("desk")
@@ -62,7 +62,7 @@ def answer(error: Exception) -> Response:
     if refusal.status >= _OURS:
         cause = error if isinstance(refusal, Internal) else None
         _log.error("page failed", number=number, route=route, error=type(error).__name__, exc_info=cause)
-    _note(refusal, route)
+    _note(refusal)
     if isinstance(refusal, Unauthorized) and entrance.PART not in request.headers:
         return _to_the_gate()
     response = _page(refusal, number)
@@ -101,14 +101,16 @@ def _page_before() -> str:
     return entrance.local(f"{told.path}?{told.query}")
 
 
-def _note(refusal: Refusal, route: str) -> None:
-    """Write down what somebody who sits here was refused for want of a right. What is wrong with the writing makes the
-    refusal none the less one."""
+def _note(refusal: Refusal) -> None:
+    """Write down what somebody who sits here was refused for want of a right: the address that they asked for, for it
+    says which transfer, proposal or person they tried. What is wrong with the writing makes the refusal none the less
+    one."""
     if not isinstance(refusal, Forbidden | NotFound) or "visit" not in g:
         return
     visit: entrance.Visit = g.visit
     try:
-        sittings.refuse(visit.runtime, visit.sitting, f"{request.method} {route}", f"{refusal.status} {refusal.code}")
+        tried = accesses.readable(f"{request.method} {request.path}")
+        sittings.refuse(visit.runtime, visit.sitting, tried, f"{refusal.status} {refusal.code}")
     except Exception:  # noqa: BLE001 - whatever it is: they are refused
         _log.exception("refusal not noted", person=visit.person.id)
 

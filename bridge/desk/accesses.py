@@ -4,7 +4,7 @@ the transaction that made it."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from sqlalchemy import Connection, RowMapping, Table, insert, select
 
@@ -23,12 +23,21 @@ COMMAND_LINE = "command line"
 LONGEST = 400
 """Characters that are kept of what came from outside."""
 
+Kind = Literal[
+    "access", "approve", "disable", "enable", "end others", "enter", "export", "invite", "join", "leave", "link",
+    "lock", "passkey", "password", "pause job", "pause provider", "propose", "prove", "recovery codes", "reject",
+    "reset", "resume job", "resume provider", "review", "role", "run job", "unlock", "vouch", "withdraw",
+]  # fmt: skip
+"""What a note can be of; `access` is a page, or something on it, that was refused."""
+
+KINDS: tuple[str, ...] = get_args(Kind)
+
 
 def note(
     connection: Connection,
     runtime: Runtime,
     *,
-    kind: str,
+    kind: Kind,
     outcome: str,
     person: Person | None = None,
     login: str | None = None,
@@ -40,8 +49,8 @@ def note(
     address: str,
 ) -> None:
     """Write one access down, in the caller's transaction. `person`: who did it, None for the command line and for
-    nobody that is known; `login`: as it was typed, where nobody is known by it; `subject`: whom or what it was about;
-    `before`, `after`: what was changed."""
+    nobody that is known; `login`: as it was typed, where nobody is known by it, and the machine's user at the command
+    line; `subject`: whom or what it was about; `before`, `after`: what was changed."""
     told = {"login": login, "subject": subject, "reason": reason, "before": before, "after": after, "address": address}
     row = {
         "at": runtime.clock.now(),
@@ -52,6 +61,11 @@ def note(
         **{name: value if value is None else value[:LONGEST] for name, value in told.items()},
     }
     connection.execute(insert(_note).values(**row))
+
+
+def readable(told: str) -> str:
+    """What came from outside as it may stand in a note: as long as one keeps, and each sign one that can be seen."""
+    return "".join(sign if sign.isprintable() else "?" for sign in told[:LONGEST])
 
 
 def about(connection: Connection, operator_id: int, person_id: str, limit: int) -> Sequence[RowMapping]:

@@ -21,8 +21,8 @@ def pause(runtime: Runtime, sitting: Sitting, job: str, reason: str) -> None:
     with db.writing(runtime.engine) as connection:
         person = _steward(connection, runtime, sitting)
         board.pause(connection, runtime, job, person.login, reason)
-        told = {"kind": "pause job", "reason": reason.strip(), "before": "running", "after": "paused"}
-        _note(connection, runtime, sitting, person, job=job, **told)
+        told = {"reason": reason.strip(), "before": "running", "after": "paused"}
+        _note(connection, runtime, sitting, person, kind="pause job", job=job, **told)
     _log.warning("job paused", job=job, person=person.id)
 
 
@@ -54,7 +54,7 @@ def _steward(connection: Connection, runtime: Runtime, sitting: Sitting) -> Pers
 
 
 def _note(
-    connection: Connection, runtime: Runtime, sitting: Sitting, person: Person, *, kind: str, job: str,
+    connection: Connection, runtime: Runtime, sitting: Sitting, person: Person, *, kind: accesses.Kind, job: str,
     reason: str | None = None, before: str | None = None, after: str,
 ) -> None:  # fmt: skip
     accesses.note(

@@ -180,7 +180,8 @@ def _seat(connection: Connection, runtime: Runtime, row: RowMapping, address: st
     rows.change(connection, row["id"], now, **tries.UNLOCKED)
     told: dict[str, Any] = {"outcome": accesses.DONE, "person": person_of(row), "address": address}
     if was_locked:
-        accesses.note(connection, runtime, kind="unlock", subject=row["id"], reason=how, **told)
+        accesses.note(connection, runtime, kind="unlock", subject=row["id"], reason=how, before="locked", after="open",
+                      **told)  # fmt: skip
     accesses.note(connection, runtime, kind="enter", reason=how, **told)
     return sittings.begin(connection, runtime, row["id"], row["epoch"], address)
 
@@ -200,4 +201,4 @@ def _refuse(
     if counted and tries.count_wrong(connection, row, now):
         rows.change(connection, row["id"], now, locked_at=now)
         accesses.note(connection, runtime, kind="lock", person=person, subject=row["id"],
-                      reason=f"{tries.MOST} wrong tries", **told)  # fmt: skip
+                      reason=f"{tries.MOST} wrong tries", before="open", after="locked", **told)  # fmt: skip

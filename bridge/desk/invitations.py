@@ -48,10 +48,10 @@ class Joined:
 
 
 def make(
-    connection: Connection, runtime: Runtime, row: RowMapping, kind: InvitationKind, by: Person | None, address: str
+    connection: Connection, runtime: Runtime, row: RowMapping, kind: InvitationKind, by: Person | None
 ) -> str:
-    """A link's secret for the person of a row that the caller holds, withdrawing those before. Raises Conflict. `by`
-    None: the command line.
+    """A link's secret for the person of a row that the caller holds, withdrawing those before; the caller notes it.
+    Raises Conflict. `by` None: the command line.
 
     Nothing is written here about who let them in: until it is used a link has made nobody into somebody else, and who
     made it would hide in whose hand they are.
@@ -70,8 +70,6 @@ def make(
             "made_by": None if by is None else by.id,
             "expires_at": now + int(runtime.config.desk.invitation_hours * sittings.HOUR)}  # fmt: skip
     connection.execute(insert(_invitation).values(**made))
-    accesses.note(connection, runtime, kind="link", outcome=accesses.DONE, person=by, operator_id=row["operator_id"],
-                  subject=row["id"], after=kind.value, address=address)  # fmt: skip
     return token
 
 
@@ -90,6 +88,13 @@ def is_open(connection: Connection, person_id: str, now: int) -> bool:
     theirs = (_invitation.c.person_id == person_id, _invitation.c.kind.in_(_CHOOSING), *_UNSPENT)
     good = (_invitation.c.made_by.is_not(None), _invitation.c.expires_at > now)
     return connection.execute(select(_invitation.c.digest).where(*theirs, *good)).first() is not None
+
+
+def open_kind(connection: Connection, person_id: str, now: int) -> InvitationKind | None:
+    """What the link leads to that is still good for a person; None where none is. There is one at most."""
+    good = (_invitation.c.person_id == person_id, *_UNSPENT, _invitation.c.expires_at > now)
+    kind = connection.execute(select(_invitation.c.kind).where(*good)).scalar()
+    return None if kind is None else InvitationKind(kind)
 
 
 def look(runtime: Runtime, token: str) -> Invited:
@@ -135,7 +140,8 @@ def join(
         passkeys.remove_all(connection, row["id"], now)
         sittings.end(connection, keys.digest(instead_of), now)
         recovery = codes.new_recovery_codes(connection, runtime, row["id"])
-        accesses.note(connection, runtime, kind=invited.kind.value, outcome=accesses.DONE, person=rows.person_of(row),
+        kind: accesses.Kind = "join" if invited.kind == InvitationKind.JOIN else "reset"
+        accesses.note(connection, runtime, kind=kind, outcome=accesses.DONE, person=rows.person_of(row),
                       before=row["state"], after=PersonState.ACTIVE.value, address=address)  # fmt: skip
         token = sittings.begin(connection, runtime, row["id"], epoch, address)
     return Joined(token, tuple(recovery))

@@ -11,38 +11,45 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, select
 
-from bridge import db
+from bridge import db, reasons
 from bridge.desk import accesses, invitations, rows, sittings
 from bridge.desk.rows import Person
 from bridge.desk.sittings import Sitting
 from bridge.errors import Conflict, Forbidden, Invalid, NotFound, Stale
 from bridge.models.desk import InvitationKind, PersonState, Role
-from bridge.runtime import Runtime
+from bridge.runtime import Runtime, user_name
 
 _person = rows.person_table
 LONGEST_NAME = 80
 
+LONGEST_REASON = 300
+"""It stands whole in a note, beside what was there before."""
+
 
 @dataclass(frozen=True)
 class Actor:
-    """Who changes something about people: an admin in a sitting, or (`sitting` None) the command line."""
+    """Who changes something about people, and why: an admin in a sitting, or (`sitting` None) the command line, where
+    `user` is whose account it was typed under."""
 
     sitting: Sitting | None
     address: str
+    reason: str
+    user: str | None = None
 
     def confirmed(self, connection: Connection, runtime: Runtime) -> Person | None:
         """The admin, read again and held in this transaction. Raises Unauthorized, Forbidden."""
         return None if self.sitting is None else sittings.still(connection, runtime, self.sitting, Role.ADMIN)
 
 
-def by_admin(sitting: Sitting) -> Actor:
-    """An admin at the desk."""
-    return Actor(sitting, sitting.address)
+def by_admin(sitting: Sitting, reason: str) -> Actor:
+    """An admin at the desk, who says why. Raises Invalid naming the reason."""
+    return Actor(sitting, sitting.address, reasons.stated(reason, LONGEST_REASON))
 
 
-def by_command() -> Actor:
-    """Whoever may run commands on the machine: nobody has to vouch for whom they add, or have vouched for."""
-    return Actor(None, accesses.COMMAND_LINE)
+def by_command(reason: str) -> Actor:
+    """Whoever may run commands on the machine, and says why: nobody has to vouch for whom they add, or have vouched
+    for. Raises Invalid naming the reason."""
+    return Actor(None, accesses.COMMAND_LINE, reasons.stated(reason, LONGEST_REASON), user_name())
 
 
 def add(runtime: Runtime, actor: Actor, operator_id: int, *, login: str, name: str, role: str) -> tuple[str, str]:
@@ -59,11 +66,10 @@ def add(runtime: Runtime, actor: Actor, operator_id: int, *, login: str, name: s
                **rows.unvouched(None if by is None else by.id)}  # fmt: skip
         if not db.insert_if_absent(connection, _person, row):
             raise Conflict("This login is taken.", fields={"login": "is taken"})
-        accesses.note(connection, runtime, kind="invite", outcome=accesses.DONE, person=by, operator_id=operator_id,
-                      subject=person_id, after=f"{asked} {given}", address=actor.address)  # fmt: skip
         made = rows.one(connection, operator_id, person_id)
-        token = invitations.make(connection, runtime, made, InvitationKind.JOIN, by, actor.address)
-    return person_id, token
+        standing = _standing(f"{asked} {given}", vouched=rows.is_vouched(made))
+        _note(connection, runtime, actor, made, by, kind="invite", before=None, after=standing)
+        return person_id, _link(connection, runtime, actor, made, by, InvitationKind.JOIN)
 
 
 def link(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, kind: InvitationKind) -> str:
@@ -75,7 +81,18 @@ def link(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, kind:
         if kind != InvitationKind.UNLOCK:
             _require_another(row, by)
             _require_in_no_others_hand(connection, row, by, "makes the link")
-        return invitations.make(connection, runtime, row, kind, by, actor.address)
+        return _link(connection, runtime, actor, row, by, kind)
+
+
+def _link(
+    connection: Connection, runtime: Runtime, actor: Actor, row: RowMapping, by: Person | None, kind: InvitationKind
+) -> str:
+    """A link's secret, and the note of it: which one was good before, and which is now."""
+    before = invitations.open_kind(connection, row["id"], runtime.clock.now())
+    token = invitations.make(connection, runtime, row, kind, by)
+    told = None if before is None else before.value
+    _note(connection, runtime, actor, row, by, kind="link", before=told, after=kind.value)
+    return token
 
 
 def give_role(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, role: str) -> None:
@@ -95,7 +112,9 @@ def give_role(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, 
         rows.change(connection, person_id, now, role=given.value, epoch=row["epoch"] + 1, **made)
         if row["state"] == PersonState.INVITED:
             invitations.withdraw(connection, person_id, now)
-        _note(connection, runtime, actor, row, by, kind="role", before=row["role"], after=given.value)
+        before = _standing(row["role"], vouched=rows.is_vouched(row))
+        after = _standing(given.value, vouched=rows.is_vouched({**row, **made}))
+        _note(connection, runtime, actor, row, by, kind="role", before=before, after=after)
 
 
 def mark(row: RowMapping) -> str:
@@ -127,7 +146,8 @@ def vouch(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, seen
         else:
             values = {"vouched_by": by.id, "vouched_at": now}
         rows.change(connection, person_id, now, **values)
-        _note(connection, runtime, actor, row, by, kind="vouch", before=None, after=row["role"])
+        before, after = (_standing(row["role"], vouched=whether) for whether in (False, True))
+        _note(connection, runtime, actor, row, by, kind="vouch", before=before, after=after)
 
 
 def disable(runtime: Runtime, actor: Actor, operator_id: int, person_id: str) -> None:
@@ -156,7 +176,9 @@ def enable(runtime: Runtime, actor: Actor, operator_id: int, person_id: str) -> 
         state = PersonState.INVITED if row["password_hash"] is None else PersonState.ACTIVE
         again = {} if by is None or not rows.is_vouched(row) else rows.unvouched(by.id)
         rows.change(connection, person_id, now, state=state.value, epoch=row["epoch"] + 1, **again)
-        _note(connection, runtime, actor, row, by, kind="enable", before=row["state"], after=state.value)
+        before = _standing(row["state"], vouched=rows.is_vouched(row))
+        after = _standing(state.value, vouched=rows.is_vouched({**row, **again}))
+        _note(connection, runtime, actor, row, by, kind="enable", before=before, after=after)
 
 
 def listed(runtime: Runtime, operator_id: int) -> Sequence[RowMapping]:
@@ -208,12 +230,18 @@ def _note(
     row: RowMapping,
     by: Person | None,
     *,
-    kind: str,
+    kind: accesses.Kind,
     before: str | None,
     after: str,
 ) -> None:
     accesses.note(connection, runtime, kind=kind, outcome=accesses.DONE, person=by, operator_id=row["operator_id"],
-                  subject=row["id"], before=before, after=after, address=actor.address)  # fmt: skip
+                  login=actor.user, subject=row["id"], reason=actor.reason, before=before, after=after,
+                  address=actor.address)  # fmt: skip
+
+
+def _standing(what: str, *, vouched: bool) -> str:
+    """What somebody is, with what it counts for: a voucher comes and goes with roles and states."""
+    return f"{what}, {'vouched for' if vouched else 'not vouched for'}"
 
 
 def _login(login: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, RowMapping, Table, select
 
 from bridge import cases, db, log, models, reasons
-from bridge.desk import accesses, sittings
+from bridge.desk import accesses, particulars, sittings
 from bridge.desk.rows import PROPOSERS
 from bridge.desk.sight import Sight, Wanted, look, owned
 from bridge.desk.sittings import Sitting
@@ -95,7 +95,7 @@ def read(row: RowMapping) -> Proposal:
 def find(connection: Connection, proposal_id: str, operator_id: int | None, *, to_end: bool = False) -> Proposal:
     """A proposal of that operator's, of whichever for None; `to_end` locks it, whose transfer is locked by then.
     Raises NotFound."""
-    query = select(table).where(table.c.id == _readable(proposal_id))
+    query = select(table).where(table.c.id == accesses.readable(proposal_id))
     row = connection.execute(query.with_for_update(key_share=True) if to_end else query).mappings().first()
     if row is None or operator_id not in (None, row["operator_id"]):
         raise NotFound("There is no such proposal.")
@@ -128,7 +128,7 @@ def propose(runtime: Runtime, sitting: Sitting, wish: Wish) -> Proposal:
 def _propose(
     connection: Connection, runtime: Runtime, sitting: Sitting, wish: Wish, reason: str
 ) -> tuple[Proposal, Claim | None]:
-    transfer = rows.load(connection, _readable(wish.transfer_id), to_move=True)
+    transfer = rows.load(connection, accesses.readable(wish.transfer_id), to_move=True)
     maker = sittings.still(connection, runtime, sitting, *PROPOSERS)
     transfer = owned(transfer, maker)
     asks = wish.kind is ProposalKind.ASK_AGAIN
@@ -147,7 +147,7 @@ def _propose(
         note_move(connection, runtime, transfer, cases.propose(connection, transfer.id), maker.login, reason, now)
     accesses.note(
         connection, runtime, kind="propose", outcome="done", person=maker, subject=transfer.id, reason=reason,
-        before=None if asks else "open", after=f"{made.kind.value} {made.state.value} {made.id}",
+        before=particulars.of_transfer(runtime, transfer), after=f"{made.kind.value} {made.state.value}, {made.id}",
         address=sitting.address,
     )  # fmt: skip
     return made, claim
@@ -222,7 +222,7 @@ def withdraw(runtime: Runtime, sitting: Sitting, proposal_id: str, reason: str) 
 
 
 def _turn_down(runtime: Runtime, sitting: Sitting, proposal_id: str, told: str, state: ProposalState) -> Proposal:
-    kind = "reject" if state is ProposalState.REJECTED else "withdraw"
+    kind: accesses.Kind = "reject" if state is ProposalState.REJECTED else "withdraw"
     with refusals_noted(runtime, sitting, kind, told, proposal_id):
         reason = reasons.stated(told)
         with db.writing(runtime.engine) as connection:
@@ -240,10 +240,13 @@ def _turn_down(runtime: Runtime, sitting: Sitting, proposal_id: str, told: str, 
             if state is ProposalState.REJECTED:
                 say(connection, proposal, person.id, approves=False, reason=reason, now=now)
             end(connection, runtime, held, state, reason, person.login, now)
+            before, after = (
+                particulars.of_proposal(runtime, proposal.kind, each.value, held.transfer)
+                for each in (proposal.state, state)
+            )
             accesses.note(
                 connection, runtime, kind=kind, outcome="done", person=person, subject=proposal.id, reason=reason,
-                before=f"{proposal.kind.value} open", after=f"{proposal.kind.value} {state.value}",
-                address=sitting.address,
+                before=before, after=after, address=sitting.address,
             )  # fmt: skip
             return find(connection, proposal.id, None)
 
@@ -331,21 +334,20 @@ def expire(runtime: Runtime, proposal_id: str) -> bool:
 
 
 @contextmanager
-def refusals_noted(runtime: Runtime, sitting: Sitting, kind: str, reason: str, *subjects: str) -> Iterator[None]:
-    """Note what was tried about each subject and refused, in a transaction of its own: that of the try is given up by
-    then."""
+def refusals_noted(
+    runtime: Runtime, sitting: Sitting, kind: accesses.Kind, reason: str, *subjects: str
+) -> Iterator[None]:
+    """Note what was tried about each subject and refused, and how that stands, in a transaction of its own: that of the
+    try is given up by then."""
     try:
         yield
     except Refusal as refusal:
         with db.writing(runtime.engine) as connection:
-            for subject in subjects:
+            for subject in map(accesses.readable, subjects):
                 accesses.note(
-                    connection, runtime, kind=kind, outcome=accesses.REFUSED, person=sitting.person,
-                    subject=_readable(subject), reason=_readable(reason), after=f"{refusal.code}: {refusal.why}",
-                    address=sitting.address,
+                    connection, runtime, kind=kind, outcome=accesses.REFUSED, person=sitting.person, subject=subject,
+                    reason=accesses.readable(reason),
+                    before=particulars.found(connection, runtime, sitting.person.operator_id, subject),
+                    after=f"{refusal.code}: {refusal.why}", address=sitting.address,
                 )  # fmt: skip
         raise
-
-
-def _readable(told: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in told[:reasons.MOST])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,7 @@ class Person:
     vouched: bool = True
 
 
-def is_vouched(row: RowMapping) -> bool:
+def is_vouched(row: Mapping[Any, Any]) -> bool:
     """Whether somebody else than one admin stands for this person: another admin, or the command line."""
     return row["made_by"] is None or row["vouched_by"] is not None
 

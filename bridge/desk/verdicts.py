@@ -11,10 +11,10 @@ from sqlalchemy import Connection, RowMapping, Table, select
 
 from bridge import log, models, reasons
 from bridge.db import writing
-from bridge.desk import accesses, sittings, thresholds
+from bridge.desk import accesses, particulars, sittings, thresholds
 from bridge.desk.proposals import Held, Proposal, end, find, hold, refusals_noted, require_open, say
 from bridge.desk.rows import PROPOSERS, Person, is_vouched
-from bridge.desk.sight import Posting, Sight, look
+from bridge.desk.sight import Posting, Sight, Touched, look
 from bridge.desk.sittings import Sitting
 from bridge.errors import Conflict, Forbidden, Invalid, Stale
 from bridge.models.desk import PersonState, Role
@@ -77,15 +77,25 @@ class _Act:
     held: Held
     now: int
 
-    def note(self, outcome: str, reason: str) -> Proposal:
-        """Note it, and the proposal as it is by now."""
-        proposal = find(self.connection, self.held.proposal.id, None)
+    def note(
+        self, outcome: str, reason: str, moved: Transfer | None = None, touched: Iterable[Touched] = ()
+    ) -> Proposal:
+        """Note it, and the proposal as it is by now. `moved`: the transfer behind what was carried out; `touched`: the
+        player's accounts before and after that."""
+        was, now = self.held, find(self.connection, self.held.proposal.id, None)
+        accounts = list(touched)
+        before, after = (
+            particulars.of_proposal(self.runtime, each.kind, each.state.value, transfer, balances)
+            for each, transfer, balances in (
+                (was.proposal, was.transfer, {each.account: each.before for each in accounts}),
+                (now, moved or was.transfer, {each.account: each.after for each in accounts}),
+            )
+        )
         accesses.note(
-            self.connection, self.runtime, kind="approve", outcome=outcome, person=self.person, subject=proposal.id,
-            reason=reason, before=f"{proposal.kind.value} open", after=f"{proposal.kind.value} {proposal.state.value}",
-            address=self.sitting.address,
+            self.connection, self.runtime, kind="approve", outcome=outcome, person=self.person, subject=now.id,
+            reason=reason, before=before, after=after, address=self.sitting.address,
         )  # fmt: skip
-        return proposal
+        return now
 
 
 def _approve(
@@ -120,7 +130,8 @@ def _approve(
     if missing > 0:
         return Approval(proposal if again else act.note("done", reason), missing=missing, again=again)
     outcome = _carry_out(act, sight, standing[proposal.maker_id], counted)
-    return Approval(act.note("done", reason), moved=(transfer.state, outcome))
+    touched = () if sight.upon_proof else sight.touched  # an order moves nothing yet
+    return Approval(act.note("done", reason, outcome, touched), moved=(transfer.state, outcome))
 
 
 # --- is it still what was proposed? -------------------------------------------------------------------

@@ -156,7 +156,7 @@ class AccessNote(SQLModel, table=True):
     at: int = Field(sa_type=BigInteger)
     operator_id: int | None = Field(default=None, foreign_key="operator.id", sa_type=RowId)
     person_id: str | None = Field(default=None, foreign_key="person.id")
-    login: str | None = None  # as it was typed, where nobody is known by it
+    login: str | None = None  # as it was typed, where nobody is known by it; by command, the user of the machine
     kind: str
     outcome: str  # `done` or `refused`
     subject: str | None = None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 from typing import Any
 
 import pyotp
 import pytest
+from sqlalchemy import text
 
+from bridge import db
 from bridge.app import compose, create_app
 from bridge.config import Config
 from bridge.sections import DatabaseSection, DeskSection
@@ -15,6 +19,7 @@ from tests.cli.conftest import written
 from tests.desk.crew import SECRET, Browser
 
 NEW = "seven green herons dive"
+WHY = ("--reason", "she begins on Monday")
 
 
 @pytest.fixture
@@ -33,8 +38,12 @@ def configure(folder: Any, url: str, *lines: str) -> None:
 
 def opened(url: str) -> Browser:
     """A browser before the same database."""
-    config = Config(database=DatabaseSection(url=url), desk=DeskSection(secret=SECRET))
-    return Browser(create_app(compose(config)))
+    return Browser(create_app(compose(config(url))))
+
+
+def config(url: str) -> Config:
+    """The configuration of a desk on a database."""
+    return Config(database=DatabaseSection(url=url), desk=DeskSection(secret=SECRET))
 
 
 def token(said: str) -> str:
@@ -55,7 +64,7 @@ def join(browser: Browser, link: str) -> Any:
 def test_the_first_admin_is_made_by_a_command(place, migrated_url):
     """Issue 5 §3: never a default password: a link, printed once, by which the admin chooses both factors; nobody has
     to vouch for whom the command line made."""
-    said = place.did("people", "add", "Ann", "--operator", "demo", "--name", "Ann Smith")
+    said = place.did("people", "add", "Ann", "--operator", "demo", "--name", "Ann Smith", *WHY)
     assert "within 24 hours" in said
     browser = opened(migrated_url)
     assert join(browser, token(said)).status_code == 200
@@ -69,8 +78,8 @@ def test_the_first_admin_is_made_by_a_command(place, migrated_url):
 
 def test_a_newer_link_is_the_only_one(place, migrated_url):
     """`people link` withdraws what was printed before."""
-    first = token(place.did("people", "add", "ann", "--operator", "demo", "--role", "viewer"))
-    second = token(place.did("people", "link", "ann", "--kind", "join"))
+    first = token(place.did("people", "add", "ann", "--operator", "demo", "--role", "viewer", *WHY))
+    second = token(place.did("people", "link", "ann", "--kind", "join", *WHY))
     browser = opened(migrated_url)
     assert browser.get(f"/ops/link/{first}").status_code == 404
     assert join(browser, second).status_code == 200
@@ -79,29 +88,64 @@ def test_a_newer_link_is_the_only_one(place, migrated_url):
 def test_the_command_line_may_what_no_admin_may(place, migrated_url):
     """Role, disabling and enabling even of the last admin; each is written down as done there."""
     browser = opened(migrated_url)
-    join(browser, token(place.did("people", "add", "ann", "--operator", "demo")))
-    assert "has the role viewer" in place.did("people", "role", "ann", "viewer")
+    join(browser, token(place.did("people", "add", "ann", "--operator", "demo", *WHY)))
+    assert "has the role viewer" in place.did("people", "role", "ann", "viewer", *WHY)
     assert browser.get("/ops/account").status_code == 303, "the sitting has ended"
-    place.did("people", "disable", "ann")
+    place.did("people", "disable", "ann", *WHY)
     assert " disabled " in place.did("people", "list", "--operator", "demo")
-    place.did("people", "enable", "ann")
-    assert place.refused("people", "vouch", "ann") == "This person needs no voucher."
+    place.did("people", "enable", "ann", *WHY)
+    assert place.refused("people", "vouch", "ann", *WHY) == "This person needs no voucher."
 
 
 def test_who_gives_a_role_is_told_that_nobody_has_vouched(place, migrated_url):
     """Issue 5 §2: the command line's role vouches for nobody whom one admin let in, and names the command that does."""
     browser = opened(migrated_url)
-    join(browser, token(place.did("people", "add", "ann", "--operator", "demo")))
-    page = browser.post("/ops/people", login="bob", name="Bob", role="viewer").text
+    join(browser, token(place.did("people", "add", "ann", "--operator", "demo", *WHY)))
+    page = browser.post("/ops/people", login="bob", name="Bob", role="viewer", reason="he begins too").text
     join(opened(migrated_url), re.search(r"/ops/link/([\w-]{43})", page)[1])
-    said = place.did("people", "role", "bob", "approver")
+    said = place.did("people", "role", "bob", "approver", *WHY)
     assert said == (
         "bob has the role approver.\n"
-        "Nobody has vouched for bob: `python -m bridge people vouch bob`, if it is they who sit there.\n"
+        "Nobody has vouched for bob: `python -m bridge people vouch bob --reason WHY`, if it is they who sit there.\n"
     )
     assert re.search(r"^bob +demo +Bob +approver +active +no ", place.did("people", "list"), re.MULTILINE)
-    place.did("people", "vouch", "bob")
-    assert place.did("people", "role", "bob", "operator") == "bob has the role operator.\n"
+    place.did("people", "vouch", "bob", *WHY)
+    assert place.did("people", "role", "bob", "operator", *WHY) == "bob has the role operator.\n"
+
+
+CHANGES = {
+    "invite": ("add", "ann", "--operator", "demo", "--role", "viewer"),
+    "link": ("link", "ann", "--kind", "join"),
+    "role": ("role", "ann", "operator"),
+    "disable": ("disable", "ann"),
+    "enable": ("enable", "ann"),
+    "vouch": ("vouch", "ann"),
+}
+
+
+def test_who_typed_it_and_why_is_kept(place, migrated_url):
+    """GLI-19 2.9.5: no command that changes people goes without a reason; the note has it, with the user of the
+    machine, and what was there before and after."""
+    for kind, words in CHANGES.items():
+        silent = place.run("people", *words)
+        assert (silent.returncode, "--reason" in silent.stderr) == (2, True), kind
+        assert place.refused("people", *words, "--reason", " ") == (
+            "A field does not hold what it must: reason must have 3 to 300 characters."
+        )
+        if kind != "vouch":  # nobody needs one whom the command line let in
+            place.did("people", *words, "--reason", f"to {kind} her")
+    with db.reading(compose(config(migrated_url)).engine) as connection:
+        notes = [dict(row) for row in connection.execute(text("SELECT * FROM access_note ORDER BY id")).mappings()]
+    assert [(each["kind"], each["reason"], each["before"], each["after"]) for each in notes] == [
+        ("invite", "to invite her", None, "ann viewer, vouched for"),
+        ("link", "to invite her", None, "join"),
+        ("link", "to link her", "join", "join"),
+        ("role", "to role her", "viewer, vouched for", "operator, vouched for"),
+        ("disable", "to disable her", "invited", "disabled"),
+        ("enable", "to enable her", "disabled, vouched for", "invited, vouched for"),
+    ]
+    me = pwd.getpwuid(os.getuid()).pw_name
+    assert {(each["person_id"], each["login"], each["address"]) for each in notes} == {(None, me, "command line")}
 
 
 REFUSED = {
@@ -116,14 +160,14 @@ REFUSED = {
 @pytest.mark.parametrize("words", REFUSED)
 def test_what_is_wrong_is_one_sentence(place, words):
     """Exit code 2, and the sentence names what to put right."""
-    assert REFUSED[words] in place.refused("people", *words)
+    assert REFUSED[words] in place.refused("people", *words, *WHY)
 
 
 def test_without_a_secret_nobody_is_invited(folder, migrated_url):
     """A link that could lead nowhere is not made."""
     configure(folder, migrated_url, 'steward = "demo"')
     folder.did("operators", "add", "demo")
-    said = folder.refused("people", "add", "ann", "--operator", "demo")
+    said = folder.refused("people", "add", "ann", "--operator", "demo", *WHY)
     assert said == "The desk is not set up: set `desk.secret`."
     assert "ann" not in folder.did("people", "list")
 

@@ -1,7 +1,8 @@
 """Who may do what at the desk: every route under /ops, each with a row of its own, typed out.
 
 To add a route: a row in RIGHTS; where its address has a part that is not in PARTS yet, how to make one that belongs to
-the desk's operator. test_rights.py asks every cell: route × role, nobody, and an admin of another operator.
+the desk's operator; where a field of its query or form names something of an operator's, `ours`. test_rights.py asks
+every cell: route × role × operator, and nobody.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ from typing import Any
 from bridge.desk import people
 from bridge.models.desk import Role
 from tests.dashboard.stock import PLAYER
+from tests.desk.crew import WHY
 
 EVERYBODY = tuple(Role)
 PROPOSERS = (Role.OPERATOR, Role.APPROVER)
 APPROVERS = (Role.APPROVER,)
 ADMINS = (Role.ADMIN,)
+PASSKEY = "AAAA"
+"""Of somebody at the desk's operator who is none of those who ask."""
+
 ANYBODY = None
 """Also who has not come in: the gate, links, files."""
 
@@ -26,16 +31,18 @@ ANYBODY = None
 class Right:
     """One route. `roles`: who may, ANYBODY for whoever comes; `form`: a right form, for POST; `said`: what a person who
     may is answered by it, with `form`, and by the made up PARTS; `steward`: 404 for people of other operators;
-    `proved`: not without a code or passkey shown lately; `own`: what is named in the address is the person's own, and
-    not there for anybody else."""
+    `proved`: not without a code or passkey shown lately; `ours`: fields that name something of an operator's, and the
+    part by which that is made: people of another operator are answered as if it had never been."""
 
     roles: tuple[Role, ...] | None
     said: tuple[int, ...] = (200,)
     form: Mapping[str, Any] = field(default_factory=dict)
     steward: bool = False
     proved: bool = False
-    own: bool = False
+    ours: Mapping[str, str] = field(default_factory=dict)
 
+
+_WHY = {"reason": WHY}
 
 RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", "/ops"): Right(EVERYBODY, (303,)),
@@ -59,14 +66,14 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("POST", "/ops/account/recovery-codes"): Right(EVERYBODY, proved=True),
     ("POST", "/ops/account/passkeys/challenge"): Right(EVERYBODY, proved=True),
     ("POST", "/ops/account/passkeys"): Right(EVERYBODY, (422,), proved=True),
-    ("POST", "/ops/account/passkeys/<passkey_id>/remove"): Right(EVERYBODY, (404,), proved=True, own=True),
+    ("POST", "/ops/account/passkeys/<passkey_id>/remove"): Right(EVERYBODY, (404,), proved=True),
     ("POST", "/ops/account/sittings/end-others"): Right(EVERYBODY, (303,)),
     # money
     ("GET", "/ops/overview"): Right(EVERYBODY),
     ("GET", "/ops/overview/part"): Right(EVERYBODY),
-    ("GET", "/ops/orphans"): Right(EVERYBODY),
-    ("GET", "/ops/orphans/part"): Right(EVERYBODY),
-    ("GET", "/ops/orphans.csv"): Right(EVERYBODY),
+    ("GET", "/ops/orphans"): Right(EVERYBODY, ours={"word": "transfer_id"}),
+    ("GET", "/ops/orphans/part"): Right(EVERYBODY, ours={"word": "player_id"}),
+    ("GET", "/ops/orphans.csv"): Right(EVERYBODY, ours={"player": "player_id"}),
     ("GET", "/ops/transfers/<transfer_id>"): Right(EVERYBODY),
     ("GET", "/ops/transfers/<transfer_id>/part"): Right(EVERYBODY),
     ("GET", "/ops/transfers/<transfer_id>/propose"): Right(PROPOSERS),
@@ -78,11 +85,15 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("POST", "/ops/proposals/<proposal_id>/approve"): Right(APPROVERS, (422,), {"amount": "1.00"}, proved=True),
     ("POST", "/ops/proposals/<proposal_id>/reject"): Right(APPROVERS, (422,), proved=True),
     ("POST", "/ops/proposals/<proposal_id>/withdraw"): Right((*PROPOSERS, *ADMINS), (422,), proved=True),
-    ("GET", "/ops/many/propose"): Right(PROPOSERS, (422,)),  # nothing is chosen
-    ("POST", "/ops/many/propose"): Right(PROPOSERS, (422,), {"kind": "confirm"}, proved=True),
-    ("GET", "/ops/many/approve"): Right(APPROVERS, (422,)),
-    ("POST", "/ops/many/approve"): Right(APPROVERS, (422,), proved=True),
-    ("GET", "/ops/players"): Right(EVERYBODY),
+    ("GET", "/ops/many/propose"): Right(PROPOSERS, (422,), ours={"transfer": "transfer_id"}),  # nothing is chosen
+    ("POST", "/ops/many/propose"): Right(
+        PROPOSERS, (422,), {"kind": "confirm", "seen": "x", **_WHY}, proved=True, ours={"transfer": "transfer_id"}
+    ),
+    ("GET", "/ops/many/approve"): Right(APPROVERS, (422,), ours={"proposal": "proposal_id"}),
+    ("POST", "/ops/many/approve"): Right(
+        APPROVERS, (422,), {"seen": "x", **_WHY}, proved=True, ours={"proposal": "proposal_id"}
+    ),
+    ("GET", "/ops/players"): Right(EVERYBODY, ours={"word": "player_id"}),
     ("GET", "/ops/players/<player_id>"): Right(EVERYBODY),
     ("GET", "/ops/providers"): Right(EVERYBODY),
     ("GET", "/ops/providers/<name>"): Right(EVERYBODY),
@@ -95,23 +106,26 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("POST", "/ops/jobs/<job>/run"): Right(PROPOSERS, (303, 409), steward=True),  # 409: the row before has paused it
     ("POST", "/ops/jobs/<job>/pause"): Right(PROPOSERS, (303,), {"reason": "too loud"}, steward=True, proved=True),
     ("POST", "/ops/jobs/<job>/resume"): Right(PROPOSERS, (303,), steward=True, proved=True),
-    ("GET", "/ops/audit"): Right(EVERYBODY),
+    ("GET", "/ops/audit"): Right(EVERYBODY, ours={"subject": "transfer_id", "person": "person_id"}),
+    ("GET", "/ops/audit.csv"): Right(EVERYBODY, ours={"subject": "transfer_id", "person": "person_id"}),
+    # 422: its form names no entry
+    ("POST", "/ops/audit/review"): Right(EVERYBODY, (422,), _WHY, ours={"up_to": "entry"}),
     # people
     ("GET", "/ops/people"): Right(ADMINS),
-    ("POST", "/ops/people"): Right(ADMINS, form={"login": "new", "name": "New", "role": "viewer"}, proved=True),
+    ("POST", "/ops/people"): Right(ADMINS, form={"login": "new", "name": "New", "role": "viewer", **_WHY}, proved=True),
     ("GET", "/ops/people/<person_id>"): Right(ADMINS),
-    ("POST", "/ops/people/<person_id>/role"): Right(ADMINS, (303,), {"role": "operator"}, proved=True),
-    ("POST", "/ops/people/<person_id>/link"): Right(ADMINS, form={"kind": "reset"}, proved=True),
-    ("POST", "/ops/people/<person_id>/vouch"): Right(ADMINS, (409,), proved=True),
-    ("POST", "/ops/people/<person_id>/disable"): Right(ADMINS, (303,), proved=True),
-    ("POST", "/ops/people/<person_id>/enable"): Right(ADMINS, (303,), proved=True),
+    ("POST", "/ops/people/<person_id>/role"): Right(ADMINS, (303,), {"role": "operator", **_WHY}, proved=True),
+    ("POST", "/ops/people/<person_id>/link"): Right(ADMINS, form={"kind": "reset", **_WHY}, proved=True),
+    ("POST", "/ops/people/<person_id>/vouch"): Right(ADMINS, (409,), _WHY, proved=True),
+    ("POST", "/ops/people/<person_id>/disable"): Right(ADMINS, (303,), _WHY, proved=True),
+    ("POST", "/ops/people/<person_id>/enable"): Right(ADMINS, (303,), _WHY, proved=True),
 }
 
 
 def _link(desk: Any) -> str:
     """A link for somebody new."""
     login = f"new-{desk.runtime.ids.new('x')}"
-    return people.add(desk.runtime, people.by_command(), desk.operator, login=login, name="New", role="viewer")[1]
+    return people.add(desk.runtime, people.by_command(WHY), desk.operator, login=login, name="New", role="viewer")[1]
 
 
 PARTS: dict[str, Callable[[Any], str]] = {
@@ -121,7 +135,9 @@ PARTS: dict[str, Callable[[Any], str]] = {
     "name": lambda _desk: "sim",
     "job": lambda _desk: "verify",
     "person_id": lambda desk: desk.people["viewer"].id,
-    "passkey_id": lambda _desk: "AAAA",
+    "passkey_id": lambda _desk: PASSKEY,
+    "entry": lambda desk: str(desk.rows("SELECT MAX(id) AS id FROM access_note WHERE operator_id = :operator",
+                                        operator=desk.operator)[0]["id"]),
     "token": _link,
     "path:filename": lambda _desk: "",  # files have addresses of their own: FILES
 }

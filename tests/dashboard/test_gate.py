@@ -15,7 +15,7 @@ import pytest
 from bridge.desk import people
 from bridge.models.desk import InvitationKind
 from tests.desk.authenticator import Authenticator
-from tests.desk.crew import PASSWORD, SEED, Browser, code, token_of
+from tests.desk.crew import PASSWORD, SEED, WHY, Browser, code, token_of
 
 NEW = "seven green herons dive"
 
@@ -90,7 +90,7 @@ def test_what_was_wanted_is_done_after_the_proof(desk):
     """ASVS 7.5.3: the form is carried along, its secrets are not; a wrong code is told, a right one does it."""
     browser = desk.sitting("admin")
     desk.hands.turn(6 * 60)
-    wanted = {"login": "new-one", "name": "<b>New</b>", "role": "viewer", "password": "a secret"}
+    wanted = {"login": "new-one", "name": "<b>New</b>", "role": "viewer", "reason": WHY, "password": "a secret"}
     asked = browser.post("/ops/people", **wanted)
     assert asked.status_code == 403
     assert 'value="&lt;b&gt;New&lt;/b&gt;"' in asked.text
@@ -115,7 +115,7 @@ def test_three_wrong_proofs_lead_to_the_gate(desk):
 
 def test_a_link_leads_to_a_desk_of_ones_own(desk):
     """Issue 5 §3: join by a link: seed, code, password, recovery codes, and then one sits there."""
-    link = people.add(desk.runtime, people.by_command(), desk.operator, login="new", name="New", role="viewer")[1]
+    link = people.add(desk.runtime, people.by_command(WHY), desk.operator, login="new", name="New", role="viewer")[1]
     browser, address = Browser(desk.app), f"/ops/link/{link}"
     page = browser.get(address)
     seed = re.sub(r"\s", "", re.search(r"desk-secret[^>]*>([^<]*)<", page.text)[1])
@@ -142,10 +142,11 @@ def test_a_link_ends_the_sitting_that_the_browser_had(desk, kind):
     is worth nothing."""
     ann = desk.people["approver"]
     if kind == InvitationKind.JOIN:
-        link = people.add(desk.runtime, people.by_command(), desk.operator, login="new", name="New", role="viewer")[1]
+        by = people.by_command(WHY)
+        link = people.add(desk.runtime, by, desk.operator, login="new", name="New", role="viewer")[1]
     else:
         desk.write("UPDATE person SET locked_at = 1 WHERE id = :id", id=ann.id)
-        link = people.link(desk.runtime, people.by_command(), desk.operator, ann.id, kind)
+        link = people.link(desk.runtime, people.by_command(WHY), desk.operator, ann.id, kind)
     browser, address = desk.sitting("viewer"), f"/ops/link/{link}"
     before, page = browser.cookie, browser.get(address)
     if kind == InvitationKind.UNLOCK:
@@ -166,7 +167,7 @@ def test_a_locked_person_comes_in_by_a_link(desk):
     ann = desk.people["approver"].id
     admin = desk.sitting("admin")
     assert "locked" in admin.get("/ops/people").text
-    made = admin.post(f"/ops/people/{ann}/link", kind=InvitationKind.UNLOCK.value)
+    made = admin.post(f"/ops/people/{ann}/link", kind=InvitationKind.UNLOCK.value, reason=WHY)
     address = re.search(r"http://localhost(/ops/link/[\w-]+)", made.text)[1]
     browser = Browser(desk.app)
     assert browser.post(address, on=address, password=PASSWORD, code="000000").status_code == 403
@@ -216,7 +217,7 @@ def test_what_somebody_typed_runs_nowhere(desk):
     """ASVS 3.4: a name with a script in it is text, on every page that shows it."""
     script = "<script>alert(1)</script>"
     admin = desk.sitting("admin")
-    admin.post("/ops/people", login="evil", name=script, role="viewer")
+    admin.post("/ops/people", login="evil", name=script, role="viewer", reason=script)
     person_id = desk.rows("SELECT id FROM person WHERE login = 'evil'")[0]["id"]
     for path in ("/ops/people", f"/ops/people/{person_id}"):
         page = admin.get(path).text
@@ -289,7 +290,7 @@ def test_a_password_in_the_wrong_field_is_not_kept(desk):
 
 def test_no_secret_is_in_any_log(desk, capfd):
     """ASVS 16.2.5: whatever is typed and shown at the desk, right or wrong, stands in no log line and in no note."""
-    link = people.add(desk.runtime, people.by_command(), desk.operator, login="new", name="New", role="viewer")[1]
+    link = people.add(desk.runtime, people.by_command(WHY), desk.operator, login="new", name="New", role="viewer")[1]
     browser = Browser(desk.app)
     enter(desk, browser)
     enter(desk, Browser(desk.app), password="canary of a wrong password")

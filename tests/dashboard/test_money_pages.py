@@ -172,6 +172,7 @@ def test_payloads_stay_text_on_every_page(shelves: Stock) -> None:
         (approver, f"/ops/orphans?word={PAYLOAD}&provider={PAYLOAD}&reason={PAYLOAD}&currency={PAYLOAD}"),
         (approver, f"/ops/players?word={PAYLOAD}"), (approver, f"/ops/players/{PAYLOAD.replace('/', '')}"),
         (approver, f"/ops/audit?kind={PAYLOAD}&subject={PAYLOAD}&person={PAYLOAD}"),
+        (approver, f"/ops/audit?subject={PAYLOAD}&person={PAYLOAD}"), (admin, f"/ops/audit?subject={transfer_id}"),
         (approver, f"/ops/orphans?stage={PAYLOAD}"),
     ]  # fmt: skip
     told = ""
@@ -257,7 +258,8 @@ BAD = [
     ("/ops/orphans?proposed=maybe", "proposed"), ("/ops/orphans?word=" + "x" * 201, "word"),
     ("/ops/orphans?at=99999999999999999999", "at"), ("/ops/players/pat?at=yesterday", "at"),
     ("/ops/players/pat?at=2999-01-01T00:00", "at"), ("/ops/players/pat?at=1969-12-31T00:00", "at"),
-    ("/ops/audit?before=1", "before"), ("/ops/audit?outcome=perhaps", "outcome"), ("/ops/audit?since=0", "since"),
+    ("/ops/audit?before=1", "before"), ("/ops/audit?kind=x", "kind"),
+    ("/ops/audit?outcome=perhaps", "outcome"), ("/ops/audit?since=0", "since"),
     ("/ops/proposals?state=lost", "state"), ("/ops/many/propose?transfer=x&kind=steal", "kind"),
     ("/ops/many/propose?" + "&".join(f"transfer=tr_{n}" for n in range(101)), "chosen"),
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from bridge.desk import people
 from bridge.models.desk import InvitationKind, Role
 from tests.dashboard.test_four_eyes_pages import hidden
 from tests.desk import crew
+from tests.desk.crew import WHY
 from tests.desk.test_invitations import admin, invited, join
 
 CHANGED = {
@@ -30,15 +31,15 @@ def test_nobody_vouches_for_what_they_were_not_shown(desk, change):
     who = desk.rows("SELECT id FROM person WHERE login = 'new'")[0]["id"]
     browser = crew.Browser(desk.app).sit(crew.seat(desk.runtime, bob)[0])
     path = f"/ops/people/{who}"
-    fields = hidden(browser.get(path).text, f"{path}/vouch")
+    fields = hidden(browser.get(path).text, path)
     desk.write("UPDATE person SET failures = 2, failing_since = 1, changed_at = 2 WHERE id = :id", id=who)
-    assert hidden(browser.get(path).text, f"{path}/vouch") == fields, "a stranger's tries change nothing of it"
+    assert hidden(browser.get(path).text, path) == fields, "a stranger's tries change nothing of it"
     CHANGED[change](desk, ann, who)
-    refused = browser.post(f"{path}/vouch", **fields)
+    refused = browser.post(f"{path}/vouch", reason=WHY, **fields)
     assert refused.status_code == 409
     assert "changed meanwhile" in refused.text
     assert not crew.person(desk.runtime, who).vouched
-    assert browser.post(f"{path}/vouch", **hidden(browser.get(path).text, f"{path}/vouch")).status_code == 303
+    assert browser.post(f"{path}/vouch", reason=WHY, **hidden(browser.get(path).text, path)).status_code == 303
     assert crew.person(desk.runtime, who).vouched
 
 
@@ -51,3 +52,18 @@ def test_nobody_is_offered_to_vouch_while_a_link_is_open(desk):
     assert f"/ops/people/{who}/vouch" in browser.get(f"/ops/people/{who}").text
     people.link(desk.runtime, ann, desk.operator, who, InvitationKind.RESET)
     assert f"/ops/people/{who}/vouch" not in browser.get(f"/ops/people/{who}").text
+
+
+@pytest.mark.parametrize("act", ["role", "link", "disable", "enable", "vouch", ""])
+def test_nothing_is_changed_without_a_reason(desk, act):
+    """GLI-19 2.9.5: the page asks why, says what is wrong with it beside the field, and keeps what was typed."""
+    who, browser = desk.people["viewer"].id, desk.sitting("admin")
+    path = f"/ops/people/{who}" if act else "/ops/people"
+    assert 'name="reason"' in browser.get(path).text
+    before = desk.rows("SELECT * FROM person ORDER BY id"), desk.rows("SELECT * FROM invitation")
+    form = {"role": "operator", "kind": "reset", "seen": "viewer 0", "login": "new", "name": "New", "reason": "ok"}
+    refused = browser.post(f"{path}/{act}".rstrip("/"), **form)
+    assert refused.status_code == 422
+    assert "Must have 3 to 300 characters" in refused.text
+    assert ">ok</textarea>" in refused.text
+    assert (desk.rows("SELECT * FROM person ORDER BY id"), desk.rows("SELECT * FROM invitation")) == before

@@ -18,7 +18,7 @@ from sqlalchemy import insert
 from werkzeug.test import TestResponse
 
 from bridge import db, models
-from bridge.desk import keyring, people, rows, sittings
+from bridge.desk import codes, entering, keyring, people, rows, sittings
 from bridge.desk.rows import Person
 from bridge.desk.sittings import Sitting
 from bridge.models.desk import PersonState, Role
@@ -28,6 +28,7 @@ from bridge.runtime import Runtime
 PASSWORD = "nine blue otters sing"
 SEED = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 ADDRESS = "127.0.0.1"
+WHY = "she has asked for it on the telephone"
 SECRET = "of the desk, for tests alone, and long enough"
 
 _person = models.metadata.tables["person"]
@@ -73,6 +74,13 @@ def vouch(runtime: Runtime, actor: people.Actor, operator_id: int, person_id: st
     with db.reading(runtime.engine) as connection:
         seen = people.mark(rows.one(connection, operator_id, person_id))
     people.vouch(runtime, actor, operator_id, person_id, seen)
+
+
+def unlock(runtime: Runtime, who: Person) -> None:
+    """Come in again by password and recovery code, as a locked person does."""
+    with db.writing(runtime.engine) as connection:
+        recovery = codes.new_recovery_codes(connection, runtime, who.id)[0]
+    entering.by_password(runtime, login=who.login, password=PASSWORD, code=recovery, address=ADDRESS)
 
 
 def code(runtime: Runtime, seed: str = SEED, *, steps: int = 0) -> str:

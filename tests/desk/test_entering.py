@@ -9,7 +9,7 @@ import pytest
 
 from bridge.desk import doorkeeper, entering, passwords, sittings
 from bridge.errors import Invalid, Unavailable
-from tests.desk.crew import ADDRESS, PASSWORD, code, person, seat
+from tests.desk.crew import ADDRESS, PASSWORD, WHY, code, person, seat
 from tests.harness import together
 
 LOGIN = "approver-ann"
@@ -224,7 +224,8 @@ def test_who_dies_between_counting_and_comparing_has_tried_for_a_minute(desk):
     with pytest.raises(entering.NotLetIn):
         enter(desk)
     with pytest.raises(Conflict, match="not locked"):
-        people.link(desk.runtime, people.by_command(), desk.operator, desk.people["approver"].id, InvitationKind.UNLOCK)
+        ann = desk.people["approver"].id
+        people.link(desk.runtime, people.by_command(WHY), desk.operator, ann, InvitationKind.UNLOCK)
     desk.hands.turn(1)
     assert enter(desk)
     assert desk.notes("lock") == []

@@ -11,7 +11,7 @@ from bridge.desk import entering, invitations, people, sittings
 from bridge.errors import Conflict, Forbidden, Invalid, NotFound
 from bridge.models.desk import InvitationKind, Role
 from tests.desk import crew
-from tests.desk.crew import ADDRESS, PASSWORD, SEED, code, seat
+from tests.desk.crew import ADDRESS, PASSWORD, SEED, WHY, code, seat
 from tests.harness import together
 
 NEW = "seven green herons dive"
@@ -19,19 +19,19 @@ NEW = "seven green herons dive"
 
 def command() -> people.Actor:
     """The command line."""
-    return people.by_command()
+    return people.by_command(WHY)
 
 
 def admin(desk: Any) -> people.Actor:
     """The operator's admin, just come in."""
-    return people.by_admin(seat(desk.runtime, crew.person(desk.runtime, desk.people["admin"].id))[1])
+    return people.by_admin(seat(desk.runtime, crew.person(desk.runtime, desk.people["admin"].id))[1], WHY)
 
 
 def bobs(desk: Any) -> people.Actor:
     """A second admin of the operator, just come in."""
     if "bob" not in desk.people:
         desk.people["bob"] = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob")
-    return people.by_admin(seat(desk.runtime, crew.person(desk.runtime, desk.people["bob"].id))[1])
+    return people.by_admin(seat(desk.runtime, crew.person(desk.runtime, desk.people["bob"].id))[1], WHY)
 
 
 def invited(desk: Any, actor: people.Actor | None = None, *, role: str = "approver", login: str = "new") -> str:
@@ -283,7 +283,7 @@ def test_whom_one_admin_let_in_may_less_until_another_vouches(desk):
     """Issue 5 §2: one admin alone must not be both pairs of eyes: their approver proposes and does not approve, and
     their admin makes nobody."""
     second = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob")
-    bob = people.by_admin(seat(desk.runtime, second)[1])
+    bob = people.by_admin(seat(desk.runtime, second)[1], WHY)
     for role, counts_as in (("approver", Role.OPERATOR), ("admin", Role.VIEWER), ("operator", Role.OPERATOR)):
         who = f"new-{role}"
         _, joined = join(desk, invited(desk, admin(desk), role=role, login=who))
@@ -306,7 +306,7 @@ def test_an_admin_whom_nobody_vouched_for_vouches_for_nobody(desk):
     sitting = sittings.find(desk.runtime, puppet.token, ADDRESS, moved=True)
     assert sitting is not None
     with pytest.raises(Forbidden):
-        crew.vouch(desk.runtime, people.by_admin(sitting), desk.operator, row(desk, "friend")["id"])
+        crew.vouch(desk.runtime, people.by_admin(sitting, WHY), desk.operator, row(desk, "friend")["id"])
 
 
 @pytest.mark.parametrize("change", ["role", "reset"])

@@ -13,7 +13,7 @@ from bridge.desk import accesses, own, people, proving, sittings
 from bridge.errors import Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from bridge.models.desk import Role
 from tests.desk import crew
-from tests.desk.crew import ADDRESS, PASSWORD, code, seat
+from tests.desk.crew import ADDRESS, PASSWORD, WHY, code, seat
 from tests.harness import together
 
 
@@ -29,7 +29,7 @@ def stands(desk: Any, token: str) -> bool:
 
 def actor(desk: Any, who: str = "admin") -> people.Actor:
     """Somebody at the desk who changes people."""
-    return people.by_admin(sit(desk, who)[1])
+    return people.by_admin(sit(desk, who)[1], WHY)
 
 
 # --- sittings -----------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def test_leaving_ends_it_on_the_server(desk):
 ENDINGS = {
     "role": lambda desk, ann: people.give_role(desk.runtime, actor(desk), desk.operator, ann.id, "viewer"),
     "disabled": lambda desk, ann: people.disable(desk.runtime, actor(desk), desk.operator, ann.id),
-    "command": lambda desk, ann: people.disable(desk.runtime, people.by_command(), desk.operator, ann.id),
+    "command": lambda desk, ann: people.disable(desk.runtime, people.by_command(WHY), desk.operator, ann.id),
 }
 
 
@@ -123,7 +123,7 @@ def test_rights_do_not_end_between_question_and_commit(desk):
                 connection.execute(text("SELECT 1"))
                 order.append("committed")
         else:
-            people.give_role(desk.runtime, people.by_command(), desk.operator, sitting.person.id, "viewer")
+            people.give_role(desk.runtime, people.by_command(WHY), desk.operator, sitting.person.id, "viewer")
             order.append("taken")
 
     results = together(2, work)
@@ -261,6 +261,37 @@ def test_only_an_admin_of_the_same_operator_changes_people(desk, change, who):
     assert (desk.rows("SELECT * FROM person ORDER BY id"), desk.rows("SELECT * FROM invitation")) == before
 
 
+STANDING = {
+    "invite": [("invite", None, "new viewer, not vouched for"), ("link", None, "join")],
+    "role": [("role", "operator, vouched for", "approver, not vouched for")],
+    "disable": [("disable", "active", "disabled")],
+    "enable": [("enable", "disabled, vouched for", "active, not vouched for")],
+    "vouch": [("vouch", "operator, not vouched for", "operator, vouched for")],
+    "link": [("link", None, "reset")],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_who_changes_people_says_why(desk, change):
+    """GLI-19 2.9.5: person, reason, value before and after, of every change; without a reason nothing is changed."""
+    one = desk.people["operator"].id
+    bob = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob").id
+    desk.write("UPDATE person SET state = :state, made_by = :by WHERE id = :id", id=one,
+               state="disabled" if change == "enable" else "active", by=bob if change == "vouch" else None)  # fmt: skip
+    sitting = sit(desk, "admin")[1]
+    for silence in ("", "  ", "ok", "x" * 301, "seen\x07"):
+        with pytest.raises(Invalid) as refused:
+            people.by_admin(sitting, silence)
+        assert set(refused.value.fields) == {"reason"}
+    if change == "vouch":
+        crew.vouch(desk.runtime, people.by_admin(sitting, WHY), desk.operator, one)
+    else:
+        CHANGES[change](desk, people.by_admin(sitting, WHY), one)
+    notes = desk.rows("SELECT * FROM access_note ORDER BY id")
+    assert [(each["kind"], each["before"], each["after"]) for each in notes] == STANDING[change]
+    assert {(each["person_id"], each["reason"], each["login"]) for each in notes} == {(sitting.person.id, WHY, None)}
+
+
 @pytest.mark.parametrize("change", ["role", "disable", "link"])
 def test_nobody_changes_themselves(desk, change):
     """An admin who could would be the last one, or raise themselves."""
@@ -272,7 +303,7 @@ def test_somebody_is_left_who_may(desk):
     """Two admins who disable each other at once: one is too late, and the operator keeps an admin."""
     second = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob")
     first = desk.people["admin"]
-    actors = [people.by_admin(seat(desk.runtime, each)[1]) for each in (first, second)]
+    actors = [people.by_admin(seat(desk.runtime, each)[1], WHY) for each in (first, second)]
     targets = [second.id, first.id]
     results = together(2, lambda n: people.disable(desk.runtime, actors[n], desk.operator, targets[n]))
     assert sorted(type(each).__name__ for each in results) == ["NoneType", "Unauthorized"]
@@ -283,16 +314,16 @@ def test_somebody_is_left_who_may(desk):
 def test_a_login_is_one_for_all(desk):
     """Of two who are invited by one login at once, one is; what is no login is named."""
     def work(_number: int) -> Any:
-        return people.add(desk.runtime, people.by_command(), desk.operator, login="New", name="N", role="viewer")
+        return people.add(desk.runtime, people.by_command(WHY), desk.operator, login="New", name="N", role="viewer")
 
     results = together(2, work)
     assert sorted(type(each).__name__ for each in results) == ["Conflict", "tuple"]
     with pytest.raises(Conflict):
-        people.add(desk.runtime, people.by_command(), desk.other, login="new", name="N", role="viewer")
+        people.add(desk.runtime, people.by_command(WHY), desk.other, login="new", name="N", role="viewer")
     for login, name, role, field in (("a", "N", "viewer", "login"), ("a b c", "N", "viewer", "login"),
                                      ("good", " ", "viewer", "name"), ("good", "N", "owner", "role")):  # fmt: skip
         with pytest.raises(Invalid) as refused:
-            people.add(desk.runtime, people.by_command(), desk.operator, login=login, name=name, role=role)
+            people.add(desk.runtime, people.by_command(WHY), desk.operator, login=login, name=name, role=role)
         assert set(refused.value.fields) == {field}
 
 
@@ -305,7 +336,9 @@ def test_who_was_disabled_comes_back_with_what_they_had(desk):
     assert not stands(desk, token)
     notes = desk.rows("SELECT * FROM access_note ORDER BY id")
     told = [(each["kind"], each["before"], each["after"]) for each in notes]
-    assert told == [("disable", "active", "disabled"), ("enable", "disabled", "active")]
+    assert told == [
+        ("disable", "active", "disabled"), ("enable", "disabled, vouched for", "active, not vouched for"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("made_by", [None, "admin-bob"])
@@ -316,12 +349,12 @@ def test_whom_one_admin_lets_in_again_another_vouches_for(desk, made_by):
     if made_by:
         desk.write("UPDATE person SET made_by = :bob, vouched_by = :admin, vouched_at = 1 WHERE id = :id",
                    bob=bob.id, admin=desk.people["admin"].id, id=ann)  # fmt: skip
-    people.disable(desk.runtime, people.by_admin(seat(desk.runtime, bob)[1]), desk.operator, ann)
+    people.disable(desk.runtime, people.by_admin(seat(desk.runtime, bob)[1], WHY), desk.operator, ann)
     people.enable(desk.runtime, actor(desk), desk.operator, ann)
     assert crew.person(desk.runtime, ann).role == Role.OPERATOR
     with pytest.raises(Forbidden, match="four eyes"):
         crew.vouch(desk.runtime, actor(desk), desk.operator, ann)
-    crew.vouch(desk.runtime, people.by_admin(seat(desk.runtime, bob)[1]), desk.operator, ann)
+    crew.vouch(desk.runtime, people.by_admin(seat(desk.runtime, bob)[1], WHY), desk.operator, ann)
     assert crew.person(desk.runtime, ann).role == Role.APPROVER
 
 
@@ -330,8 +363,8 @@ def test_the_command_line_lets_in_again_as_it_was(desk):
     for who, made_by in (("approver", None), ("operator", desk.people["admin"].id)):
         one = desk.people[who].id
         desk.write("UPDATE person SET made_by = :by WHERE id = :id", by=made_by, id=one)
-        people.disable(desk.runtime, people.by_command(), desk.operator, one)
-        people.enable(desk.runtime, people.by_command(), desk.operator, one)
+        people.disable(desk.runtime, people.by_command(WHY), desk.operator, one)
+        people.enable(desk.runtime, people.by_command(WHY), desk.operator, one)
         told = desk.rows("SELECT made_by, vouched_by FROM person WHERE id = :id", id=one)
         assert told == [{"made_by": made_by, "vouched_by": None}]
 
@@ -345,15 +378,16 @@ def test_a_role_of_the_command_line_vouches_for_nobody(desk):
         one = desk.people[who].id
         desk.write("UPDATE person SET made_by = :made_by, vouched_by = :by, vouched_at = :at WHERE id = :id",
                    made_by=made_by, by=vouched_by, at=vouched_by and 1, id=one)  # fmt: skip
-        people.give_role(desk.runtime, people.by_command(), desk.operator, one, "approver")
+        people.give_role(desk.runtime, people.by_command(WHY), desk.operator, one, "approver")
         now = crew.person(desk.runtime, one)
         assert (now.granted, now.vouched) == (Role.APPROVER, vouched_by is not None)
     assert desk.notes("vouch") == []
     with pytest.raises(Forbidden, match="four eyes"):
         crew.vouch(desk.runtime, actor(desk), desk.operator, desk.people["viewer"].id)
-    crew.vouch(desk.runtime, people.by_command(), desk.operator, desk.people["viewer"].id)
+    crew.vouch(desk.runtime, people.by_command(WHY), desk.operator, desk.people["viewer"].id)
     assert crew.person(desk.runtime, desk.people["viewer"].id).role == Role.APPROVER
-    assert [(each["address"], each["after"]) for each in desk.notes("vouch")] == [("command line", "approver")]
+    told = [(each["address"], each["before"], each["after"]) for each in desk.notes("vouch")]
+    assert told == [("command line", "approver, not vouched for", "approver, vouched for")]
 
 
 def test_to_enable_hides_nobody_who_made_them(desk):
@@ -362,7 +396,7 @@ def test_to_enable_hides_nobody_who_made_them(desk):
     puppet = desk.people["approver"].id
     desk.write("UPDATE person SET made_by = :by WHERE id = :id", by=desk.people["admin"].id, id=puppet)
     people.disable(desk.runtime, actor(desk), desk.operator, puppet)
-    people.enable(desk.runtime, people.by_admin(seat(desk.runtime, bob)[1]), desk.operator, puppet)
+    people.enable(desk.runtime, people.by_admin(seat(desk.runtime, bob)[1], WHY), desk.operator, puppet)
     with pytest.raises(Forbidden, match="four eyes"):
         crew.vouch(desk.runtime, actor(desk), desk.operator, puppet)
 

@@ -294,22 +294,29 @@ NOT_AN_APPROVER = "role_missing: This needs the role approver; yours is operator
 
 
 def test_every_act_is_noted_with_who_and_what(room: Office) -> None:
-    """Security 9: each act is one note in its own transaction, a refused one too: who, what, why, before and after."""
+    """Security 9, GLI-19 2.9.5: each act is one note in its own transaction, a refused one too: who, what, why, before
+    and after; it names the transfer and the amount, and what a decision did to the player's accounts."""
     transfer_id = room.orphan()
+    orphaned = f"orphaned, 10.00 EUR of {transfer_id}"
     proposal = room.propose(transfer_id, "confirm")
     with pytest.raises(Forbidden):
         reject(room.bench.runtime, room.seats["olga"], proposal.id, "not mine to say")
     reject(room.bench.runtime, room.seats["anna"], proposal.id, "the books say otherwise")
     second = room.propose(transfer_id, "reverse")
+    with pytest.raises(Forbidden):
+        room.approve(second, "olga")
     room.approve(second)
     rows = room.bench.rows("SELECT * FROM access_note ORDER BY id")
     assert [(r["kind"], r["outcome"], r["person_id"], r["subject"], r["before"], r["after"]) for r in rows] == [
-        ("propose", "done", "pe_olga", transfer_id, "open", f"confirm open {proposal.id}"),
-        ("reject", "refused", "pe_olga", proposal.id, None, NOT_AN_APPROVER),
-        ("reject", "done", "pe_anna", proposal.id, "confirm open", "confirm rejected"),
-        ("propose", "done", "pe_olga", transfer_id, "open", f"reverse open {second.id}"),
-        ("approve", "done", "pe_anna", second.id, "reverse open", "reverse carried_out"),
-    ]
+        ("propose", "done", "pe_olga", transfer_id, orphaned, f"confirm open, {proposal.id}"),
+        ("reject", "refused", "pe_olga", proposal.id, f"confirm open; {orphaned}", NOT_AN_APPROVER),
+        ("reject", "done", "pe_anna", proposal.id, f"confirm open; {orphaned}", f"confirm rejected; {orphaned}"),
+        ("propose", "done", "pe_olga", transfer_id, orphaned, f"reverse open, {second.id}"),
+        ("approve", "refused", "pe_olga", second.id, f"reverse open; {orphaned}", NOT_AN_APPROVER),
+        ("approve", "done", "pe_anna", second.id,
+         f"reverse open; {orphaned}; wallet:ann 990.00 EUR, game:sim:ann 0.00 EUR",
+         f"reverse carried_out; reversed, 10.00 EUR of {transfer_id}; wallet:ann 1000.00 EUR, game:sim:ann 0.00 EUR"),
+    ]  # fmt: skip
     assert rows[2]["reason"] == "the books say otherwise"
     assert {row["address"] for row in rows} == {"192.0.2.1"}
 

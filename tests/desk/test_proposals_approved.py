@@ -122,13 +122,13 @@ def test_an_account_made_by_one_admin_alone_does_not_count(room: Office) -> None
 def test_one_admin_with_two_accounts_and_a_helper_moves_no_money(room: Office) -> None:
     """I-54 C-77 Ann made `hand` and `puppet`; whatever links are made for the puppet by whom, while nobody uses one she
     does not vouch for it herself, and what her one account proposes her other one does not approve."""
-    ann, bob = (people.by_admin(room.hire(login, Role.ADMIN)) for login in ("ann", "bob"))
+    ann, bob = (people.by_admin(room.hire(login, Role.ADMIN), WHY) for login in ("ann", "bob"))
     room.hire("hand", Role.OPERATOR, made_by="pe_ann")
     room.hire("puppet", Role.APPROVER, made_by="pe_ann")
     runtime, operator = room.bench.runtime, room.bench.operator
     with pytest.raises(Conflict, match="ann let them in"):
         people.link(runtime, bob, operator, "pe_puppet", InvitationKind.RESET)
-    people.link(runtime, people.by_command(), operator, "pe_puppet", InvitationKind.RESET)
+    people.link(runtime, people.by_command(WHY), operator, "pe_puppet", InvitationKind.RESET)
     people.disable(runtime, ann, operator, "pe_puppet")
     people.enable(runtime, ann, operator, "pe_puppet")
     with pytest.raises(Forbidden, match="four eyes"):

@@ -165,8 +165,8 @@ def test_the_audit_log(lone: Bench, hands: Hands, monkeypatch: pytest.MonkeyPatc
     assert shown(subject="tr_6") == [6]
     assert shown(until=hands.now() - 5 * 60 * SECOND) == [3, 2, 1]
     page = audit_log.page(lone.runtime, lone.operator, Wanted())
-    assert page.people == ((mia, "Mia"),)
-    assert [(note.person, note.login) for note in page.notes] == [("Mia", None), (None, "=typed"), ("Mia", None)]
+    assert page.people == {mia: "Mia"}
+    assert [(note.person, note.login) for note in page.notes] == [("Mia", "mia"), (None, "=typed"), ("Mia", "mia")]
 
 
 def test_verifications(lone: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
@@ -44,6 +45,14 @@ def choice(name: str, kind: type[Choice], otherwise: Choice) -> Choice:
     if told not in list(kind):
         raise Invalid(fields={name: f"must be one of {', '.join(kind)}"})
     return kind(told)
+
+
+def one_of(name: str, words: Collection[str]) -> str | None:
+    """One of some words, None where there is none. Raises Invalid."""
+    told = word(name)
+    if told is not None and told not in words:
+        raise Invalid(fields={name: f"must be one of {', '.join(words)}"})
+    return told
 
 
 def flag(name: str) -> bool | None:

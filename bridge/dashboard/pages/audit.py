@@ -1,20 +1,24 @@
-"""The audit log: who did or tried what at the desk."""
+"""The audit log: who did or tried what at the desk; as a file; and that somebody has reviewed it."""
 
 from __future__ import annotations
 
 import re
 from enum import StrEnum
 
-from flask import Blueprint, render_template
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 
+from bridge import reasons
 from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed
 from bridge.dashboard.pages import asked
+from bridge.desk import accesses, exports, reviews
 from bridge.errors import Invalid
-from bridge.views import audit_log
+from bridge.views import audit_log, sheet
 
 room = Blueprint("audit", __name__, url_prefix="/ops")
 
+SEE_OTHER, REFUSED = 303, 422
 _PLACE = re.compile(r"([0-9]{1,19})-([0-9]{1,19})", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 class Outcome(StrEnum):
@@ -29,18 +33,55 @@ class Outcome(StrEnum):
 @allowed(*EVERYBODY)
 def show(visit: Visit) -> Page:
     """A page of the log, newest first."""
+    return _page(visit, {})
+
+
+@room.get("/audit.csv")
+@allowed(*EVERYBODY)
+def export(visit: Visit) -> Page:
+    """All that is wanted of it as a file for a spreadsheet; that it was taken is written down."""
+    wanted = _wanted()
+    exports.begin(visit.runtime, visit.sitting, "audit.csv", asked.again())
+    lines = audit_log.lines(visit.runtime, visit.operator_id, wanted)
+    headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
+    return Response(lines, content_type=sheet.CONTENT_TYPE, headers=headers)
+
+
+@room.post("/audit/review")
+@allowed(*EVERYBODY)
+def review(visit: Visit) -> Page:
+    """Say that it is reviewed up to an entry, and what was found. A viewer may: whoever reviews need not act."""
+    told = request.form.get("up_to", "")
+    try:
+        if not _NUMBER.fullmatch(told):
+            raise Invalid(fields={"up_to": "is no entry of this log"})
+        reviews.record(visit.runtime, visit.sitting, int(told), request.form.get("reason", ""))
+    except Invalid as refusal:
+        return _page(visit, refusal.fields), REFUSED
+    return redirect(url_for("audit.show"), SEE_OTHER)
+
+
+def _page(visit: Visit, wrong: dict[str, str]) -> str:
+    wanted = _wanted()
+    told = audit_log.page(visit.runtime, visit.operator_id, wanted)
+    return render_template(
+        "desk/audit.html", told=told, wanted=wanted, outcomes=tuple(Outcome), kinds=accesses.KINDS, again=asked.again,
+        by_command=accesses.COMMAND_LINE, most_counted=audit_log.MOST_COUNTED, wrong=wrong,
+        reason=request.form.get("reason", ""), least=reasons.LEAST, most=reviews.LONGEST_FINDING,
+    )  # fmt: skip
+
+
+def _wanted() -> audit_log.Wanted:
     outcome = asked.choice("outcome", Outcome, Outcome.ANY)
-    wanted = audit_log.Wanted(
+    return audit_log.Wanted(
         person=asked.word("person"),
-        kind=asked.word("kind"),
+        kind=asked.one_of("kind", accesses.KINDS),
         outcome=None if outcome is Outcome.ANY else outcome.value,
         subject=asked.word("subject"),
         since=asked.instant("since"),
         until=asked.instant("until"),
         before=_before(),
     )
-    told = audit_log.page(visit.runtime, visit.operator_id, wanted)
-    return render_template("desk/audit.html", told=told, wanted=wanted, outcomes=tuple(Outcome), again=asked.again)
 
 
 def _before() -> tuple[int, int] | None:
