@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -46,6 +46,10 @@ ProviderName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$
 EXECUTED_WITHIN_SECONDS = 60
 """What a provider of our own contract has received it executes within this time, or never (contract §2, promise 4)."""
 
+LONGEST_PATIENCE_SECONDS = 86_400
+"""A day in which nobody looks at what is not proved. What is further from a transfer's begin than this, `bridge verify`
+takes for changed, whatever was configured when it was begun."""
+
 
 class ProviderSection(Section):
     """What only the operator knows of a game provider, whatever protocol it speaks."""
@@ -57,7 +61,9 @@ class ProviderSection(Section):
     protocol: str
     base_url: str = Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$", description="Where it answers.")
     currencies: tuple[CurrencyCode, ...] = Field(min_length=1, description="Currencies that may move.")
-    patience_seconds: Seconds = Field(900, description="After this an unproved transfer is orphaned; polling goes on.")
+    patience_seconds: Seconds = Field(
+        900, description="After this an unproved transfer is orphaned; polling goes on. At most a day (86400)."
+    )
     lane_policy: LanePolicy = Field(
         LanePolicy.BLOCK, description="What a new transfer in may do beside an unresolved one of the same player."
     )
@@ -70,6 +76,16 @@ class ProviderSection(Section):
     breaker_least: int = Field(10, ge=2, description="It never opens on fewer answers than this.")
     breaker_share: float = Field(0.5, gt=0, le=1, description="It opens when this share of them is unknown.")
     breaker_probe_seconds: Seconds = Field(10, description="An open breaker reads a balance this often.")
+
+    @field_validator("patience_seconds")
+    @classmethod
+    def _ends_within_a_day(cls, value: float) -> float:
+        if value > LONGEST_PATIENCE_SECONDS:
+            raise ValueError(
+                f"patience_seconds must be at most {LONGEST_PATIENCE_SECONDS}, a day: "
+                "until it is spent nobody is told of what is not proved"
+            )
+        return value
 
     @property
     def account(self) -> str:

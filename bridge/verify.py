@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import bindparam, text
 
 from bridge import db, guards, inbox
+from bridge.config import LONGEST_PATIENCE_SECONDS
 from bridge.desk.invariants import FOUR_EYES
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -27,9 +28,6 @@ BATCH = 1000
 OVERDUE = 3600 * SECOND
 """A message that is due for so long shows that nobody acts on messages; a transfer that is still pending so long after
 its patience, that nobody puts it before people."""
-
-LONGEST_PATIENCE_SECONDS = 7 * 86_400
-"""What is pending may have been begun under another configuration: a patience that was lowered is no finding."""
 
 EXAMPLES = 20
 """Rows of a finding that are kept; the others are counted."""
@@ -333,7 +331,8 @@ def _ask(runtime: Runtime, check: Check, scope: Mapping[str, Any], asked: dict[C
 
 
 def _instants(runtime: Runtime) -> dict[str, int]:
-    """What the queries take for late, or for too far ahead: an hour more than what is configured now comes to."""
+    """What the queries take for late, or for too far ahead, an hour more than what is configured now comes to; and how
+    long patience can be. A transfer may have been begun under another configuration, so it is the longest of any."""
     now, policies = runtime.clock.now(), runtime.config.providers.values()
     waits = [*runtime.config.engine.poll_seconds, LONGEST_BACKOFF_SECONDS]
     waits += [2 * policy.breaker_probe_seconds for policy in policies]
@@ -342,11 +341,10 @@ def _instants(runtime: Runtime) -> dict[str, int]:
         waits += [(descriptor.expiry or 0) + descriptor.expiry_margin, descriptor.settle_delay]
         calls += [descriptor.money_deadline, descriptor.complete_deadline, descriptor.lookup_deadline]
     longest = max(waits) + runtime.lease_seconds(max(calls))
-    patience = max([LONGEST_PATIENCE_SECONDS, *(policy.patience_seconds for policy in policies)])
     return {
         "overdue": now - OVERDUE,
         "latest": now + OVERDUE + int(longest * SECOND),
-        "patience": now + OVERDUE + int(patience * SECOND),
+        "patience": LONGEST_PATIENCE_SECONDS * SECOND,
     }
 
 

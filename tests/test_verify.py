@@ -307,7 +307,9 @@ def test_what_is_pending_past_its_patience_is_named(filled, seconds, named):
     """I-17: a transfer that nobody puts before people, an hour after its time, or that has all the time in the world;
     not one that a case of an error of our own is open for."""
     at = filled.runtime.clock.now() + seconds * 1_000_000
-    change(filled, "UPDATE transfer SET orphan_at = :at WHERE id = :id", at=at, id=filled.pending)
+    begun = min(at - 60_000_000, filled.runtime.clock.now())
+    statement = "UPDATE transfer SET created_at = :begun, orphan_at = :at WHERE id = :id"
+    change(filled, statement, begun=begun, at=at, id=filled.pending)
     assert found(filled) == ({"I-17": [PATIENCE_SPENT]} if named else {})
     insert = (
         "INSERT INTO orphan_case (id, transfer_id, state, reason, opened_at, version) "
@@ -315,6 +317,18 @@ def test_what_is_pending_past_its_patience_is_named(filled, seconds, named):
     )
     change(filled, insert, id=filled.pending)
     assert found(filled) == ({"I-17": [PATIENCE_SPENT]} if named and seconds > 0 else {})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "named"), [(-1, True), (0, True), (30, False), (86_400, False), (86_401, True), (6 * 86_400, True)]
+)
+def test_an_end_of_patience_that_was_changed_is_named(filled, seconds, named):
+    """I-17: patience is counted from the begin. One that was longer when the transfer was begun is no finding, as far
+    as it can be configured; 60 seconds are configured now."""
+    statement = "UPDATE transfer SET orphan_at = created_at + :more WHERE id = :id"
+    change(filled, statement, more=seconds * 1_000_000, id=filled.pending)
+
+    assert found(filled) == ({"I-17": [PATIENCE_SPENT]} if named else {})
 
 
 UNDER_ITS_KEY = (

@@ -73,8 +73,9 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "proposal": ("state", "ended_at", "ended_why", "decision_id"),
 }  # fmt: skip
 """Columns that change in the course of things and are not sealed: what moves them is (history, verdicts, decisions).
-`orphan_at` does not change, and the legs, of which much does not, are in no list at all: `bridge verify` compares both
-with what is sealed (bridge/transfers/invariants.py)."""
+`orphan_at` does not change, and the legs, of which much does not, are in no list at all: `bridge verify` compares legs
+with what is sealed, and asks that `orphan_at` be no further from the sealed begin than patience can be
+(bridge/transfers/invariants.py)."""
 
 MEANT = {"transfer.amount": "CASE WHEN x.sweep IS NULL THEN x.amount END"}
 """Columns of which a part is sealed: the amount of a sweep is counted later, and each count stands in the history."""

@@ -97,8 +97,9 @@ AWAKE = {
         WHERE t.id > :after AND t.id <= :upto AND t.state IN ('confirmed', 'reversed') AND c.state <> 'closed'
             AND c.reason <> 'engine_error'""",
     "What is not proved in its time is put before people within the hour, and that time is no longer than any.": """
-        SELECT t.id AS transfer_id, t.orphan_at, t.wake_at FROM transfer t
-        WHERE t.id > :after AND t.id <= :upto AND t.state = 'pending' AND (t.orphan_at > :patience
+        SELECT t.id AS transfer_id, t.created_at, t.orphan_at, t.wake_at FROM transfer t
+        WHERE t.id > :after AND t.id <= :upto AND t.state = 'pending'
+            AND (t.orphan_at <= t.created_at OR t.orphan_at - t.created_at > :patience
             -- An error of our own that comes back is put before people by a case; it stays pending.
             OR (t.orphan_at < :overdue AND NOT EXISTS (
                 SELECT 1 FROM orphan_case c WHERE c.transfer_id = t.id AND c.state <> 'closed')))""",
@@ -106,7 +107,8 @@ AWAKE = {
         SELECT t.id AS transfer_id, t.state, t.wake_at FROM transfer t
         WHERE t.id > :after AND t.id <= :upto AND t.state IN ('pending', 'orphaned') AND t.wake_at > :latest""",
 }
-"""Rule of I-17 → query. `patience`, `latest`: no instant beyond them is one that the engine would have set by now."""
+"""Rule of I-17 → query. `latest`: no instant beyond it is one that the engine would have set by now; `patience`: no
+transfer is begun with a longer one."""
 
 KEYS = {
     "Every transfer stands under the key with which it was begun, and what was answered to that is about it.": """

@@ -509,6 +509,14 @@ def test_absence_is_not_concluded_before_a_provider_has_had_its_time():
     assert GenericSection(**near, absent_after_seconds=1).absent_after_seconds == 1
 
 
+def test_patience_ends_within_a_day():
+    """I-17: longer than that nobody leaves what is not proved to itself; `verify` counts on it."""
+    section = {"base_url": "https://games.example/transfers", **SETTINGS}
+    with pytest.raises(ValidationError, match="patience_seconds must be at most 86400, a day"):
+        GenericSection(**section, patience_seconds=86_400.5)
+    assert GenericSection(**section, patience_seconds=86_400).patience_seconds == 86_400
+
+
 def test_one_secret_for_both_ways_is_refused():
     """§1: requests and callbacks have two different secrets; who knew one could forge the other."""
     both = {**SETTINGS, "callback_secrets": (SETTINGS["request_secret"],)}

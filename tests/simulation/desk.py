@@ -19,10 +19,11 @@ from bridge.desk.sight import preview
 from bridge.desk.sittings import Sitting
 from bridge.errors import Conflict, Declined, Invalid, Stale
 from bridge.models.desk import Role
-from bridge.models.proposals import ProposalKind
+from bridge.models.proposals import ProposalKind, ProposalState
 from bridge.runtime import Runtime
 from bridge.transfers.core.decisions import Kind
 from tests.simulation.ledgers import ProviderLedgers
+from tests.simulation.meant import given, is_inward
 from tests.simulation.node import Bridge
 from tests.simulation.oracle import Oracle
 from tests.simulation.settings import BEGINS
@@ -44,12 +45,20 @@ what a rule of the database refuses is a mistake of ours."""
 
 SENSELESS_AT_MOST = 2
 """So often what is right by the provider's books may mean nothing to the bridge, which has not heard of it all yet; a
-transfer about which it never means anything is one that nobody can end. What was taken back, or may have been, is not
-taken twice: then there is to be written off."""
+transfer about which it never means anything is one that nobody can end, whatever the refusal says. Two refusals are
+right by our own look at the rows: what was taken out of the game, or may have been, is not taken twice, for then there
+is to be written off; and while a request may be on its way, there is to be waited for its end. What came into the game
+and is back in the wallet can be taken out as long as nobody has tried to: there no refusal is right, not once."""
 
 TOGETHER = frozenset({"already_proposed", "proposal_ended"})
 """Conflicts of two who act at the same time."""
 
+_TAKEN = """SELECT 1 FROM leg WHERE transfer_id = ? AND undoes IS NOT NULL AND holder <> 'wallet'
+    AND (state <> 'refused' OR EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = leg.transfer_id
+        AND evidence.ordinal = leg.ordinal AND evidence.answer = 'applied'))"""
+_ON_ITS_WAY = """SELECT 1 FROM attempt WHERE transfer_id = ? AND wire_until > ? AND NOT EXISTS (SELECT 1 FROM evidence
+    WHERE evidence.transfer_id = attempt.transfer_id AND evidence.ordinal = attempt.ordinal
+    AND evidence.attempt = attempt.attempt AND evidence.source = 'call')"""
 _OPEN = "SELECT id, kind, arrived FROM proposal WHERE transfer_id = ? AND state = 'open'"
 
 
@@ -96,15 +105,25 @@ class Desk:
         except OVERTAKEN:
             return
         except Invalid as senseless:
-            if kind is Kind.CLAW_BACK:
-                self.not_to_take.add(transfer)
-            elif "kind" in senseless.fields:
-                self._senseless[transfer] += 1
-            if self._senseless[transfer] > SENSELESS_AT_MOST:
-                self.oracle.fail("I8", f"people cannot decide about {transfer}: {senseless.fields}")
+            self._refused(transfer, kind, senseless)
         except Conflict as conflict:
             if conflict.code not in TOGETHER:
                 raise
+
+    def _refused(self, transfer: str, kind: Kind, senseless: Invalid) -> None:
+        """What is right by the provider's books is refused as senseless: now and then it may be."""
+        if kind is Kind.CLAW_BACK and self.oracle.ask(_TAKEN, transfer):
+            self.not_to_take.add(transfer)
+        elif not self.oracle.ask(_ON_ITS_WAY, transfer, self.world.now):
+            self._senseless[transfer] += 1
+            at_most = 0 if kind is Kind.CLAW_BACK and self._can_be_taken(transfer) else SENSELESS_AT_MOST
+            if self._senseless[transfer] > at_most:
+                self.oracle.fail("I8", f"people cannot decide about {transfer}: {senseless.fields}")
+
+    def _can_be_taken(self, transfer: str) -> bool:
+        row = next(row for row in self.oracle.transfers() if row["id"] == transfer)
+        both = self._truth(row, self.oracle.ledgers)[0] is Kind.WRITE_OFF and given(row) == row["amount"]
+        return row["state"] == "orphaned" and is_inward(row) and both
 
     def decide(self, web: Bridge, row: dict[str, Any], kind: Kind, parts: dict[str, int], name: str) -> None:
         """Propose, unless something is proposed already; and have somebody else look at it afterwards."""
@@ -140,6 +159,8 @@ class Desk:
                 self._did("rejected", f"{transfer}: {CHECKER} rejects {kind}")
                 return
             shown = docket.shown(web.runtime, self._checker.person, proposal)
+            if shown.sight is None and shown.entry.proposal.state is ProposalState.OPEN:
+                raise Invalid(fields={"kind": shown.why})
             if shown.seen is None:
                 return
             approval = verdicts.approve(web.runtime, self._checker, proposal, shown.seen, WHY)

@@ -15,11 +15,13 @@ from tests.simulation.world import SECOND
 
 _DECIDED = "SELECT COALESCE(MAX(id), 0) FROM evidence WHERE transfer_id = ? AND source = 'person'"
 _SAID = """SELECT evidence.answer FROM evidence JOIN leg ON leg.transfer_id = evidence.transfer_id
-    AND leg.ordinal = evidence.ordinal WHERE evidence.transfer_id = ? AND leg.undoes IS NULL
+    AND leg.ordinal = evidence.ordinal WHERE evidence.transfer_id = ?1 AND leg.undoes IS NULL
     AND evidence.answer IN ('applied', 'cancelled') AND evidence.source IN ('call', 'lookup', 'callback')
-    AND evidence.reference = leg.reference AND evidence.amount = leg.amount AND evidence.player = ?
-    AND evidence.id > ? AND NOT EXISTS (SELECT 1 FROM evidence AS known WHERE known.transfer_id = leg.transfer_id
-        AND known.ordinal = leg.ordinal AND known.id < ? AND (known.answer = evidence.answer
+    AND evidence.reference = leg.reference AND evidence.amount = leg.amount AND evidence.player = ?2
+    AND evidence.id > ?3 AND NOT EXISTS (SELECT 1 FROM evidence AS known WHERE known.transfer_id = leg.transfer_id
+        AND known.ordinal = leg.ordinal AND known.id < ?3 AND known.answer IN ('applied', 'cancelled')
+        AND known.reference = leg.reference AND known.amount = leg.amount AND known.player = ?2
+        AND known.provider_reference IS evidence.provider_reference AND (known.answer = evidence.answer
             OR COALESCE(evidence.sequence, known.sequence, 0) < known.sequence))
     ORDER BY COALESCE(evidence.sequence, 0) DESC, evidence.id DESC LIMIT 1"""
 _ONE_VOICE = """SELECT 1 FROM leg WHERE transfer_id = ?1 AND undoes IS NULL AND holder <> 'wallet'
@@ -43,9 +45,9 @@ _REOPENED = """SELECT 1 FROM decision WHERE transfer_id = ?1 AND kind <> 'claw_b
         AND source IN ('call', 'lookup', 'callback') AND answer IN ('applied', 'cancelled', 'not_applied', 'reserved')
         AND NOT EXISTS (SELECT 1 FROM evidence AS known WHERE known.transfer_id = ?1 AND known.id < ?2
             AND known.ordinal = evidence.ordinal AND known.source = evidence.source AND known.answer = evidence.answer
-            AND (known.amount, known.currency, known.player, known.side, known.sequence, known.provider_reference)
+            AND (known.amount, known.currency, known.player, known.side, known.sequence, known.reference)
             IS (evidence.amount, evidence.currency, evidence.player, evidence.side, evidence.sequence,
-                evidence.provider_reference)))"""
+                evidence.reference) AND known.provider_reference IS evidence.provider_reference))"""
 _ORDERED = """SELECT 1 FROM decision WHERE transfer_id = ?1 AND kind = 'claw_back' AND decided_at < ?2
     AND NOT EXISTS (SELECT 1 FROM leg JOIN attempt ON attempt.transfer_id = leg.transfer_id
         AND attempt.ordinal = leg.ordinal WHERE leg.transfer_id = ?1 AND leg.undoes IS NOT NULL)"""
@@ -167,8 +169,9 @@ def _check_diligence(oracle: Oracle) -> None:
 
 def _last_word(oracle: Oracle, row: Mapping[str, Any], since: int) -> str:
     """What the provider said last, by its own count, of what was asked of it: done or cancelled; empty if neither. Of
-    what people have decided (`since`: their piece of evidence), only what it had not said before."""
-    found = oracle.ask(_SAID, row["id"], row["player_id"], since, since)
+    what people have decided (`since`: their piece of evidence), only what it had not said before of this same transfer:
+    what it told of another, under whatever count, makes no word of this one known or old."""
+    found = oracle.ask(_SAID, row["id"], row["player_id"], since)
     return str(found[0][0]) if found else ""
 
 

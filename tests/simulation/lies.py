@@ -27,6 +27,12 @@ BREAKING_VARIANTS: dict[str, dict[int, tuple[str, ...]]] = {
     "qtech": {},
     "generic": {21: ("twice",), 26: ("retention", "unrecorded"), 53: ("opposite",)},
 }
+LATE: dict[str, dict[int, int]] = {"qtech": {}, "generic": {15: 12, 25: 4}}
+LATE_HOURS, LATE_SHARE = 14, 0.35
+"""What is executed after a look-up has said "not found" may be executed after people have decided, too. Until then some
+providers answer whoever asks with another transfer, which may have changed more often (25), so that nothing proves
+absence and people have to decide."""
+
 UNASKED, UNASKED_WEIGHT = {53}, 8
 """What is told unasked goes wrong in eleven ways; one case of many, each would hardly ever be seen."""
 
@@ -76,7 +82,8 @@ def lies_of(seed: int, protocol: str) -> Lies:
     dice = Random(f"{seed}/lies/{protocol}")
     dishonest = dice.random() < DISHONEST
     allowed = [number for number in shown_cases(protocol) if dishonest or number not in ALWAYS_BREAKS[protocol]]
-    chosen = sorted(dice.sample(allowed, dice.randint(3, len(allowed))))
+    late = LATE[protocol] if Random(f"{seed}/is late").random() < LATE_SHARE else {}
+    chosen = sorted({*dice.sample(allowed, dice.randint(3, len(allowed))), *late})
     params: dict[int, dict[str, Any]] = {}
     breaking = set(ALWAYS_BREAKS[protocol]) & set(chosen)
     for number, honest in HONEST_VARIANTS[protocol].items():
@@ -87,4 +94,7 @@ def lies_of(seed: int, protocol: str) -> Lies:
     rate = Decimal(dice.choice(("0.2", "0.4", "0.7")))
     weights = {number: UNASKED_WEIGHT if number in UNASKED else 1 for number in chosen}
     weights |= dict.fromkeys(breaking - UNASKED, BROKEN_WEIGHT)
+    if late:
+        params[15] = {"body": "another", "delay": LATE_HOURS * 3600.0}
+        weights, breaking = weights | late, breaking | {15}
     return Lies(rate, weights, params, frozenset(breaking))

@@ -28,8 +28,8 @@ def position(row: Mapping[str, Any]) -> dict[str, int]:
             return {source: lost - arrived, destination: arrived, house: -lost}
         case "pending":
             return {source: -amount, "transit": amount} if _source_moved(row) else {}
-    given = _given(row)
-    return {source: given - amount, custody: amount - given, destination: given, house: -given}
+    had = given(row)
+    return {source: had - amount, custody: amount - had, destination: had, house: -had}
 
 
 def _source_moved(row: Mapping[str, Any]) -> bool:
@@ -37,7 +37,7 @@ def _source_moved(row: Mapping[str, Any]) -> bool:
     return bool(sources) and sources[-1]["state"] == "applied"
 
 
-def _given(row: Mapping[str, Any]) -> int:
+def given(row: Mapping[str, Any]) -> int:
     """What the wallet has been given that the game has or may have too."""
     net = sum(
         leg["amount"] * (1 if leg["side"] == "credit" else -1)

@@ -20,6 +20,7 @@ from bridge.simulator.generic.books import GenericBooks
 from bridge.transfers.core.decisions import Kind
 from tests.simulation.desk import Desk
 from tests.simulation.ledgers import ProviderLedgers, references
+from tests.simulation.meant import given
 from tests.simulation.node import Bridge
 from tests.simulation.oracle import Oracle
 from tests.simulation.platform import wishes
@@ -75,9 +76,11 @@ class People:
                 self.world.spawn(web, name, decided)
 
     def _decide(self, web: Bridge, row: dict[str, Any], name: str, *, generous: bool) -> None:
-        """As the provider's own books say, which is whom honest people would ask."""
+        """As the provider's own books say, which is whom honest people would ask. A claw-back is for what the wallet
+        was given whole."""
         kind, parts = decision_for(row, self.oracle.ledgers)
-        if kind is Kind.WRITE_OFF and not generous and row["id"] not in self._desk.not_to_take:
+        takes = not generous and given(row) == row["amount"] and row["id"] not in self._desk.not_to_take
+        if kind is Kind.WRITE_OFF and takes:
             kind = Kind.CLAW_BACK
         self._desk.decide(web, row, kind, parts, name)
 
@@ -195,13 +198,7 @@ def decision_for(row: dict[str, Any], ledgers: ProviderLedgers) -> tuple[Kind, d
     amount, net = row["amount"], abs(ledgers.net(row))
     if 0 < net < amount:
         return Kind.SPLIT, {"arrived": net, "returned": amount - net}
-    given = sum(
-        leg["amount"] * (1 if leg["side"] == "credit" else -1)
-        for leg in row["legs"]
-        if leg["holder"] == "wallet" and leg["state"] == "applied"
-    )
-    both = (given + amount if row["direction"] == "in" else given) > 0
     arrived = net > 0
-    if both and arrived is (row["direction"] == "in"):
+    if given(row) > 0 and arrived is (row["direction"] == "in"):
         return Kind.WRITE_OFF, {}
     return (Kind.CONFIRM if arrived else Kind.REVERSE), {}

@@ -284,20 +284,6 @@ def test_refusal_that_the_backup_holds_still_counts(lone: Bench, one: ScriptedOn
     lone.audit()
 
 
-def test_older_word_after_a_decision_is_none(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
-    """C-62 People decided with the provider's third word before them; its first, that comes now, says nothing new."""
-    transfer_id = orphan(lone, one, hands, "in", "custody")
-    leg = lone.get(transfer_id).outside
-    word = one.callback(str(leg.reference))
-    told(lone, one, transfer_id, leg, replace(word, reply=replace(word.reply, amount=999, sequence=3)))
-    settle(lone, transfer_id, "reverse")
-    told(lone, one, transfer_id, leg, replace(word, reply=replace(word.reply, sequence=1)))
-    assert state(lone, transfer_id) == "reversed"
-    told(lone, one, transfer_id, leg, replace(word, reply=replace(word.reply, sequence=4)))
-    assert state(lone, transfer_id) == "orphaned"
-    lone.audit()
-
-
 def test_counted_amount_is_where_its_history_ends(lone: Bench, one: ScriptedOne) -> None:
     """I-10 `verify` sees an amount that is another than the one that was counted."""
     has(one, 2500)

@@ -147,9 +147,9 @@ N = ("create",)
 ONE_PHASE = (
     Case(13, "executed, then reset, close, half a body or silence", N, delay=5, meaning="of silence"),
     Case(14, "never executed: reset, close or silence", N, delay=5, meaning="of silence"),
-    Case(15, "late commit: lost, look-ups say not_found (params body: or pending), executed later, even if it was "
-         "cancelled meanwhile (params commit)", N, of_expiry=0.5, meaning="until executed",
-         bodies=("missing", "pending")),
+    Case(15, "late commit: lost, look-ups say not_found (params body: or pending; another: tell another "
+         "transfer), executed later, even if it was cancelled meanwhile (params commit)", N, of_expiry=0.5,
+         meaning="until executed", bodies=("missing", "pending", "another")),
     Case(16, "executed, slow answer (params drip, part: byte by byte)", N, of_expiry=0.99),
     Case(17, "executed, 200 with a garbled body (params body)", N, bodies=BODIES),
     Case(18, "500/502/503/504, executed or not (params status, commit)", N, bodies=JSON_OR_PAGE),

@@ -223,6 +223,11 @@ class GenericBooks(Books[Transfer]):
 
     # --- what can be read --------------------------------------------------------------------------
 
+    def changed_most(self) -> Transfer | None:
+        """The transfer with the most changes of status, if there is any; the newest of these."""
+        with self.lock:
+            return max(reversed(self._transfers.values()), key=lambda each: each.now.sequence, default=None)
+
     def changes(self, after: int = 0) -> list[tuple[int, Transfer]]:
         """(position, transfer as it was then) of every change of status after a position, the oldest first."""
         with self.lock:

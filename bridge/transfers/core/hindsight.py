@@ -1,9 +1,11 @@
 """What a decision of people proves, and what is told after it (design §5).
 
 A decision is proof, labelled as such for ever. It settles everything that its makers had seen, up to a watermark.
-Of what is told later only a *new fact* counts: a final word that this source had not given before and that is no
-older than what was seen. Where it says otherwise than people had decided, the transfer is orphaned again. That moves
-no money, so a single word is enough, where a machine that concludes alone would wait for its repetition.
+Of what is told later only a *new fact* counts: a final word that this source had not given before and that the
+provider counts no earlier than what was seen. Where it says otherwise than people had decided, the transfer is orphaned
+again. That moves no money, so a single word is enough, where a machine that concludes alone would wait for its
+repetition; and only what may be believed makes a word an old one, for a wrong doubt costs people a look, and a true
+word that nobody hears costs the amount.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from bridge.evidence import Answer, Evidence, Source
 from bridge.ports import Descriptor, Direction
 from bridge.transfers.core.decisions import Kind, Place, came_in, place, written_off
 from bridge.transfers.core.facts import Leg, Transfer
-from bridge.transfers.core.proof import Finding, Verdict, executions, judge, tells_all
+from bridge.transfers.core.proof import Finding, Verdict, counted, executions, judge, tells_all
 
 HAPPENED = (Verdict.APPLIED, Verdict.CONTRADICTED)
 
@@ -52,7 +54,7 @@ def is_news(piece: Evidence, earlier: tuple[Evidence, ...]) -> bool:
 
 def _contrary(transfer: Transfer, leg: Leg, kind: Kind, decision: Evidence, descriptor: Descriptor) -> Evidence | None:
     """A new fact about a leg that says otherwise than people had decided, if there is one."""
-    new = _new_facts(leg.evidence, decision)
+    new = _new_facts(transfer, leg, decision, descriptor)
     if not new:
         return None
     premise, found = _premise(transfer, leg, kind, decision, descriptor), judge(transfer, leg, descriptor, new)
@@ -144,22 +146,30 @@ def _taken_back(transfer: Transfer, ordered: Leg | None, decision: Evidence, des
             return Finding(Verdict.CONTRADICTED, found.proof)
 
 
-def _new_facts(pieces: tuple[Evidence, ...], decision: Evidence) -> tuple[Evidence, ...]:
+def _new_facts(transfer: Transfer, leg: Leg, decision: Evidence, descriptor: Descriptor) -> tuple[Evidence, ...]:
     """What was told after the watermark, had not been told by the same source before it, and is not counted as older
     than what was seen."""
     assert decision.watermark is not None
-    seen = tuple(piece for piece in pieces if piece.id <= decision.watermark)
-    last = max((piece.reply.sequence or 0 for piece in seen), default=0)
-    later = (piece for piece in pieces if piece.id > decision.watermark and piece.id != decision.id)
-    return tuple(piece for piece in later if is_news(piece, seen) and (piece.reply.sequence or last) >= last)
+    seen = _until(leg, decision.watermark)
+    words = counted(transfer, leg, descriptor, seen)
+    later = (piece for piece in leg.evidence if piece.id > decision.watermark and piece.id != decision.id)
+    return tuple(piece for piece in later if is_news(piece, seen) and not _is_older(piece, words))
+
+
+def _is_older(piece: Evidence, words: tuple[Evidence, ...]) -> bool:
+    """Whether the provider counts one of these words after it, and about the same execution: each id that it gave to
+    one has a count of its own."""
+    count, named = piece.reply.sequence, piece.reply.provider_reference
+    counts = (word.reply.sequence or 0 for word in words if word.reply.provider_reference == named)
+    return count is not None and any(later > count for later in counts)
 
 
 def said(piece: Evidence) -> tuple[object, ...]:
     """What a source says: repeated, it is no news. By the provider's own count a later word is another one, also where
     it says what an earlier one said."""
     reply = piece.reply
-    told = (reply.sequence, reply.amount, reply.currency, reply.player, reply.side, reply.provider_reference)
-    return piece.source, reply.answer, *told
+    whose = (reply.player, reply.side, reply.reference, reply.provider_reference)
+    return piece.source, reply.answer, reply.sequence, reply.amount, reply.currency, *whose
 
 
 def _until(leg: Leg, last: int | None) -> tuple[Evidence, ...]:

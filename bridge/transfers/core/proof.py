@@ -81,6 +81,22 @@ def executions(
     return tuple(_Told(transfer, leg, descriptor, pieces).effects())
 
 
+def counted(
+    transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Evidence, ...]
+) -> tuple[Evidence, ...]:
+    """The pieces by whose count others are older: of this leg's effect, and of its cancel, told exactly as intended.
+
+    A count is of the changes of one transfer. What is told of another's says nothing of this one's; nor does what only
+    fills the time (at work, unknown), nor a refusal, which speaks of its own attempt and never follows an effect.
+    """
+    cancels = [
+        piece
+        for piece in pieces
+        if piece.reply.answer is Answer.CANCELLED and tells_all(transfer, leg, descriptor, piece.reply)
+    ]
+    return (*executions(transfer, leg, descriptor, pieces), *cancels)
+
+
 def tells_all(transfer: Transfer, leg: Leg, descriptor: Descriptor, reply: Reply) -> bool:
     """Whether a reply is about this leg and tells everything, exactly as it was intended."""
     return _Told(transfer, leg, descriptor, ()).is_about(reply) and _equals_intent(transfer, leg, reply)

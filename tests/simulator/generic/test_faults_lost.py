@@ -59,6 +59,24 @@ def test_15_late_commit_of_what_is_pending(honest):
     assert honest.kinds("r") == ["pending", "completed"]
 
 
+def test_15_late_commit_and_another_transfer_is_told_of(honest):
+    """C-15, C-16, cases 15 and 20: until it is executed, look-ups tell the transfer that has changed most often."""
+    honest.script(15, params={"delay": 0.6, "body": "another"})
+    honest.loses("first")
+    assert honest.status("first") == "not_found"  # there is no other one
+    honest.until("first", "completed")
+    honest.act("take_back", "first")
+    honest.create("between")
+    honest.script(15, params={"delay": 0.6, "body": "another"})
+    honest.loses("r")
+    told = honest.ask("lookup", id="r")[1]
+    assert (told["id"], told["status"], told["sequence"]) == ("first", "cancelled", 2)
+    honest.until("r", "completed")
+    time.sleep(0.2)
+    told = honest.ask("lookup", id="r")[1]
+    assert (told["id"], told["status"], told["sequence"]) == ("r", "confirmed", 1)
+
+
 def test_15_the_same_id_again_is_not_a_second_effect(honest):
     """I-20, case 15: sent again while the first is still to come: executed at once, and once."""
     honest.script(15, params={"delay": 0.4, "body": "missing"})

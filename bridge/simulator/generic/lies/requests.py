@@ -15,7 +15,7 @@ from bridge.simulator.faults.choice import FOR_EVER
 from bridge.simulator.faults.scene import Scene as AnyScene
 from bridge.simulator.generic.books import CANCELLED, CONFIRMED, PENDING, GenericBooks, Transfer
 from bridge.simulator.generic.lies.feed import quirky_feed
-from bridge.simulator.generic.lies.wrong import another_amount, another_transfer
+from bridge.simulator.generic.lies.wrong import another_amount, another_known, another_transfer
 from bridge.simulator.generic.protocol import Generic, answered, failure
 from bridge.simulator.messages import MICROS, Answer, Delivery
 
@@ -50,11 +50,16 @@ def _not_found(scene: Scene) -> Delivery:
 
 def late_commit(scene: Scene) -> Delivery | None:
     """15: the line goes dead, the provider goes on, and is done only later."""
+    if scene.call.operation == "lookup":
+        return another_known(scene)
     terms, books = _fresh(scene), _books(scene)
     if terms is None:
         return None
-    if scene.one_of("body", ("missing", "missing", "pending")) == "pending":
+    body = scene.one_of("body", ("missing", "missing", "pending"))
+    if body == "pending":
         books.pend(terms)
+    if body == "another":
+        scene.go_on(("lookup",), scene.delay(), reference=terms.reference)
     in_spite = bool(scene.param("commit", False))
 
     def done() -> None:

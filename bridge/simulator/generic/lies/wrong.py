@@ -54,6 +54,15 @@ def another_transfer(scene: Scene) -> Delivery | None:
     return scene.told(answered(content)).but(delay=scene.delay())
 
 
+def another_known(scene: Scene) -> Delivery | None:
+    """15, body another: asked about what is still to come, it tells the transfer that has changed most often."""
+    books = scene.provider.books
+    known = books.changed_most()
+    if known is None or books.by_reference(scene.call.reference) is not None:
+        return None
+    return scene.told(answered(scene.provider.shown(known, known.now)))
+
+
 def _transfer_told(scene: Scene) -> dict[str, Any] | None:
     """A copy of the transfer in a true answer, where it tells one."""
     answer = scene.success()
