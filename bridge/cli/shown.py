@@ -47,6 +47,11 @@ def instant(at: int | None) -> str:
     return (EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def counted(number: int, one: str) -> str:
+    """A number with its noun: "1 finding", "3 findings"."""
+    return f"{number} {one}{'' if number == 1 else 's'}"
+
+
 def operator_id(runtime: Runtime, name: str) -> int:
     """The id of the operator with this name. Raises errors.NotFound."""
     from bridge import keys
