@@ -132,7 +132,11 @@ def test_losses_are_told(shelves: Stock) -> None:
 
 
 def test_the_name_of_a_process_is_not_broken(shelves: Stock) -> None:
-    """It parts at its strokes alone."""
-    shelves.desk.write("UPDATE job_line SET worker = 'vm/24985/3ebf397a', ended_at = 1 WHERE job = 'verify'")
-    page = shelves.desk.sitting("approver").get("/ops/jobs").text
-    assert '<span class="text-nowrap">vm</span>/<wbr><span class="text-nowrap">24985</span>/<wbr>' in page
+    """A long one parts at its strokes alone."""
+    for name, shown in (
+        ("vm/24985/3ebf397a", '<span class="text-nowrap">vm/24985/3ebf397a</span>'),
+        ("a-host.with-a-long-name.example/24985/3ebf397a",
+         '>a-host.with-a-long-name.example</span>/<wbr><span class="text-nowrap">24985</span>/<wbr>'),
+    ):  # fmt: skip
+        shelves.desk.write("UPDATE job_line SET worker = :name, ended_at = 1 WHERE job = 'verify'", name=name)
+        assert shown in shelves.desk.sitting("approver").get("/ops/jobs").text

@@ -6,7 +6,9 @@ import pytest
 
 from bridge.desk import people
 from bridge.models.desk import InvitationKind, Role
+from tests.dashboard.stock import stock
 from tests.dashboard.test_four_eyes_pages import hidden
+from tests.dashboard.test_money_pages import examine
 from tests.desk import crew
 from tests.desk.test_invitations import admin, invited, join
 
@@ -51,3 +53,19 @@ def test_nobody_is_offered_to_vouch_while_a_link_is_open(desk):
     assert f"/ops/people/{who}/vouch" in browser.get(f"/ops/people/{who}").text
     people.link(desk.runtime, ann, desk.operator, who, InvitationKind.RESET)
     assert f"/ops/people/{who}/vouch" not in browser.get(f"/ops/people/{who}").text
+
+
+def test_what_somebody_did_can_be_followed(desk):
+    """What a note is about leads there, its reason stands apart from it, and the table is as elsewhere."""
+    shelves = stock(desk)
+    transfer_id = shelves.orphan()
+    proposal_id = shelves.propose(transfer_id, who="operator")
+    desk.sitting("approver").post(f"/ops/proposals/{proposal_id}/reject", reason="saw it otherwise")
+    page = desk.sitting("admin").get(f"/ops/people/{desk.people['approver'].id}")
+    examine(page.text)
+    assert f'href="/ops/proposals/{proposal_id}"' in page.text
+    assert f"{proposal_id} saw it" not in page.text
+    assert "saw it otherwise" in page.text
+    page = desk.sitting("admin").get(f"/ops/people/{desk.people['operator'].id}").text
+    assert f'href="/ops/transfers/{transfer_id}"' in page
+    assert "desk-cards" in page
