@@ -11,8 +11,11 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from sqlalchemy import text
 
+from bridge import db, gates, models
 from bridge.app import create_app
+from bridge.ports import SECOND
 from bridge.up import QTECH
 from tests.browser import liar
 from tests.browser.conftest import NARROW, WIDE, House, Window, Windows
@@ -146,7 +149,8 @@ def _decide(tour: Tour, crew: Crew, one: str, first: str, second: str, turned_do
     maker.page.get_by_text("2 of 2 proposed").first.wait_for()
     tour.look(maker, "many_proposed")
     checker.open("/proposals")
-    ids = checker.page.locator("input[name=proposal]").evaluate_all("all => all.map(each => each.value)")
+    waiting = [checker.page.locator("tr", has_text=each).locator("input[name=proposal]") for each in (first, second)]
+    ids = [each.get_attribute("value") for each in waiting]
     tour.look(checker, "proposals")
     tour.visit(checker, "/many/approve?" + "&".join(f"proposal={each}" for each in ids), "many_approve")
     checker.page.get_by_label("Type the sum in EUR").fill("24.00")
@@ -278,3 +282,30 @@ def test_plain_http_from_elsewhere_is_told_about_tls(house: House, window: Windo
     assert answer is not None
     assert answer.status == 403
     assert "TLS" in someone.page.locator("body").inner_text()
+
+
+def test_what_is_wrong_can_be_read(house: House, window: Windows) -> None:
+    """A door that people have closed, one that refuses for its breaker, and open alerts, where people look first; as
+    well read as any other page."""
+    someone, tour = window("otto", "operator"), Tour(house, str)
+    now = house.runtime.clock.now()
+    breaker = {"open": True, "counted_from": now, "probe_at": now + 15 * SECOND, "version": 1}
+    with db.writing(house.runtime.engine) as connection:
+        connection.execute(models.metadata.tables["breaker"].insert().values(provider=liar.BY_MANUAL, **breaker))
+    gates.pause(house.runtime, liar.BY_CONTRACT, "they are down", "otto")
+    try:
+        someone.open("/overview").get_by_text(f"The breaker of {liar.BY_MANUAL} is open").first.wait_for()
+        for name, path in {
+            "overview_wrong": "/overview", "providers_wrong": "/providers", "closed": f"/providers/{liar.BY_CONTRACT}",
+            "broken": f"/providers/{liar.BY_MANUAL}",
+        }.items():  # fmt: skip
+            shown = someone.open(path).locator("main").inner_text()
+            assert ("Wrong now:" in shown) == (name == "overview_wrong"), path
+            assert ("closed by people" in shown) == (name != "broken"), path
+            assert ("its breaker is open" in shown) == (name != "closed"), path
+            tour.look(someone, name)
+    finally:
+        gates.resume(house.runtime, liar.BY_CONTRACT, "otto")
+        with db.writing(house.runtime.engine) as connection:
+            connection.execute(text("UPDATE breaker SET open = :no"), {"no": False})
+    assert sorted(set(tour.trouble)) == []
