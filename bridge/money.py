@@ -17,6 +17,9 @@ MAX_WALLET = 10**16
 """The largest balance to which cash may be paid in, in minor units: far enough below 64 bits that no sum
 over accounts comes near the edge."""
 
+THOUSANDS = "\u202f"
+"""Between thousands as people read them: no comma, which means something else elsewhere, and no end of a line."""
+
 _PLAIN = re.compile(r"(0|[1-9][0-9]{0,18})(?:\.([0-9]{1,18}))?", re.ASCII)
 
 _TWO_DECIMALS = """
@@ -90,6 +93,13 @@ class Currencies:
         exponent = self.exponent(currency)
         sign, digits = ("-" if minor < 0 else ""), str(abs(minor)).rjust(exponent + 1, "0")
         return sign + (digits if exponent == 0 else f"{digits[:-exponent]}.{digits[-exponent:]}")
+
+    def spelled(self, minor: int, currency: str) -> str:
+        """An amount as people read it, in every sentence and on every page: thousands apart, its currency behind it,
+        such as "12 345.67 EUR"; raises UnknownCurrency."""
+        whole, point, rest = self.format(abs(minor), currency).partition(".")
+        grouped = f"{int(whole):,}".replace(",", THOUSANDS)
+        return f"{'−' if minor < 0 else ''}{grouped}{point}{rest} {currency}"
 
     def exact(self, number: Decimal, currency: str) -> int | None:
         """A provider's number in minor units, or None when it is not a whole number of them."""

@@ -38,7 +38,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.api.*", "bridge.dashboard.*"),
     ("bridge.decisions_page", "bridge.diagrams", "bridge.settings_page"),
     # services, top
-    ("bridge.verify",),
+    ("bridge.verify", "bridge.troubles"),
     ("bridge.audit.*",),
     ("bridge.cashier", "bridge.metrics", "bridge.readiness", "bridge.replays"),
     ("bridge.desk.*",),
@@ -123,7 +123,7 @@ ROWS = ("bridge.audit.*", "bridge.db", "bridge.sqlite", "bridge.stroke", "bridge
         "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",
         "bridge.endpoints", "bridge.deliveries", "bridge.replays", "bridge.tallies", "bridge.gauges",
         "bridge.metrics", "bridge.guards", "bridge.views.*", "bridge.desk.*", "bridge.board", "bridge.checks",
-        "bridge.alerts.*")  # fmt: skip
+        "bridge.alerts.*", "bridge.troubles")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": PEERS,

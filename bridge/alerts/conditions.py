@@ -123,7 +123,7 @@ def _cap_hits(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
         if provider not in runtime.config.providers:
             continue
         cap = gates.cap_of(runtime, provider, currency)
-        most = "the cap" if cap is None else f"the cap of {runtime.currencies.format(cap, currency)} {currency}"
+        most = "the cap" if cap is None else f"the cap of {runtime.currencies.spelled(cap, currency)}"
         yield Condition(
             Kind.CAP_HIT, f"{provider}/{currency}", _operator_of(connection, runtime, provider),
             f"Transfers into {provider} are refused: {most} on what is unresolved there is reached.",

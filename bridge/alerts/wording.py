@@ -86,7 +86,7 @@ def of_orphans(
 ) -> tuple[str, dict[str, Any]]:
     """(the sentence, what is told beside it) about so many orphans: value by currency, and some of their ids."""
     value = {currency: currencies.format(amount, currency) for currency, amount in units.items()}
-    told = ", ".join(f"{amount} {currency}" for currency, amount in value.items())
+    told = ", ".join(currencies.spelled(amount, currency) for currency, amount in units.items())
     word = f"{'new ' if new else ''}orphaned transfer{'' if number == 1 else 's'}"
     more: dict[str, Any] = {"count": number, "value": value}
     return f"{number} {word}: {told}.", {**more, **({"transfers": list(transfers)} if transfers else {})}

@@ -44,7 +44,8 @@ class Finding:
 
     def __str__(self) -> str:
         whose = "" if self.chain == RUNS else f" ({name_of(self.chain)})"
-        return f"{self.kind.value:10}  {self.where} {self.which}{whose}: {self.sentence}"
+        what = f"{self.where} {self.which}".rstrip()
+        return f"{self.kind.value:10}  {what}{whose}: {self.sentence}"
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bridge.cli.gates import actor
-from bridge.cli.shown import instant, opened, table
+from bridge.cli.shown import counted, instant, opened, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +105,7 @@ def inspected(runtime: Runtime) -> bool:
     for finding in report.findings:
         click.echo(str(finding))
     if report.count > len(report.findings):
-        click.echo(f"… and {report.count - len(report.findings)} more findings")
+        click.echo(f"… and {counted(report.count - len(report.findings), 'more finding')}")
     for remark in report.remarks:
         click.echo(f"note: {remark}")
     click.echo(_summary(report))
@@ -113,8 +113,8 @@ def inspected(runtime: Runtime) -> bool:
 
 
 def _summary(report: Report) -> str:
-    outcome = f"{report.count} findings" if report.count else "Nothing was changed"
-    told = f"{outcome}: {report.entries} rows under {report.seals} seals"
+    outcome = counted(report.count, "finding") if report.count else "Nothing was changed"
+    told = f"{outcome}: {counted(report.entries, 'row')} under {counted(report.seals, 'seal')}"
     return f"{told}, {report.unsealed} not sealed yet."
 
 

@@ -52,6 +52,11 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
+def counted(number: int, one: str) -> str:
+    """A number with its noun: "1 finding", "3 findings"."""
+    return f"{number} {one}{'' if number == 1 else 's'}"
+
+
 def operator_id(runtime: Runtime, name: str) -> int:
     """The id of the operator with this name. Raises errors.NotFound."""
     from bridge import keys

@@ -33,7 +33,6 @@ from bridge.desk import keyring
 from bridge.errors import BadRequest
 from bridge.models.desk import Role
 from bridge.runtime import Runtime
-from bridge.views import amounts
 
 PREFIX = "/ops"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -73,7 +72,7 @@ def furnish(app: Flask, runtime: Runtime, elsewhere: Callable[[Exception], Any])
     app.after_request(_close)
     app.register_error_handler(Exception, lambda error: trouble.answer(error) if is_desk() else elsewhere(error))
     app.jinja_env.globals.update(desk_version=__version__, form_field=cookies.FIELD)
-    app.jinja_env.filters |= {"instant": instant, "capitalize_first": lambda words: words[:1].upper() + words[1:]}
+    app.jinja_env.filters |= {"capitalize_first": lambda words: words[:1].upper() + words[1:]}
     app.jinja_env.filters |= shown.filters(runtime.currencies)
     app.context_processor(_on_every_page)
 
@@ -138,9 +137,4 @@ def _on_every_page() -> dict[str, Any]:
     seen = () if visit is None else [each for each in NAVIGATION if each[1] in known and visit.person.role in each[2]]
     token = partial(cookies.form_token, runtime)
     return {"visit": visit, "navigation": seen, "known": known, "form_token": token,
-            "configured_providers": runtime.config.providers}  # fmt: skip
-
-
-def instant(at: int | None) -> str:
-    """Microseconds since 1970 as people write it, UTC, to the second; nothing for None."""
-    return "" if at is None else f"{amounts.instant(at):%Y-%m-%d %H:%M:%S}"
+            "configured_providers": runtime.config.providers, "now": runtime.clock.now()}  # fmt: skip

@@ -32,6 +32,9 @@ _SAID_NOTHING = {
     Compared.NOBODY: "told of one who is no player of the operator",
 }
 
+PASSED_OVER_AS_BUSY = _SAID_NOTHING[Compared.BUSY]
+"""What a message is closed with whose balance says nothing, for money moved there."""
+
 
 def act(runtime: Runtime, inbox_id: int) -> None:
     """Act on one stored message, unless that has been done; raises whatever keeps it from being acted on."""

@@ -7,27 +7,15 @@ from dataclasses import dataclass
 
 from bridge.evidence import Answer, Evidence, Source
 from bridge.money import Currencies
-from bridge.ports import Descriptor, Direction
+from bridge.ports import SECOND, Descriptor, Direction
 from bridge.transfers.core import contract, decisions, fold
 from bridge.transfers.core.decisions import Place
 from bridge.transfers.core.facts import Leg, Transfer
 from bridge.transfers.core.proof import Finding, Verdict
 from bridge.transfers.core.reasons import WALLET_SPENT
-from bridge.views import redaction
-from bridge.views.amounts import clock_time, written
+from bridge.views import told, words
+from bridge.views.amounts import clock_time, duration, written
 from statemachines import LegState, TransferState
-
-SAID = {
-    Answer.APPLIED: "executed",
-    Answer.RESERVED: "prepared, nothing moved yet",
-    Answer.NOT_APPLIED: "refused",
-    Answer.CANCELLED: "cancelled",
-    Answer.IN_PROGRESS: "still working on it",
-    Answer.NOT_FOUND: "not found",
-    Answer.NOT_SENT: "nothing was sent",
-    Answer.UNKNOWN: "no usable answer",
-}
-"""What an answer says, in words for people."""
 
 
 @dataclass(frozen=True)
@@ -39,44 +27,89 @@ class Advice:
     evidence: tuple[int, ...] = ()
 
 
-def advice(
-    transfer: Transfer, descriptor: Descriptor | None, currencies: Currencies, wake_at: int | None, proposed: str | None
-) -> Advice:
-    """The next step about a transfer. `descriptor`: its provider's, None where that is not configured any more;
-    `wake_at`: when the bridge looks at it again by itself; `proposed`: who proposed what is not decided yet."""
-    if proposed is not None:
-        return Advice(f"{proposed} made a proposal: another person looks at it and approves or rejects it.", ())
+@dataclass(frozen=True)
+class Around:
+    """What the advice rests on beside the evidence, as of the instant `now` (microseconds). `wake_at`: when the bridge
+    looks at it again by itself; `proposed`: who proposed what is not decided yet; `deciders`: who decided last."""
+
+    now: int
+    wake_at: int | None = None
+    proposed: str | None = None
+    deciders: str | None = None
+
+
+REFUSALS = (Answer.NOT_APPLIED, Answer.CANCELLED, Answer.NOT_FOUND)
+
+SOURCES = {
+    Source.CALL: "the answer to a request",
+    Source.LOOKUP: "the answer to a look-up",
+    Source.CALLBACK: "the callback",
+    Source.CONTRACT: "the rule of the contract",
+}
+"""Where a proof comes from, before "of" and its instant."""
+
+LATE = 60 * SECOND
+"""What is due for so long is not being looked at: it is every second, while anybody does."""
+
+
+def advice(transfer: Transfer, descriptor: Descriptor | None, currencies: Currencies, around: Around) -> Advice:
+    """The next step about a transfer. `descriptor`: its provider's, None where that is not configured any more."""
+    if around.proposed is not None:
+        return Advice(f"{around.proposed} made a proposal: another person looks at it and approves or rejects it.", ())
     if descriptor is None:
         step = f"{transfer.provider} is not configured any more: put its section back, so that it can be asked."
         return Advice(step, ())
     finding = fold.find(transfer, descriptor)
     match transfer.state:
         case TransferState.CONFIRMED | TransferState.REVERSED:
-            return _of_an_end(finding)
+            return _of_an_end(transfer, finding, around)
         case TransferState.PENDING:
-            return _of_waiting(transfer, wake_at)
+            return Advice(_waiting(transfer, around), tuple(_all_facts(transfer, currencies)))
         case TransferState.ORPHANED:
-            return _of_an_orphan(transfer, finding, descriptor, currencies)
+            return _of_an_orphan(transfer, finding, descriptor, currencies, around)
 
 
-def _of_an_end(finding: Finding) -> Advice:
+def _of_an_end(transfer: Transfer, finding: Finding, around: Around) -> Advice:
+    """A decision of people is called one for ever: it is no proof."""
     proof = finding.proof
-    because = () if proof is None else (f"Proved by: {_piece(proof)}.",)
-    return Advice("Nothing is to be done: where the money is has been proved.", because, _numbers(finding))
+    because = [*_decided(transfer, around)]
+    if proof is not None and proof.source is Source.PERSON:
+        return Advice(
+            "Nothing is to be done: people have decided where the money is.", tuple(because), _numbers(finding)
+        )  # fmt: skip
+    because += [] if proof is None else [f"Proved by: {_piece(proof)}."]
+    return Advice("Nothing is to be done: where the money is has been proved.", tuple(because), _numbers(finding))
 
 
-def _of_waiting(transfer: Transfer, wake_at: int | None) -> Advice:
-    again = "soon" if wake_at is None else f"at {clock_time(wake_at)}"
-    step = (
-        f"Nothing yet: the bridge looks at it again by itself {again}. What is not proved by "
-        f"{clock_time(transfer.orphan_at)} is put before people."
-    )
-    return Advice(step, tuple(_facts(transfer, transfer.outside)))
+def _decided(transfer: Transfer, around: Around) -> Iterator[str]:
+    if transfer.decision is not None:
+        by = f"{around.deciders}, " if around.deciders else ""
+        yield f"People decided: {by}{words.DEEDS.get(transfer.decision.reply.code, transfer.decision.reply.code)}."
 
 
-def _of_an_orphan(transfer: Transfer, finding: Finding, descriptor: Descriptor, currencies: Currencies) -> Advice:
+def _waiting(transfer: Transfer, around: Around) -> str:
+    """No instant that is past is promised: where nobody looks, that is what is said."""
+    wake_at, now = around.wake_at, around.now
+    late = 0 if wake_at is None else now - wake_at
+    if wake_at is not None and late >= LATE:
+        again = (
+            f"The bridge was to look at it again at {clock_time(wake_at)} and has not, for {duration(late)}: see under "
+            "Jobs whether they run."
+        )
+    elif wake_at is None or late >= 0:
+        again = "Nothing yet: the bridge is about to look at it again by itself."
+    else:
+        again = f"Nothing yet: the bridge looks at it again by itself at {clock_time(wake_at)}."
+    if now < transfer.orphan_at:
+        return f"{again} What is not proved by {clock_time(transfer.orphan_at)} is put before people."
+    return f"{again} Its patience ended {clock_time(transfer.orphan_at)}: unproved, it is put before people then."
+
+
+def _of_an_orphan(
+    transfer: Transfer, finding: Finding, descriptor: Descriptor, currencies: Currencies, around: Around
+) -> Advice:
     leg = transfer.driven
-    because = (*_facts(transfer, transfer.outside), *_given(transfer, currencies))
+    because = (*_decided(transfer, around), *_given(transfer, currencies), *_all_facts(transfer, currencies))
     if leg.undoes is not None and leg.state not in (LegState.APPLIED, LegState.REFUSED):
         step = f"Wait: {transfer.provider} is told to take it out of the game, and is asked until that is proved."
         if contract.is_withdrawn(transfer, finding):
@@ -89,6 +122,10 @@ def _steps(transfer: Transfer, finding: Finding, descriptor: Descriptor, currenc
     leg, provider = transfer.outside, transfer.provider
     if transfer.reason_code == WALLET_SPENT:
         yield "The wallet does not hold what it would have to give back: have it paid in, or write it off."
+        return
+    if _was_refused(transfer.driven):
+        yield f"Taking it out of the game was refused{_why_refused(transfer, transfer.driven, currencies)}."
+        yield from _answers(transfer, descriptor)
         return
     named = f"reference {leg.reference}"
     if leg.provider_reference:
@@ -109,40 +146,70 @@ def _steps(transfer: Transfer, finding: Finding, descriptor: Descriptor, currenc
     yield from _answers(transfer, descriptor)
 
 
+def _was_refused(leg: Leg) -> bool:
+    """Whether it is what people had ordered to be taken back, and the provider would not."""
+    return leg.undoes is not None and leg.state is LegState.REFUSED
+
+
+def _why_refused(transfer: Transfer, leg: Leg, currencies: Currencies) -> str:
+    """What the provider's last refusal of it says, behind the words that it was refused."""
+    refusals = [piece for piece in leg.evidence if piece.reply.answer in REFUSALS]
+    return f": {told.in_full(transfer, leg, refusals[-1], currencies)}" if refusals else ""
+
+
 def _answers(transfer: Transfer, descriptor: Descriptor) -> Iterator[str]:
     """Which decision fits which answer of the provider."""
     inward, place = transfer.direction is Direction.IN, decisions.place(transfer)
+    again = _was_refused(transfer.driven)
+    takes = decisions.left_to_take(transfer, descriptor) > 0
     done, not_done = ("in the game", "never reached the game") if inward else ("out of the game", "still in the game")
     if place is Place.HOUSE and inward:
         yield "If the game has it and the wallet's second one is to go back: propose to confirm."
-        if decisions.left_to_take(transfer, descriptor) > 0:
+        if takes and again:
+            yield "Only if what kept it from being taken is gone: propose to claw it back again."
+        elif takes:
             yield "If it is to come out of the game: propose to claw it back."
         yield "If it has been taken out there already: propose to reverse. If neither can be had back: write it off."
         return
     if place is Place.HOUSE:
-        yield f"If it did leave the game: propose to confirm. If it is {not_done}: propose to reverse, to claw it back,"
+        claw = "to claw it back again if what kept it from being taken is gone," if again else "to claw it back,"
+        yield f"If it did leave the game: propose to confirm. If it is {not_done}: propose to reverse, {claw}"
         yield "or to write it off."
         return
     yield f"If it is {done}, propose to confirm. If it {'' if inward else 'is '}{not_done}, and that is final, propose"
     yield "to reverse. If only a part of it moved, propose to split."
 
 
-def _facts(transfer: Transfer, leg: Leg) -> Iterator[str]:
-    """What has been sent and told, so that the advice can be judged."""
-    for attempt in leg.attempts[-3:]:
-        answer = leg.answer_to(attempt)
-        told = "no answer has come" if answer is None else _said(answer)
-        yield f"Request {attempt.number} ({attempt.step.value}), sent {clock_time(attempt.sent_at)}: {told}."
+def _all_facts(transfer: Transfer, currencies: Currencies) -> Iterator[str]:
+    """What has been sent and told, so that the advice can be judged; of what people ordered to be taken back last."""
+    if transfer.rewound_at is not None:
+        yield "The database was restored from a backup: what was sent after it was made is not known here."
+    yield from _facts(transfer, transfer.outside, currencies)
+    for leg in transfer.ordered:
+        if not leg.attempts:
+            yield "Taking it back: no request has been sent to the provider."
+        yield from (f"Taking it back: {fact[:1].lower()}{fact[1:]}" for fact in _told_about(transfer, leg, currencies))
+
+
+def _facts(transfer: Transfer, leg: Leg, currencies: Currencies) -> Iterator[str]:
     if not leg.attempts:
         yield "No request about it has been sent to the provider."
+    yield from _told_about(transfer, leg, currencies)
+
+
+def _told_about(transfer: Transfer, leg: Leg, currencies: Currencies) -> Iterator[str]:
+    for attempt in leg.attempts[-3:]:
+        answer = leg.answer_to(attempt)
+        said = "no answer has come" if answer is None else told.in_full(transfer, leg, answer, currencies)
+        yield f"Request {attempt.number} ({attempt.step.value}), sent {clock_time(attempt.sent_at)}: {said}."
     asked = leg.lookups()
     if asked:
         times = f"{len(asked)} time{'' if len(asked) == 1 else 's'}"
-        yield f"Asked {times}, last {clock_time(asked[-1].at)}: {_said(asked[-1])}."
+        last = told.in_full(transfer, leg, asked[-1], currencies)
+        yield f"Asked {times}, last {clock_time(asked[-1].at)}: {last}."
     for piece in [piece for piece in leg.evidence if piece.source is Source.CALLBACK][-2:]:
-        yield f"The provider called back {clock_time(piece.at)}: {_said(piece)}."
-    if transfer.rewound_at is not None:
-        yield "The database was restored from a backup: what was sent after it was made is not known here."
+        said = told.in_full(transfer, leg, piece, currencies)
+        yield f"The provider called back {clock_time(piece.at)}: {said}."
 
 
 def _given(transfer: Transfer, currencies: Currencies) -> Iterator[str]:
@@ -151,13 +218,8 @@ def _given(transfer: Transfer, currencies: Currencies) -> Iterator[str]:
         yield f"The wallet has {written(currencies, transfer.given, transfer.currency)} of it{again}."
 
 
-def _said(piece: Evidence) -> str:
-    code = redaction.text(piece.reply.code or "")
-    return SAID[piece.reply.answer] + (f" ({code})" if code else "")
-
-
 def _piece(piece: Evidence) -> str:
-    return f"{piece.source.value} of {clock_time(piece.at)}, {_said(piece)}"
+    return f"{SOURCES.get(piece.source, piece.source.value)} of {clock_time(piece.at)}, {told.said(piece)}"
 
 
 def _first_sent(leg: Leg) -> str:

@@ -26,10 +26,10 @@ class Money:
 
 
 def written(currencies: Currencies, units: int, currency: str) -> str:
-    """An amount as people read it, such as "25.00 EUR"; one whose currency is not configured any more tells its minor
-    units."""
+    """An amount as people read it, such as "12 345.67 EUR"; one whose currency is not configured any more tells its
+    minor units."""
     try:
-        return f"{currencies.format(units, currency)} {currency}"
+        return currencies.spelled(units, currency)
     except UnknownCurrency:
         return f"{units} minor units of {currency}"
 
@@ -39,9 +39,11 @@ def instant(at: int) -> datetime:
     return _EPOCH + timedelta(microseconds=max(0, min(at, LAST)))
 
 
-def clock_time(at: int) -> str:
-    """An instant as it stands in sentences, to the second."""
-    return f"{instant(at):%Y-%m-%d %H:%M:%S} UTC"
+def clock_time(at: int, *, exact: bool = False) -> str:
+    """An instant as people read it, in UTC wherever they are: to the second, or `exact`, to the millisecond."""
+    moment = instant(at)
+    part = f".{moment.microsecond // 1000:03}" if exact else ""
+    return f"{moment:%Y-%m-%d %H:%M:%S}{part} UTC"
 
 
 def duration(micros: int) -> str:

@@ -34,7 +34,7 @@ from bridge.money import UnknownCurrency
 from bridge.ports import SECOND, WALLET
 from bridge.runtime import Runtime
 from bridge.tallies import GIGA
-from bridge.views import finding, redaction
+from bridge.views import finding, redaction, told
 
 _transfer: Table = models.metadata.tables["transfer"]
 _leg: Table = models.metadata.tables["leg"]
@@ -98,7 +98,8 @@ class Proposed:
 
 @dataclass(frozen=True)
 class Unproved:
-    """One transfer of the queue. `since`: when it was orphaned, or, pending, when it was begun (microseconds)."""
+    """One transfer of the queue. `differs`: what was told otherwise than it was meant, in money; `since`: when it was
+    orphaned, or, pending, when it was begun (microseconds)."""
 
     id: str
     player: str
@@ -110,6 +111,7 @@ class Unproved:
     version: int
     reason: str
     detail: str
+    differs: str
     begun_at: int
     since: int
     reference: str | None = None
@@ -172,7 +174,7 @@ def queue(runtime: Runtime, operator_id: int, wanted: Wanted, number: int = 1, a
         return Queue(
             at=at,
             order=order,
-            transfers=tuple(_told(connection, rows)),
+            transfers=tuple(_told(connection, runtime, rows)),
             sums=tuple(sums),
             choices=_choices(connection, operator_id, wanted.stage),
             number=number,
@@ -189,8 +191,8 @@ def every(runtime: Runtime, operator_id: int, wanted: Wanted) -> Iterator[Unprov
             conditions = [*_conditions(connection, operator_id, wanted, at), _transfer.c.id > last]
             query = _rows(conditions).order_by(_transfer.c.id).limit(10 * PAGE)
             rows = connection.execute(query).mappings().all()
-            told = _told(connection, rows)
-        yield from told
+            page = _told(connection, runtime, rows)
+        yield from page
         if len(rows) < 10 * PAGE:
             return
         last = rows[-1]["id"]
@@ -272,9 +274,9 @@ def _sorting(runtime: Runtime, order: Order, at: int) -> list[ColumnElement[Any]
 def _worth(runtime: Runtime) -> Mapping[str, float]:
     """Currency → what one minor unit is worth, where it is configured."""
     worth = {}
-    for code, told in runtime.config.desk.reference_rates.items():
+    for code, rate in runtime.config.desk.reference_rates.items():
         try:
-            worth[code] = float(Decimal(told).scaleb(-runtime.currencies.exponent(code)))
+            worth[code] = float(Decimal(rate).scaleb(-runtime.currencies.exponent(code)))
         except (InvalidOperation, UnknownCurrency):
             continue
     return worth
@@ -287,9 +289,10 @@ def _rows(conditions: Sequence[Any]) -> Select[Any]:
     return select(_transfer, _SINCE.label("since")).where(*conditions)
 
 
-def _told(connection: Connection, rows: Sequence[RowMapping]) -> list[Unproved]:
+def _told(connection: Connection, runtime: Runtime, rows: Sequence[RowMapping]) -> list[Unproved]:
     ids = [row["id"] for row in rows]
     references, proposals = _references(connection, ids), proposed(connection, ids)
+    mismatched = _told_in(connection, [row["id"] for row in rows if row["reason_code"] == "mismatch"])
     return [
         Unproved(
             id=row["id"],
@@ -302,6 +305,7 @@ def _told(connection: Connection, rows: Sequence[RowMapping]) -> list[Unproved]:
             version=row["version"],
             reason=row["reason_code"] or "",
             detail=redaction.text(row["reason_detail"] or ""),
+            differs=_difference(runtime, row, mismatched[row["id"]]) if row["id"] in mismatched else "",
             begun_at=row["created_at"],
             since=row["since"],
             reference=references.get(row["id"], (None, None))[0],
@@ -310,6 +314,22 @@ def _told(connection: Connection, rows: Sequence[RowMapping]) -> list[Unproved]:
         )
         for row in rows
     ]
+
+
+def _told_in(connection: Connection, ids: Sequence[str]) -> dict[str, dict[int, str]]:
+    """Transfer → amount that was told (minor units) → its currency."""
+    found: dict[str, dict[int, str]] = {each: {} for each in ids}
+    amounts = select(_evidence.c.transfer_id, _evidence.c.amount, _evidence.c.currency).where(
+        _evidence.c.transfer_id.in_(ids), _evidence.c.amount.is_not(None), _evidence.c.currency.is_not(None)
+    )
+    for transfer, amount, currency in connection.execute(amounts):
+        found[transfer][amount] = currency
+    return found
+
+
+def _difference(runtime: Runtime, row: RowMapping, told_in: Mapping[int, str]) -> str:
+    reason = redaction.text(row["reason_detail"] or "")
+    return told.difference(told.in_money(reason, runtime.currencies, row["currency"], told_in))
 
 
 def _references(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[str | None, str | None]]:

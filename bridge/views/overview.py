@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, func, select, text
 
-from bridge import db, gates, gauges, models, tallies
-from bridge.ports import SECOND, Direction
+from bridge import db, gauges, models, tallies
+from bridge.ports import SECOND
 from bridge.runtime import Runtime
+from bridge.views import alerted, losses
+from bridge.views.alerted import Alert
 from bridge.views.amounts import Money, providers_of
+from bridge.views.doors import Door, doors
+from bridge.views.losses import Loss
 
 _transfer: Table = models.metadata.tables["transfer"]
 _case: Table = models.metadata.tables["orphan_case"]
@@ -62,30 +66,6 @@ class Certainty:
 
 
 @dataclass(frozen=True)
-class Used:
-    """What is unresolved of transfers into a provider, and the most that may be (minor units; None: no bound)."""
-
-    currency: str
-    units: int
-    cap: int | None
-
-
-@dataclass(frozen=True)
-class Door:
-    """Whether transfers may go into a provider: its breaker, the switch that people have closed, what is unresolved."""
-
-    provider: str
-    breaker_open: bool
-    closed: gates.Closed | None
-    exposure: tuple[Used, ...]
-
-    @property
-    def is_open(self) -> bool:
-        """Whether nothing keeps transfers in from beginning."""
-        return not self.breaker_open and self.closed is None
-
-
-@dataclass(frozen=True)
 class Day:
     """Cases of orphans that were opened and closed on a day, which begins at `start`."""
 
@@ -112,6 +92,8 @@ class Overview:
     standings: tuple[Standing, ...]
     certainty: tuple[Certainty, ...]
     doors: tuple[Door, ...]
+    losses: tuple[Loss, ...]
+    alerts: tuple[Alert, ...]
     days: tuple[Day, ...]
     hours: tuple[Hour, ...]
     proposals_open: int
@@ -134,8 +116,8 @@ class Overview:
         return min((at for at in begun if at is not None), default=None)
 
 
-def overview(runtime: Runtime, operator_id: int) -> Overview:
-    """How an operator's transfers stand now."""
+def overview(runtime: Runtime, operator_id: int, *, whole: bool = True) -> Overview:
+    """How an operator's transfers stand now. `whole`: with all that is told of what all operators share."""
     now = runtime.clock.now()
     with db.reading(runtime.engine) as connection:
         mine = providers_of(connection, runtime, operator_id)
@@ -146,34 +128,12 @@ def overview(runtime: Runtime, operator_id: int) -> Overview:
             standings=tuple(_standings(unresolved)),
             certainty=tuple(_certainty(counted, now)),
             doors=tuple(doors(connection, runtime, mine, unresolved)),
+            losses=tuple(losses.taken(connection, operator_id)),
+            alerts=tuple(alerted.open_ones(connection, operator_id, whole=whole)),
             days=tuple(_days(connection, operator_id, now)),
             hours=tuple(_hours(counted, now)),
             proposals_open=_proposals_open(connection, operator_id),
         )
-
-
-def doors(
-    connection: Connection, runtime: Runtime, providers: Sequence[str], unresolved: Iterable[gauges.Unresolved]
-) -> list[Door]:
-    """Whether transfers may go into these providers. `unresolved`: all that has not ended of their operator."""
-    broken = gauges.open_breakers(connection)
-    closed = {each.provider: each for each in gates.closed(connection)}
-    used: Counter[tuple[str, str]] = Counter()
-    for each in unresolved:
-        if each.direction == Direction.IN:
-            used[each.provider, each.currency] += each.units
-    return [
-        Door(
-            name,
-            breaker_open=name in broken,
-            closed=closed.get(name),
-            exposure=tuple(
-                Used(currency, used[name, currency], gates.cap_of(runtime, name, currency))
-                for currency in sorted(runtime.policy(name).currencies)
-            ),
-        )
-        for name in providers
-    ]
 
 
 def _standings(unresolved: Iterable[gauges.Unresolved]) -> list[Standing]:

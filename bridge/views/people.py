@@ -9,7 +9,8 @@ from sqlalchemy import Connection, RowMapping, Table, or_, select
 
 from bridge import models
 from bridge.money import Currencies
-from bridge.views import redaction
+from bridge.transfers.core.facts import Transfer
+from bridge.views import redaction, words
 from bridge.views.amounts import written
 from bridge.views.timeline import Entry, Kind
 
@@ -28,15 +29,15 @@ NOTES_AT_MOST = 100
 TOLD_ALREADY = ("propose", "approve", "reject", "withdraw")
 """What was done by these stands in a proposal or a verdict; what was refused of them stands in a note alone."""
 
-DEEDS = {
-    "confirm": "to confirm it",
-    "reverse": "to reverse it",
-    "split": "to split it",
-    "write_off": "to write it off",
-    "claw_back": "to claw it back",
-    "ask_again": "to ask the provider again",
+ASKS = "ask_again"
+
+_WISHES = {
+    "propose": "propose something about it",
+    "approve": "approve the proposal",
+    "reject": "reject the proposal",
+    "withdraw": "withdraw the proposal",
 }
-"""Kinds of proposals, behind "proposed"."""
+"""Kinds of notes about what was refused, behind "wanted to"."""
 
 _ENDS = {
     "carried_out": "was carried out",
@@ -47,8 +48,9 @@ _ENDS = {
 }
 
 
-def deeds(connection: Connection, operator_id: int, transfer_id: str, currency: str, money: Currencies) -> list[Entry]:
+def deeds(connection: Connection, operator_id: int, transfer: Transfer, money: Currencies) -> list[Entry]:
     """What people did: proposals and what others said to them, decisions, and who looked or was refused."""
+    transfer_id, currency = transfer.id, transfer.currency
     mine = select(_proposal).where(_proposal.c.transfer_id == transfer_id, _proposal.c.operator_id == operator_id)
     proposals = connection.execute(mine.order_by(_proposal.c.created_at)).mappings().all()
     ids = [row["id"] for row in proposals]
@@ -60,9 +62,16 @@ def deeds(connection: Connection, operator_id: int, transfer_id: str, currency: 
     return [
         *_proposals(proposals, names, currency, money),
         *(_spoken(row, names) for row in verdicts),
-        *(_decided(row, names, currency, money) for row in decisions),
+        *(_decided(row, names, transfer, money) for row in decisions),
         *(_noted(row, names) for row in notes),
     ]
+
+
+def deciders(connection: Connection, transfer_id: str) -> str | None:
+    """Who made the newest decision about a transfer: whoever proposed it, and whoever approved it."""
+    newest = select(_decision.c.maker, _decision.c.checker).where(_decision.c.transfer_id == transfer_id)
+    row = connection.execute(newest.order_by(_decision.c.watermark.desc()).limit(1)).first()
+    return None if row is None else f"{row.maker} and {row.checker}"
 
 
 def names_of(connection: Connection, ids: Iterable[str]) -> Mapping[str, str]:
@@ -94,7 +103,8 @@ def _proposals(
     for row in proposals:
         split = row["kind"] == "split"
         parts = f": {_parts(row, currency, money)}" if split else ""
-        title = f"{names.get(row['maker_id'], row['maker_id'])} proposed {DEEDS.get(row['kind'], row['kind'])}{parts}"
+        who, what = names.get(row["maker_id"], row["maker_id"]), words.DEEDS.get(row["kind"], row["kind"])
+        title = f"{who} asked the provider again" if row["kind"] == ASKS else f"{who} proposed {what}{parts}"
         yield Entry(row["created_at"], Kind.PERSON, title, row["reason"])
         if row["ended_at"] is not None and row["state"] != "carried_out":
             how = _ENDS.get(row["state"], row["state"])
@@ -112,14 +122,16 @@ def _spoken(row: RowMapping, names: Mapping[str, str]) -> Entry:
     return Entry(row["at"], Kind.PERSON, f"{who} {word} the proposal", row["reason"])
 
 
-def _decided(row: RowMapping, names: Mapping[str, str], currency: str, money: Currencies) -> Entry:
+def _decided(row: RowMapping, names: Mapping[str, str], transfer: Transfer, money: Currencies) -> Entry:
+    """It is evidence too, under which others point to it: the piece that has seen as much as the decision."""
+    number = next((each.id for each in transfer.decisions if (each.watermark or 0) == row["watermark"]), None)
     maker, checker = (names.get(row[name], row[name]) for name in ("maker", "checker"))
-    parts = f", {_parts(row, currency, money)}" if row["kind"] == "split" else ""
+    parts = f", {_parts(row, transfer.currency, money)}" if row["kind"] == "split" else ""
     title = f"Decided by {maker} and {checker}: {row['kind'].replace('_', ' ')}{parts}"
     seen = (
         f"what they had seen: evidence up to number {row['watermark']}" if row["watermark"] else "nothing was told yet"
     )
-    return Entry(row["decided_at"], Kind.PERSON, title, f"{row['reason']}; {seen}")
+    return Entry(row["decided_at"], Kind.PERSON, title, f"{row['reason']}; {seen}", evidence=number)
 
 
 def _notes(connection: Connection, operator_id: int, subjects: Sequence[str]) -> Sequence[RowMapping]:
@@ -130,8 +142,21 @@ def _notes(connection: Connection, operator_id: int, subjects: Sequence[str]) ->
 
 def _noted(row: RowMapping, names: Mapping[str, str]) -> Entry:
     who = names.get(row["person_id"] or "", row["login"] or "somebody")
-    refused = ", and was refused" if row["outcome"] == "refused" else ""
-    return Entry(row["at"], Kind.PERSON, f"{who}: {row['kind'].replace('_', ' ')}{refused}", row["reason"] or "")
+    kind = row["kind"].replace("_", " ")
+    if row["outcome"] != "refused":
+        return Entry(row["at"], Kind.PERSON, f"{who}: {kind}", row["reason"] or "")
+    title = f"{who} wanted to {_WISHES.get(row['kind'], kind)}, and was refused"
+    return Entry(row["at"], Kind.PERSON, title, _why_refused(row))
+
+
+def _why_refused(row: RowMapping) -> str:
+    """Of what was tried and given up, the note holds the person's own reason and why it was refused, behind its code;
+    of a proposal that ended by being approved, why it ended."""
+    if row["before"] is not None:
+        return row["reason"] or ""
+    why = (row["after"] or "").partition(": ")[2]
+    own = f'their reason: "{row["reason"]}"' if row["reason"] else ""
+    return "; ".join(filter(None, (f"refused because: {why}" if why else "", own)))
 
 
 def _deliveries(connection: Connection, operator_id: int, sequences: Sequence[int]) -> Iterator[Entry]:

@@ -12,14 +12,13 @@ from bridge import db, gauges, models
 from bridge.errors import NotFound
 from bridge.runtime import Runtime
 from bridge.transfers.core.contract import describe
-from bridge.views import words
+from bridge.views import balances, losses, words
 from bridge.views.amounts import providers_of
-from bridge.views.overview import Door, doors
+from bridge.views.balances import Compare, Differs
+from bridge.views.doors import Door, doors
+from bridge.views.losses import Loss
 
 _breaker: Table = models.metadata.tables["breaker"]
-_break: Table = models.metadata.tables["balance_break"]
-
-BREAKS_AT_MOST = 50
 
 
 @dataclass(frozen=True)
@@ -41,20 +40,9 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Differs:
-    """A player's balance that the provider tells otherwise than we have it, in minor units."""
-
-    player: str
-    currency: str
-    ours: int
-    theirs: int
-    told_by: str
-    since: int
-
-
-@dataclass(frozen=True)
 class Page:
-    """One provider as of the instant `at`. `promises`, `contract`, `limits`: (what, how) in words."""
+    """One provider as of the instant `at`. `promises`, `contract`, `limits`: (what, how) in words; `tells_unasked`:
+    whether its protocol tells us anything by itself, balances among it."""
 
     at: int
     name: str
@@ -67,6 +55,9 @@ class Page:
     broken: Broken | None
     said: tuple[Said, ...]
     differing: tuple[Differs, ...]
+    compared: Compare
+    tells_unasked: bool
+    losses: tuple[Loss, ...]
 
 
 @dataclass(frozen=True)
@@ -117,7 +108,10 @@ def page(runtime: Runtime, operator_id: int, name: str) -> Page:
             door=door,
             broken=_broken(connection, name),
             said=tuple(_said(connection, runtime).get(name, ())),
-            differing=tuple(_differing(connection, operator_id, name)),
+            differing=tuple(balances.differing(connection, operator_id, name)),
+            compared=balances.compared(connection, operator_id, name),
+            tells_unasked=promised.pushes,
+            losses=tuple(each for each in losses.taken(connection, operator_id) if each.provider == name),
         )
 
 
@@ -135,10 +129,3 @@ def _said(connection: Connection, runtime: Runtime) -> Mapping[str, list[Said]]:
         provider: [Said(source, answer, times) for (source, answer), times in sorted(said.items())]
         for provider, said in counted.items()
     }
-
-
-def _differing(connection: Connection, operator_id: int, name: str) -> list[Differs]:
-    columns = ("player_id", "currency", "ours", "theirs", "told_by", "opened_at")
-    mine = (_break.c.operator_id == operator_id, _break.c.provider == name, _break.c.closed_at.is_(None))
-    query = select(*(_break.c[column] for column in columns)).where(*mine)
-    return [Differs(*row) for row in connection.execute(query.order_by(_break.c.opened_at).limit(BREAKS_AT_MOST))]

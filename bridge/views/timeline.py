@@ -15,8 +15,7 @@ from bridge.evidence import Evidence, Source
 from bridge.money import Currencies
 from bridge.transfers import rows
 from bridge.transfers.core.facts import Leg, Transfer
-from bridge.views import redaction
-from bridge.views.advice import SAID
+from bridge.views import redaction, told, words
 from bridge.views.amounts import clock_time, written
 
 _posting: Table = models.metadata.tables["posting"]
@@ -47,8 +46,8 @@ _PLACES = {kind: place for place, kind in enumerate(Kind)}
 @dataclass(frozen=True)
 class Entry:
     """One line. `count` and `until`: so many alike, the last of them then (microseconds). `evidence`: the number of
-    the stored piece; `request` and `message`: what we sent and what the provider did, masked; `digest`: SHA-256 of the
-    latter as it came."""
+    the stored piece, `first` that of the first of so many alike; `request` and `message`: what we sent and what the
+    provider did, masked; `digest`: SHA-256 of the latter as it came."""
 
     at: int
     kind: Kind
@@ -61,6 +60,7 @@ class Entry:
     request: str = ""
     message: str = ""
     digest: str = ""
+    first: int | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,14 @@ class Line:
     entries: tuple[Entry, ...]
     left_out: int = 0
     before_gap: int = 0
+
+    def place_of(self, evidence: int) -> int | None:
+        """The number under which a stored piece stands in the story: its own, or that of the line in which it is one of
+        many alike; None where it is left out."""
+        if any(entry.evidence == evidence for entry in self.entries):
+            return evidence
+        alike = [entry for entry in self.entries if entry.first and entry.first <= evidence <= (entry.evidence or 0)]
+        return alike[0].evidence if len(alike) == 1 else None
 
 
 def line(connection: Connection, transfer: Transfer, currencies: Currencies, others: Iterable[Entry]) -> Line:
@@ -98,7 +106,8 @@ def _requests(transfer: Transfer, currencies: Currencies) -> Iterator[Entry]:
                 attempt.sent_at,
                 Kind.REQUEST,
                 f"Sent to {leg.holder}: {attempt.step.value} {amount}, {leg.side.value} {transfer.player}{again}",
-                f"reference {leg.reference}; nothing of it is on the wire after {clock_time(attempt.wire_until)}",
+                f"reference {leg.reference}; nothing of it is on the wire after "
+                f"{clock_time(attempt.wire_until, exact=True)}",
                 leg=leg.ordinal,
             )
 
@@ -122,7 +131,7 @@ def _told(transfer: Transfer, currencies: Currencies) -> Iterator[Entry]:
 
 def _piece(transfer: Transfer, leg: Leg, piece: Evidence, currencies: Currencies) -> Entry:
     reply = piece.reply
-    said = SAID[reply.answer] + (f" ({redaction.text(reply.code)})" if reply.code else "")
+    said = told.said(piece)
     match piece.source:
         case Source.CALL:
             title = f"{leg.holder} answered request {piece.attempt}: {said}"
@@ -149,19 +158,10 @@ def _details(transfer: Transfer, leg: Leg, piece: Evidence, currencies: Currenci
     """What was told beside the answer, and first of all what is not as it was meant."""
     reply, currency = piece.reply, piece.reply.currency or transfer.currency
     aside = piece.source is Source.ASIDE
-    if reply.amount is not None:
-        odd = not aside and reply.amount != leg.amount
-        meant = f", where {written(currencies, leg.amount, transfer.currency)} was meant" if odd else ""
-        yield written(currencies, reply.amount, currency) + meant
-    elif reply.currency not in (None, transfer.currency):
-        yield f"in {reply.currency}, where {transfer.currency} was meant"
-    for told, intended, word in (
-        (reply.player, transfer.player, "player"),
-        (reply.side, leg.side.value, "side"),
-        (reply.reference, leg.reference, "reference"),
-    ):
-        if told is not None and told != intended and not aside:
-            yield f"{word} {redaction.text(told)}, where {intended} was meant"
+    if not aside:
+        yield from told.otherwise(transfer, leg, reply, currencies)
+    if reply.amount is not None and (aside or (reply.amount, currency) == (leg.amount, transfer.currency)):
+        yield written(currencies, reply.amount, redaction.text(currency))
     if reply.provider_reference:
         yield f"their reference {redaction.text(reply.provider_reference)}"
     if reply.balance is not None:
@@ -198,7 +198,7 @@ def _moves(connection: Connection, transfer_id: str) -> Iterator[Entry]:
         subject, source = row["subject"], row["source"]
         path = f"{source} → {row['target']}" if source else f"begins as {row['target']}"
         title = f"{subject[:1].upper()}{subject[1:]}: {path}"
-        yield Entry(row["at"], Kind.MOVE, title, redaction.text(row["reason"] or ""), leg=_leg_of(subject))
+        yield Entry(row["at"], Kind.MOVE, title, redaction.text(words.why(row["reason"])), leg=_leg_of(subject))
 
 
 def _postings(connection: Connection, transfer: Transfer, currencies: Currencies) -> Iterator[Entry]:
@@ -227,8 +227,9 @@ def _folded(entries: Iterable[Entry]) -> list[Entry]:
         last = found[-1] if found else None
         if last is not None and entry.kind is last.kind is Kind.POLL and _alike(last, entry):
             found[-1] = replace(
-                last, count=last.count + 1, until=entry.at, evidence=entry.evidence, digest=entry.digest
-            )
+                last, count=last.count + 1, until=entry.at, evidence=entry.evidence, digest=entry.digest,
+                first=last.first or last.evidence,
+            )  # fmt: skip
         else:
             found.append(entry)
     return [_counted(entry) for entry in found]
@@ -243,7 +244,7 @@ def _counted(entry: Entry) -> Entry:
     if entry.until is None:
         return entry
     asked, _, said = entry.title.partition(": ")
-    return replace(entry, title=f"{asked} {entry.count} times, until {clock_time(entry.until)}: {said}")
+    return replace(entry, title=f"{asked} {entry.count} times, until {clock_time(entry.until, exact=True)}: {said}")
 
 
 def _bounded(entries: list[Entry]) -> Line:

@@ -12,8 +12,8 @@ from bridge.errors import NotFound
 from bridge.runtime import Runtime
 from bridge.transfers import rows
 from bridge.transfers.core.facts import Leg, Transfer
-from bridge.views import orphans, people, redaction, timeline
-from bridge.views.advice import Advice, advice
+from bridge.views import orphans, people, redaction, timeline, told
+from bridge.views.advice import Advice, Around, advice
 from bridge.views.orphans import Proposed
 from bridge.views.timeline import Line
 from bridge.views.whereabouts import sentence
@@ -91,9 +91,12 @@ def page(runtime: Runtime, operator_id: int, transfer_id: str) -> Page:
         assert transfer is not None  # one snapshot
         proposal = orphans.proposed(connection, [transfer_id]).get(transfer_id)
         others = [
-            *people.deeds(connection, operator_id, transfer_id, transfer.currency, runtime.currencies),
+            *people.deeds(connection, operator_id, transfer, runtime.currencies),
             *people.told_to_operator(connection, operator_id, transfer_id),
         ]
+        around = Around(
+            now, row["wake_at"], None if proposal is None else proposal.maker, people.deciders(connection, transfer_id)
+        )  # fmt: skip
         return Page(
             at=now,
             transfer=transfer,
@@ -101,13 +104,13 @@ def page(runtime: Runtime, operator_id: int, transfer_id: str) -> Page:
             idempotency_key=row["idempotency_key"],
             updated_at=row["updated_at"],
             wake_at=row["wake_at"],
-            reason_detail=redaction.text(row["reason_detail"] or ""),
+            reason_detail=_reason(runtime, transfer, row["reason_detail"] or ""),
             legs=tuple(_side(leg) for leg in transfer.legs),
             books=tuple(_books(ledger.posted_by(connection, transfer_id))),
             line=timeline.line(connection, transfer, runtime.currencies, others),
             case=_case_of(connection, transfer_id),
             proposal=proposal,
-            advice=_advice(runtime, transfer, row["wake_at"], proposal),
+            advice=_advice(runtime, transfer, around),
         )
 
 
@@ -120,11 +123,16 @@ def _row(connection: Connection, operator_id: int, transfer_id: str) -> RowMappi
     return row
 
 
-def _advice(runtime: Runtime, transfer: Transfer, wake_at: int | None, proposal: Proposed | None) -> Advice:
+def _reason(runtime: Runtime, transfer: Transfer, kept: str) -> str:
+    replies = [piece.reply for leg in transfer.legs for piece in leg.evidence]
+    told_in = {reply.amount: reply.currency for reply in replies if reply.amount is not None and reply.currency}
+    return told.in_money(redaction.text(kept), runtime.currencies, transfer.currency, told_in)
+
+
+def _advice(runtime: Runtime, transfer: Transfer, around: Around) -> Advice:
     provider = runtime.providers.get(transfer.provider)
     descriptor = None if provider is None else provider.descriptor
-    maker = None if proposal is None else proposal.maker
-    return advice(transfer, descriptor, runtime.currencies, wake_at, maker)
+    return advice(transfer, descriptor, runtime.currencies, around)
 
 
 def _side(leg: Leg) -> Side:

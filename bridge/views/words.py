@@ -32,6 +32,15 @@ REASONS = {
 }
 """Why a transfer is where it is: its code in words."""
 
+DEEDS = {
+    "confirm": "to confirm it",
+    "reverse": "to reverse it",
+    "split": "to split it",
+    "write_off": "to write it off",
+    "claw_back": "to claw it back",
+}
+"""What people propose and decide about an orphan, behind "proposed" and "decided"."""
+
 
 def why(code: str | None) -> str:
     """A reason's code in words; itself where there are none for it."""

@@ -1,6 +1,6 @@
 """A real browser before the running bridge: `bridge up`'s own processes, simulators that lie, Chromium over localhost.
 
-`DESK_SHOTS=folder make test-browser` keeps a picture of every page, wide and narrow.
+`DESK_SHOTS=folder make test-browser` keeps a picture of every page, wide and narrow, by day and by night.
 """
 
 from __future__ import annotations
@@ -143,7 +143,8 @@ class Window:
 
     def __init__(self, browser: Browser, house: House, size: dict[str, int] = WIDE) -> None:
         self.house = house
-        self.context: BrowserContext = browser.new_context(viewport=size)  # type: ignore[arg-type]
+        # Without motion: what fades from one colour to another has none that could be judged.
+        self.context: BrowserContext = browser.new_context(viewport=size, reduced_motion="reduce")  # type: ignore[arg-type]
         self.context.set_default_timeout(PATIENCE_MILLISECONDS)
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
@@ -168,6 +169,10 @@ class Window:
     def join(self, login: str, role: str) -> Colleague:
         """Join by a link, as somebody new does."""
         self.page.goto(self.house.link(login, role))
+        return self.fill_in(login)
+
+    def fill_in(self, login: str) -> Colleague:
+        """What the page asks that a link to join leads to."""
         seed = "".join((self.page.locator(".desk-secret").inner_text()).split())
         colleague = Colleague(login, seed)
         self.page.get_by_label("Code that the authenticator shows now").fill(colleague.code())

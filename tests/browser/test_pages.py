@@ -1,23 +1,35 @@
-"""Every page of the desk in a real browser, wide and narrow: nothing runs that was not sent, nothing bars anybody."""
+"""Every page of the desk in a real browser, wide and narrow, by day and by night: nothing runs that was not sent,
+nothing bars anybody."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from sqlalchemy import text
 
+from bridge import db, gates, models
+from bridge.app import create_app
+from bridge.ports import SECOND
 from bridge.up import QTECH
 from tests.browser import liar
 from tests.browser.conftest import NARROW, WIDE, House, Window, Windows
 
-PAGES = (
-    "/overview", "/orphans", "/orphans?stage=unknown", "/proposals", "/players", "/players/ann", "/providers",
-    f"/providers/{QTECH.name}", "/jobs", "/audit", "/account", "/people",
-)  # fmt: skip
 SERIOUS = {"serious", "critical"}
+LOOKS = [(size, scheme) for size in ("wide", "narrow") for scheme in ("light", "dark")]
+SIZES = {"wide": WIDE, "narrow": NARROW}
+NO_PAGES = re.compile(r"/ops|.*/part|.*\.csv|.*<path:filename>")
+"""What is asked for by GET and is no page: the address that leads to the first one, parts of pages, files."""
+
+OUT_OF_SIGHT = """[...document.querySelectorAll(".desk-nav a")].filter((each) => {
+  const box = each.getBoundingClientRect();
+  return box.width === 0 || box.left < 0 || box.right > window.innerWidth + 1;
+}).map((each) => each.textContent)"""
 
 
 def serious(window: Window) -> list[str]:
@@ -31,27 +43,181 @@ def serious(window: Window) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("name", "size"), [("wide", WIDE), ("narrow", NARROW)])
-def test_every_page_can_be_read_by_everybody(house: House, window: Windows, name: str, size: dict[str, int]) -> None:
-    """No serious finding of axe on any page, no error in its console, nothing from elsewhere, and no page is wider than
-    its window."""
-    admin, maker = window("ada", "admin", size), window("oskar", "approver", size)
-    made = house.orphan(f"pages-{name}", "12.00")
-    maker.open(f"/transfers/{made['id']}/propose?kind=reverse").get_by_label("Why").fill("they refused it")
-    trouble = [f"propose {each}" for each in serious(maker)]
-    maker.shoot(f"propose_{name}")
-    maker.page.get_by_role("button", name="Propose to reverse").click()
+@dataclass
+class Tour:
+    """A walk through the whole desk: `rules` are the routes whose pages were looked at, `trouble` what is wrong."""
+
+    house: House
+    match: Callable[[str], str]
+    rules: set[str] = field(default_factory=set)
+    trouble: list[str] = field(default_factory=list)
+
+    def visit(self, window: Window, path: str, name: str) -> None:
+        """Open a page by its address, and look at it."""
+        window.open(path)
+        self.rules.add(self.match(urlsplit(self.house.desk + path).path))
+        self.look(window, name)
+
+    def look(self, window: Window, name: str) -> None:
+        """At the page that is open, in both widths and by both lights; once as well where nobody sees colours."""
+        window.page.locator("body").wait_for()
+        before = window.page.url
+        for size, scheme in LOOKS:
+            window.page.set_viewport_size(SIZES[size])  # type: ignore[arg-type]
+            window.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            where = f"{name}, {size}, {scheme}"
+            self.trouble += [f"{where}: {each}" for each in serious(window)]
+            wider = window.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            self.trouble += [f"{where}: {wider} pixels wider than its window"] if wider > 1 else []
+            hidden = window.page.evaluate(OUT_OF_SIGHT)
+            self.trouble += [f"{where}: {', '.join(hidden)} not to be seen in the navigation"] if hidden else []
+            window.shoot(f"{name}_{size}_{scheme}")
+        assert window.page.url == before, "it led elsewhere while it was looked at"
+        window.page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+
+
+def everything(house: House) -> tuple[Callable[[str], str], set[str]]:
+    """(which route an address is of; the routes of all pages), from the application's own map."""
+    routes = create_app(house.runtime).url_map
+    adapter = routes.bind("localhost")
+    pages = {
+        rule.rule
+        for rule in routes.iter_rules()
+        if "GET" in (rule.methods or ()) and re.match(r"/ops(/|$)", rule.rule) and not NO_PAGES.fullmatch(rule.rule)
+    }
+
+    def match(path: str) -> str:
+        rule, _ = adapter.match(path, method="GET", return_rule=True)
+        return str(rule.rule)
+
+    return match, pages
+
+
+def press(window: Window, name: str, why: str = "") -> None:
+    """Press the button of a form, its reason given where it wants one."""
+    button = window.page.get_by_role("button", name=name, exact=True).first
+    reason = window.page.locator("form", has=button).locator("[name=reason]")
+    if reason.count():
+        reason.first.fill(why or "they refused it")
+    button.click()
+
+
+@dataclass
+class Crew:
+    """Who walks: an admin, two approvers, and whoever opens a window anew."""
+
+    admin: Window
+    maker: Window
+    checker: Window
+    window: Windows
+
+
+@pytest.mark.timeout(1200)
+def test_every_page_can_be_read_by_everybody(house: House, window: Windows) -> None:
+    """Wide and narrow, by day and by night: no serious finding of axe on any page, no error in its console, nothing
+    from elsewhere, and no page is wider than its window. A route of a page that nobody looked at here fails."""
+    match, pages = everything(house)
+    tour = Tour(house, match)
+    crew = Crew(window("ada", "admin"), window("oskar", "approver"), window("carla", "approver"), window)
+    orphans = [house.orphan(f"pages-{number}", "12.00")["id"] for number in range(4)]
+    _decide(tour, crew, *orphans)
+    _look_at_money(tour, crew, orphans[0])
+    _come_and_go(tour, crew)
+    _look_at_people(tour, crew)
+    assert sorted(set(tour.trouble)) == []
+    assert pages - tour.rules == set(), "pages of which there is no picture"
+
+
+def _decide(tour: Tour, crew: Crew, one: str, first: str, second: str, turned_down: str) -> None:
+    """Proposals and approvals, alone and several at once, and what came of each. First, while everybody is proved."""
+    maker, checker = crew.maker, crew.checker
+    at = f"/transfers/{one}/propose"
+    tour.visit(maker, f"{at}?kind=split&arrived=5.00&returned=7.00", "propose_split")
+    tour.visit(maker, f"{at}?kind=ask_again", "ask_again")
+    tour.visit(maker, f"/transfers/{turned_down}/propose?kind=reverse", "propose")
+    press(maker, "Propose to reverse")
     maker.page.get_by_text("somebody else has to approve it").first.wait_for()
-    proposal = maker.page.url.removeprefix(house.desk)
-    for path in (*PAGES, f"/transfers/{made['id']}", proposal, "/gate"):
-        seen = admin if path != proposal else maker
-        seen.open(path)
-        seen.page.locator("main").wait_for()
-        trouble += [f"{path} {each}" for each in serious(seen)]
-        wider = seen.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        trouble += [f"{path} is {wider} pixels wider than its window"] if wider > 1 else []
-        seen.shoot(re.sub(r"[^a-z]+", "_", f"{path}_{name}".removeprefix("/")))
-    assert sorted(set(trouble)) == []
+    proposal = maker.page.url.removeprefix(tour.house.desk)
+    tour.visit(maker, proposal, "proposal_of_ones_own")
+    tour.visit(checker, proposal, "proposal")
+    press(checker, "Reject")
+    checker.page.get_by_text("rejected").first.wait_for()
+    tour.look(checker, "proposal_rejected")
+    tour.visit(checker, "/proposals?state=rejected", "proposals_rejected")
+    tour.visit(maker, f"/many/propose?kind=confirm&transfer={first}&transfer={second}", "many_propose")
+    press(maker, "Propose 2 times")
+    maker.page.get_by_text("2 of 2 proposed").first.wait_for()
+    tour.look(maker, "many_proposed")
+    checker.open("/proposals")
+    waiting = [checker.page.locator("tr", has_text=each).locator("input[name=proposal]") for each in (first, second)]
+    ids = [each.get_attribute("value") for each in waiting]
+    tour.look(checker, "proposals")
+    tour.visit(checker, "/many/approve?" + "&".join(f"proposal={each}" for each in ids), "many_approve")
+    checker.page.get_by_label("Type the sum in EUR").fill("24.00")
+    press(checker, "Approve them", "seen their statement")
+    checker.page.get_by_text("2 of 2 approved").first.wait_for()
+    tour.look(checker, "many_approved")
+    tour.visit(checker, f"/transfers/{first}", "transfer_decided")
+
+
+def _look_at_money(tour: Tour, crew: Crew, orphan: str) -> None:
+    """Whatever tells where money is, and what runs."""
+    for name, path in {
+        "overview": "/overview", "orphans": "/orphans", "unknown": "/orphans?stage=unknown", "transfer":
+        f"/transfers/{orphan}", "proposals_open": "/proposals", "players": "/players", "player": "/players/ann",
+        "player_then": "/players/ann?at=2026-01-01T00:00:00", "providers": "/providers",
+        "provider": f"/providers/{QTECH.name}", "jobs": "/jobs", "job": "/jobs/verify", "audit": "/audit",
+        "trouble": "/transfers/tr_none/propose",
+    }.items():  # fmt: skip
+        tour.visit(crew.maker, path, name)
+
+
+def _come_and_go(tour: Tour, crew: Crew) -> None:
+    """What is seen by whoever has not come in: the gate, a link to join, recovery codes, a lock and a link to open it,
+    and what plain http gets."""
+    house, somebody = tour.house, crew.window()
+    tour.visit(somebody, "/gate", "gate")
+    link = house.link("nina", "viewer").removeprefix(house.desk)
+    tour.visit(somebody, link, "join")
+    somebody.fill_in("nina")
+    tour.look(somebody, "recovery_codes")
+    stranger = crew.window()
+    for _ in range(3):
+        stranger.open("/gate").get_by_label("Login").fill("nina")
+        stranger.page.get_by_label("Password").fill("not her password at all")
+        stranger.page.get_by_label("Code").fill("123456")
+        press(stranger, "Come in")
+        stranger.page.locator("main").wait_for()
+    tour.look(stranger, "gate_locked")
+    crew.admin.open("/people").get_by_role("link", name="nina", exact=True).click()
+    press(crew.admin, "Link to unlock", "she asked for it")
+    prove(crew.admin, house, "ada")
+    unlock = crew.admin.page.locator(".desk-secret").inner_text().removeprefix(house.desk)
+    tour.look(crew.admin, "link")
+    tour.visit(stranger, unlock, "unlock")
+    stranger.page.goto(house.stack.address + "/ops/overview")
+    stranger.complaints.clear()  # that address is elsewhere, on purpose
+    tour.look(stranger, "plain_http")
+    stranger.complaints.clear()
+
+
+def prove(window: Window, house: House, login: str) -> None:
+    """Show a code, where one is asked for before what was wanted is done."""
+    window.page.locator("main").wait_for()
+    asked = window.page.get_by_label("Code from your authenticator")
+    if asked.count():
+        asked.fill(house.staff[login].code())
+        press(window, "Go on")
+        window.page.locator(".desk-secret").wait_for()
+
+
+def _look_at_people(tour: Tour, crew: Crew) -> None:
+    """Other people, and oneself."""
+    tour.visit(crew.admin, "/people", "people")
+    path = crew.admin.page.get_by_role("link", name="oskar", exact=True).get_attribute("href")
+    tour.visit(crew.admin, str(path).removeprefix("/ops"), "person")
+    tour.visit(crew.admin, "/account", "account")
+    tour.visit(crew.admin, "/prove?next=/ops/account", "prove")
 
 
 PAYLOADS = (
@@ -116,3 +282,30 @@ def test_plain_http_from_elsewhere_is_told_about_tls(house: House, window: Windo
     assert answer is not None
     assert answer.status == 403
     assert "TLS" in someone.page.locator("body").inner_text()
+
+
+def test_what_is_wrong_can_be_read(house: House, window: Windows) -> None:
+    """A door that people have closed, one that refuses for its breaker, and open alerts, where people look first; as
+    well read as any other page."""
+    someone, tour = window("otto", "operator"), Tour(house, str)
+    now = house.runtime.clock.now()
+    breaker = {"open": True, "counted_from": now, "probe_at": now + 15 * SECOND, "version": 1}
+    with db.writing(house.runtime.engine) as connection:
+        connection.execute(models.metadata.tables["breaker"].insert().values(provider=liar.BY_MANUAL, **breaker))
+    gates.pause(house.runtime, liar.BY_CONTRACT, "they are down", "otto")
+    try:
+        someone.open("/overview").get_by_text(f"The breaker of {liar.BY_MANUAL} is open").first.wait_for()
+        for name, path in {
+            "overview_wrong": "/overview", "providers_wrong": "/providers", "closed": f"/providers/{liar.BY_CONTRACT}",
+            "broken": f"/providers/{liar.BY_MANUAL}",
+        }.items():  # fmt: skip
+            shown = someone.open(path).locator("main").inner_text()
+            assert ("Wrong now:" in shown) == (name == "overview_wrong"), path
+            assert ("closed by people" in shown) == (name != "broken"), path
+            assert ("its breaker is open" in shown) == (name != "closed"), path
+            tour.look(someone, name)
+    finally:
+        gates.resume(house.runtime, liar.BY_CONTRACT, "otto")
+        with db.writing(house.runtime.engine) as connection:
+            connection.execute(text("UPDATE breaker SET open = :no"), {"no": False})
+    assert sorted(set(tour.trouble)) == []

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from bridge.api.health import found_wrong
+from bridge.audit.findings import Finding, Kind
 from jobs import inspect, seal
 from tests.cli.conftest import ROOT, Folder
 
@@ -64,6 +65,7 @@ def test_from_nothing_to_a_finding(site):
     ended = folder.run("audit", "verify")
     assert ended.returncode == 1
     assert "edited      history id 1 (operator 1): it is not as it was sealed" in ended.stdout
+    assert "1 finding: " in ended.stdout
     assert folder.run("verify").returncode == 1
     assert folder.run("verify", "--quick").returncode == 0
     inspect.run_once(made.runtime, made.runtime.clock.now(), 10, Event())
@@ -93,6 +95,12 @@ def changed(made) -> None:
         else:
             connection.execute(text("SET LOCAL session_replication_role = replica"))
             connection.execute(edit)
+
+
+def test_a_finding_about_a_whole_chain_is_one_line():
+    """Where there is no one row, seal or line that it is about, no gap stands in its place."""
+    told = str(Finding(Kind.SEAL, "seals", "", 1, "3 stand in the chain, and runs lead to 2 of them"))
+    assert told == "seal        seals (operator 1): 3 stand in the chain, and runs lead to 2 of them"
 
 
 def test_wrong_settings_are_named(site):

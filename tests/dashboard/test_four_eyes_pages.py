@@ -245,7 +245,9 @@ def test_what_was_typed_wrong_is_noted_as_refused(shelves: Stock) -> None:
     (split,) = (each for each in desk.notes("propose") if each["outcome"] == "refused")
     assert split["subject"] == transfers[0]
     assert "returned" in split["after"]
-    assert "Checker: approve, and was refused" in checker.get(f"/ops/transfers/{transfers[0]}").text
+    story = checker.get(f"/ops/transfers/{transfers[0]}").text
+    assert "Checker wanted to approve the proposal, and was refused" in story
+    assert "refused because: amount is not the amount that is at stake: look again" in story
 
 
 def test_several_are_offered_by_the_rule_of_one(build_desk: Any) -> None:

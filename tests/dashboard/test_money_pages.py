@@ -57,7 +57,8 @@ class Seen(HTMLParser):
 
 def examine(text: str, *, whole: bool = True) -> Seen:
     """A page as it has to be: well formed, nothing that runs, one first heading and none left out, every field with a
-    label, every name once, and whoever presses Enter in a form about money sends nothing."""
+    label, every name once, no link to one that is not there, and whoever presses Enter in a form about money sends
+    nothing."""
     seen = Seen(text)
     assert seen.wrong == []
     assert seen.stack == []
@@ -68,6 +69,8 @@ def examine(text: str, *, whole: bool = True) -> Seen:
         assert tag not in ("style", "iframe", "object", "embed", "base")
     ids = [attributes["id"] for _, attributes in seen.elements if "id" in attributes]
     assert sorted(set(ids)) == sorted(ids)
+    led = {link["href"][1:] for link in seen.all("a") if link.get("href", "").startswith("#")}
+    assert led <= set(ids), "a link that leads nowhere"
     labelled = {label["for"] for label in seen.all("label") if "for" in label}
     for field in seen.all("input", "select", "textarea"):
         assert field.get("type") == "hidden" or field.get("id") in labelled or "aria-label" in field, field

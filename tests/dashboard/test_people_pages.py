@@ -6,7 +6,9 @@ import pytest
 
 from bridge.desk import people
 from bridge.models.desk import InvitationKind, Role
+from tests.dashboard.stock import stock
 from tests.dashboard.test_four_eyes_pages import hidden
+from tests.dashboard.test_money_pages import examine
 from tests.desk import crew
 from tests.desk.crew import WHY
 from tests.desk.test_invitations import admin, invited, join
@@ -67,3 +69,19 @@ def test_nothing_is_changed_without_a_reason(desk, act):
     assert "Must have 3 to 300 characters" in refused.text
     assert ">ok</textarea>" in refused.text
     assert (desk.rows("SELECT * FROM person ORDER BY id"), desk.rows("SELECT * FROM invitation")) == before
+
+
+def test_what_somebody_did_can_be_followed(desk):
+    """What a note is about leads there, its reason stands apart from it, and the table is as elsewhere."""
+    shelves = stock(desk)
+    transfer_id = shelves.orphan()
+    proposal_id = shelves.propose(transfer_id, who="operator")
+    desk.sitting("approver").post(f"/ops/proposals/{proposal_id}/reject", reason="saw it otherwise")
+    page = desk.sitting("admin").get(f"/ops/people/{desk.people['approver'].id}")
+    examine(page.text)
+    assert f'href="/ops/proposals/{proposal_id}"' in page.text
+    assert f"{proposal_id} saw it" not in page.text
+    assert "saw it otherwise" in page.text
+    page = desk.sitting("admin").get(f"/ops/people/{desk.people['operator'].id}").text
+    assert f'href="/ops/transfers/{transfer_id}"' in page
+    assert "desk-cards" in page

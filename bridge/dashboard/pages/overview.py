@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Blueprint, render_template
 
+from bridge import troubles
 from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed
 from bridge.dashboard.pages.charts import Series, beside, stacked
 from bridge.views import overview
@@ -31,8 +32,9 @@ def part(visit: Visit) -> Page:
 
 
 def _read(visit: Visit) -> Mapping[str, Any]:
-    told = overview.overview(visit.runtime, visit.operator_id)
-    return {"told": told, "charts": (_of_days(told.days), _of_hours(told.hours))}
+    told = overview.overview(visit.runtime, visit.operator_id, whole=visit.is_steward)
+    charts = (_of_days(told.days), _of_hours(told.hours))
+    return {"told": told, "troubles": troubles.found_wrong(visit.runtime), "charts": charts}
 
 
 def _of_days(days: tuple[Day, ...]) -> Any:

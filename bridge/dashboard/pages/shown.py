@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from bridge.money import Currencies, UnknownCurrency
+from bridge.money import THOUSANDS, Currencies
 from bridge.ports import SECOND
 from bridge.views import amounts, words
-
-NARROW = "\u202f"
-"""Between thousands: no comma, which means something else elsewhere, and no end of a line."""
 
 HARD = "\u00a0"
 """A blank at which no line ends."""
@@ -23,25 +21,26 @@ _A_TENTH = 0.1
 
 def filters(currencies: Currencies) -> Mapping[str, Callable[..., Any]]:
     """The filters that templates have for them."""
-
-    def money(units: int, currency: str) -> str:
-        """An amount with its currency, thousands apart."""
-        try:
-            told = currencies.format(abs(units), currency)
-        except UnknownCurrency:
-            return amounts.written(currencies, units, currency)
-        whole, point, rest = told.partition(".")
-        grouped = f"{int(whole):,}".replace(",", NARROW)
-        return f"{'−' if units < 0 else ''}{grouped}{point}{rest} {currency}"
-
     return {
-        "money": money,
+        "money": partial(amounts.written, currencies),
+        "utc": utc,
+        "instant": instant,
         "age": age,
         "seconds": seconds,
         "counted": counted,
         "why": words.why,
         "spoken": spoken,
     }
+
+
+def utc(at: int | None, *, exact: bool = False) -> str:
+    """An instant as it stands on every page, in UTC; nothing for None."""
+    return "" if at is None else amounts.clock_time(at, exact=exact)
+
+
+def instant(at: int | None) -> str:
+    """An instant for a browser, not for people: what fields and `datetime` hold, UTC; nothing for None."""
+    return "" if at is None else f"{amounts.instant(at):%Y-%m-%d %H:%M:%S}"
 
 
 def age(since: int | None, now: int) -> str:
@@ -72,7 +71,7 @@ def seconds(length: float | None) -> str:
 
 def counted(number: int, one: str, many: str = "") -> str:
     """A number with its noun: "1 orphan", "3 orphans"."""
-    return f"{number:,}".replace(",", NARROW) + f" {one if number == 1 else many or one + 's'}"
+    return f"{number:,}".replace(",", THOUSANDS) + f" {one if number == 1 else many or one + 's'}"
 
 
 def spoken(word: str) -> str:

@@ -1,4 +1,4 @@
-// Parts of a page that keep themselves up to date, and times in the reader's own zone.
+// Parts of a page that keep themselves up to date.
 //
 // An element with data-part="ADDRESS" and data-every="SECONDS" is asked for again that often, and what comes stands in
 // its place. Nothing is asked while nobody looks. A part that cannot be had stays as it is, and the page says since when.
@@ -6,17 +6,8 @@
 
 const MILLISECONDS = 1000;
 const notice = () => document.getElementById("no-connection");
-const clock = (date) => date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+const clock = (date) => `${date.toISOString().slice(11, 16)} UTC`;
 let lost = null;
-
-function localTimes(within) {
-  for (const each of within.querySelectorAll("time[datetime]:not([title])")) {
-    const at = new Date(each.dateTime);
-    if (Number.isNaN(at.getTime())) continue;
-    each.title = each.textContent;
-    each.textContent = at.toLocaleString();
-  }
-}
 
 // What a person has opened, and where they are, outlives the exchange of a part.
 function remember(part) {
@@ -64,7 +55,6 @@ async function refresh(part) {
       const text = await answer.text();
       const kept = remember(part);
       part.innerHTML = text;
-      localTimes(part);
       restore(part, kept);
     }
   } catch {
@@ -91,7 +81,6 @@ function keep(part) {
 }
 
 document.querySelectorAll("[data-part]").forEach(keep);
-localTimes(document);
 
 // A link from elsewhere comes without the cookie (SameSite=Strict), and is shown the gate although its reader sits here
 // already: asked from this page, the desk knows them.

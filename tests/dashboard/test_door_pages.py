@@ -1,0 +1,142 @@
+"""What is wrong is to be seen where people look first: doors that let nothing in, jobs that nobody runs, alerts."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from bridge import gates
+from tests.dashboard.stock import Stock, stock
+from tests.dashboard.test_money_pages import examine
+from tests.desk.stand import Desk
+
+SHOWN_ON = ("/ops/overview", "/ops/overview/part", "/ops/providers", "/ops/providers/sim")
+
+
+@pytest.fixture
+def shelves(desk: Desk) -> Stock:
+    """The desk with a player and a provider."""
+    return stock(desk)
+
+
+def breaker(shelves: Stock) -> None:
+    """Too many unknown answers."""
+    shelves.desk.write("INSERT INTO breaker (provider, open, counted_from, probe_at, version) "
+                       "VALUES ('sim', :yes, 1, 2, 1)", yes=True)  # fmt: skip
+
+
+def cap(shelves: Stock) -> None:
+    """As much unresolved as may be."""
+    providers = shelves.desk.runtime.config.providers
+    providers["sim"] = providers["sim"].model_copy(update={"exposure_caps": {"EUR": "10.00"}, "currencies": ("EUR",)})
+    shelves.orphan(amount="10.00")
+
+
+def pause(shelves: Stock) -> None:
+    """People have closed it."""
+    gates.pause(shelves.desk.runtime, "sim", "they are down", "mia")
+
+
+CLOSED: dict[str, tuple[Any, str]] = {
+    "breaker": (breaker, "its breaker is open"),
+    "cap": (cap, "the cap is reached"),
+    "people": (pause, "closed by people"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("why", CLOSED)
+def test_no_page_calls_a_door_open_that_lets_nothing_in(shelves: Stock, why: str) -> None:
+    """Whatever refuses a transfer in, the three pages that tell of the door say so, and no green badge stands there."""
+    viewer = shelves.desk.sitting("viewer")
+    for path in SHOWN_ON:
+        assert "text-bg-success" in viewer.get(path).text, path
+    close, words = CLOSED[why]
+    close(shelves)
+    for path in SHOWN_ON:
+        page = viewer.get(path).text
+        examine(page, whole="part" not in path)
+        assert words in page, path
+        assert "text-bg-success" not in page, path
+        assert ">open<" not in page, path
+
+
+def test_whether_a_cap_is_set_is_told(shelves: Stock) -> None:
+    """Nothing unresolved is no bound."""
+    viewer = shelves.desk.sitting("viewer")
+    for path in ("/ops/overview", "/ops/providers/sim"):
+        assert "no cap is set" in viewer.get(path).text, path
+
+
+def test_silent_jobs_do_not_work(shelves: Stock) -> None:
+    """Nobody runs them: none of them is said to work, the first page says it in one line, and so does `/readyz`."""
+    desk = shelves.desk
+    viewer, other = desk.sitting("viewer"), desk.sitting("stranger")
+    for who in (viewer, other):
+        page = who.get("/ops/jobs").text
+        assert ">works<" in page
+        assert ">silent<" not in page
+    assert "Wrong now:" not in viewer.get("/ops/overview").text
+    desk.hands.turn(79)
+    for who in (viewer, other):
+        page = who.get("/ops/jobs").text
+        assert ">works<" not in page
+        assert page.count(">silent<") >= 2
+    page = viewer.get("/ops/overview").text
+    examine(page)
+    line = page.partition("Wrong now:")[2].partition("</section>")[0]
+    (wrong,) = desk.nobody.client.get("/readyz").json["wrong"]
+    assert f"{wrong['check']}: {wrong['detail']}" in line
+
+
+def test_open_alerts_stand_on_the_first_page(shelves: Stock) -> None:
+    """Each in its sentence, and text only."""
+    desk = shelves.desk
+    for number in range(6):
+        desk.write("INSERT INTO alert (id, kind, about, operator_id, sentence, over, began_at, seen_at, told_at) "
+                   "VALUES (:id, 'orphans', :id, :operator, :sentence, 'over', :at, 1, 1)",
+                   id=f"al_{number}", operator=desk.operator, sentence=f"<b>{number} orphans</b>.",
+                   at=number)  # fmt: skip
+    page = desk.sitting("viewer").get("/ops/overview").text
+    examine(page)
+    line = page.partition("Wrong now:")[2].partition("</section>")[0]
+    assert re.findall(r"(\d) orphans", line) == ["5", "4", "3", "2"]
+    assert "And 2 other alerts." in line
+    assert "<b>" not in line
+
+
+def test_what_is_known_of_balances_is_said(shelves: Stock) -> None:
+    """No word that they agree: nothing was compared, and how they are is said."""
+    page = shelves.desk.sitting("viewer").get("/ops/providers/sim").text
+    assert "No difference is known." in page
+    assert "When one was last compared is not known: nothing of it is kept." in page
+    assert "is what we have" not in page
+
+
+def test_losses_are_told(shelves: Stock) -> None:
+    """What was written off, once it is; nobody has to add it up from transfers."""
+    viewer = shelves.desk.sitting("viewer")
+    assert "Nothing is written off." in viewer.get("/ops/overview").text
+    transfer_id = shelves.orphan("in", "house")
+    proposal_id = shelves.propose(transfer_id, "write_off")
+    approver = shelves.desk.sitting("approver")
+    seen = re.findall(r'name="seen" value="([^"]+)"', approver.get(f"/ops/proposals/{proposal_id}").text)[0]
+    assert (
+        approver.post(f"/ops/proposals/{proposal_id}/approve", amount="10.00", reason="seen", seen=seen).status_code
+        == 303
+    )
+    page = viewer.get("/ops/overview").text
+    assert "10.00 EUR" in page.partition("Lost for good")[2].partition("</section>")[0]
+    assert "Lost for good" in viewer.get("/ops/providers/sim").text
+
+
+def test_the_name_of_a_process_is_not_broken(shelves: Stock) -> None:
+    """A long one parts at its strokes alone."""
+    for name, shown in (
+        ("vm/24985/3ebf397a", '<span class="text-nowrap">vm/24985/3ebf397a</span>'),
+        ("a-host.with-a-long-name.example/24985/3ebf397a",
+         '>a-host.with-a-long-name.example</span>/<wbr><span class="text-nowrap">24985</span>/<wbr>'),
+    ):  # fmt: skip
+        shelves.desk.write("UPDATE job_line SET worker = :name, ended_at = 1 WHERE job = 'verify'", name=name)
+        assert shown in shelves.desk.sitting("approver").get("/ops/jobs").text
