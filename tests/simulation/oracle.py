@@ -19,8 +19,10 @@ from sqlalchemy.exc import DBAPIError
 from jobs.expire import ProposalsFailed
 from jobs.seal import TablesFailed
 from tests.simulation.database import Simulated
+from tests.simulation.grounds import Absence, Grounds
 from tests.simulation.ledgers import ProviderLedgers, minor
 from tests.simulation.meant import effect, is_inward, position
+from tests.simulation.spoken import Spoken
 from tests.simulation.told import Told
 from tests.simulation.wanted import Wanted
 from tests.simulation.world import SECOND, Strand, World
@@ -53,11 +55,13 @@ _ORDERED = """SELECT leg.transfer_id, COUNT(attempt.attempt), transfer.player_id
     ON attempt.transfer_id = leg.transfer_id AND attempt.ordinal = leg.ordinal
     AND attempt.step IN ('transfer', 'complete')
     WHERE leg.holder = ? AND leg.reference = ? GROUP BY leg.transfer_id, leg.ordinal"""
-_LEGS = "SELECT transfer_id, ordinal, holder, side, undoes, state, amount, reference FROM leg WHERE transfer_id = ?"
+_LEGS = """SELECT transfer_id, ordinal, holder, side, undoes, state, amount, reference, provider_reference FROM leg
+    WHERE transfer_id = ?"""
 _POSTINGS = "SELECT id, transfer_id, debit, credit, amount, currency FROM posting WHERE id > ? ORDER BY id"
 _CASE = "SELECT COUNT(*) FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> ''"
 _LEFT_OPEN = "SELECT reason FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> 'engine_error'"
 _WISHED = "SELECT 1 FROM history WHERE transfer_id = ? AND \"trigger\" = 'wish_cancel'"
+_DECIDED = "SELECT 1 FROM decision WHERE transfer_id = ?"
 _BORNE = "SELECT 1 FROM decision WHERE transfer_id = ? AND kind = 'write_off'"
 _CLOSED = "SELECT closed_at FROM switch WHERE provider = ?"
 _HISTORY = """SELECT id, transfer_id, subject, "trigger", source, target FROM history WHERE id > ? ORDER BY id"""
@@ -102,6 +106,7 @@ class Oracle:
         self.wanted = Wanted(self.ask, self.fail, ledgers)
         self._seen = Seen()
         self._rows: dict[str, tuple[Any, ...]] = {}
+        self._ended: dict[str, str] = {}  # what has come to which end since it was judged
         self._keys: dict[str, str] = {}
         self._wallets: dict[str, int] = {}  # what each transfer had moved its player's wallet by, last seen
         self._departed: Counter[tuple[str, int, int]] = Counter()
@@ -112,6 +117,15 @@ class Oracle:
         self._raw = self._connection.cursor()
         self._raw.row_factory = None
         self._take_in()
+
+    def heed(self, providers: Mapping[str, Any], spoken: Spoken) -> None:
+        """Judge by what the operator has configured of its providers, and by what they say."""
+        rules = {
+            name: Absence(each.absent_after_seconds, each.absent_times)
+            for name, each in providers.items()
+            if hasattr(each, "absent_after_seconds")
+        }
+        self.grounds = Grounds(spoken, self.fail, rules)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -143,6 +157,10 @@ class Oracle:
         self._check_accounts()
         for transfer in changed:
             self._check_transfer(transfer)
+        for transfer, state in self._ended.items():
+            if not self.ask(_DECIDED, transfer):
+                self.grounds.check(self._transfer(transfer), state)
+        self._ended.clear()
 
     def provider_wrote(self, provider: str, line: Mapping[str, Any]) -> None:
         """A line of a provider's ledger is durable."""
@@ -257,6 +275,8 @@ class Oracle:
         if (source, target) not in EDGES or source != before:
             self.fail("I4", f"{transfer} moved {source} -> {target}, and was {before}")
         self._seen.states[transfer] = target
+        if target in FINAL:
+            self._ended[transfer] = target
 
     def _check_beginning(self, row: Mapping[str, Any]) -> None:
         """I7: people who have closed a provider were told that nothing more begins there."""
