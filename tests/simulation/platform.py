@@ -130,7 +130,7 @@ class Platform:
     def _begin(self, wish: Wish) -> None:
         dice, rate = self.world.chance.stream(f"plan of client {wish.number}"), self.world.swarm.rate
         self._wishes[wish.key] = wish
-        self.oracle.wanted.may_come(wish.key, wish.path, wish.body)
+        self.oracle.wanted.may_come(wish.key, wish.path, wish.body, self.world.now)
         is_cancelled = wish.path == "/v1/transfers" and dice.strikes("cancelled", rate("cancelled"))
         if is_cancelled:
             self.world.after(dice.choice((0.02, 0.05, 0.1, 0.5, 3, 12, 60, 400)), self._cancel, wish)
@@ -215,8 +215,17 @@ class Platform:
             self.oracle.told.shown(body)
             if key in self._wishes:
                 self.oracle.wanted.check_view(key, body)
+        if "sweeps" in body:
+            self._judge_recall(key, answer, body)
         if key and (answer.status, body.get("code")) in FINAL_ANSWERS:
             self.oracle.told.answered(key, answer.status, answer.body)
+
+    def _judge_recall(self, key: str, answer: Response, body: dict[str, Any]) -> None:
+        player = self._wishes[key].path.split("/")[3]
+        self.oracle.wanted.check_recall(key, player, answer.status, body)
+        for sweep in body["sweeps"]:
+            if sweep["transfer"] is not None and not answer.headers.get("Idempotent-Replayed"):
+                self.oracle.told.shown(sweep["transfer"])
 
     def _reuse(self, wish: Wish) -> None:
         """Another body under a key that is in use: refused, whatever became of the first."""
