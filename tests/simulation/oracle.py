@@ -22,6 +22,7 @@ from tests.simulation.database import Simulated
 from tests.simulation.grounds import Absence, Grounds
 from tests.simulation.ledgers import ProviderLedgers, minor
 from tests.simulation.meant import effect, is_inward, position
+from tests.simulation.room import Room
 from tests.simulation.spoken import Spoken
 from tests.simulation.told import Told
 from tests.simulation.wanted import Wanted
@@ -126,6 +127,7 @@ class Oracle:
             if hasattr(each, "absent_after_seconds")
         }
         self.grounds = Grounds(spoken, self.fail, rules)
+        self.room = Room(self.ask, self.fail, providers)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -279,7 +281,8 @@ class Oracle:
             self._ended[transfer] = target
 
     def _check_beginning(self, row: Mapping[str, Any]) -> None:
-        """I7: people who have closed a provider were told that nothing more begins there."""
+        """I7: people who have closed a provider were told that nothing more begins there. I-57: as `room.py` has it."""
+        self.room.check(row)
         if is_inward(row) and self.ask(_CLOSED, row["provider"]):
             self.fail("I7", f"{row['id']} was begun into {row['provider']}, which people were told is closed")
 

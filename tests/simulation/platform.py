@@ -14,6 +14,7 @@ from tests.simulation.chance import Chance, Decision
 from tests.simulation.node import Bridge, Response
 from tests.simulation.oracle import Oracle
 from tests.simulation.settings import PLAYERS, PROTOCOLS, WALLETS
+from tests.simulation.swarm import DEEDS
 from tests.simulation.world import SECOND, Outside, World
 
 TRANSFERS = range(18, 22)
@@ -211,6 +212,8 @@ class Platform:
     def _judge(self, key: str, answer: Response) -> None:
         """At the door: what was told, whether it reached the client or not."""
         body = json.loads(answer.body)
+        if body.get("code") in DEEDS:
+            self.world.swarm.counts[body["code"]] += 1
         if str(body.get("id", "")).startswith("tr_") and not answer.headers.get("Idempotent-Replayed"):
             self.oracle.told.shown(body)
             if key in self._wishes:

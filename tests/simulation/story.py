@@ -174,7 +174,7 @@ class Story:
         self.world.most = MOST_EVENTS
         self.world.faults_until = BEGINS + FAULTS_HOURS * 3600 * SECOND
         self.ledgers, self.spoken = ProviderLedgers(), Spoken()
-        self.config = configuration(seed, stage.database)
+        self.config = configuration(seed, stage.database, capped=not self.swarm.mild)
         self.oracle = Oracle(self.world, stage.database, self.ledgers)
         self.world.endless = lambda: self.oracle.fail("I8", f"there is no end of it: {MOST_EVENTS} events, and more")
         self.oracle.heed(self.config.providers, self.spoken)

@@ -67,8 +67,11 @@ DEEDS: dict[str, str] = {
     "decided write_off":   "likewise: both sides have it, and the house bears it",
     "decided claw_back":   "likewise: both have it, and the game gives it back",
     "regretted":           "people at a provider take back what was done, also what was decided",
+    "exposure_cap":        "a client is told that its transfer does not fit under the cap",
+    "lane_unresolved":     "a client is told that an earlier transfer of its player has to end first",
 }  # fmt: skip
-"""What people do at the desk. No faults, and no rates; but what they never come to is not shown by any story."""
+"""What people do at the desk, and what clients meet. No faults, and no rates; but what never comes about is not shown by
+any story."""
 
 
 class Swarm:
