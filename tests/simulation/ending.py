@@ -104,6 +104,7 @@ def check_ending(oracle: Oracle, bridges: list[Bridge], *, sealed: bool) -> None
         oracle.fail("I5", f"{movement} is noted, and not posted once as it says")
     oracle.told.check()
     oracle.wanted.check_cash()
+    oracle.announced.check({row["id"]: row for row in rows})
     _check_diligence(oracle)
     _check_messages(oracle)
     _verify(oracle, bridges, sealed=sealed)

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from jobs.expire import ProposalsFailed
 from jobs.seal import TablesFailed
+from tests.simulation.announced import Announced
 from tests.simulation.database import Simulated
 from tests.simulation.grounds import Absence, Grounds
 from tests.simulation.ledgers import ProviderLedgers, minor
@@ -105,6 +106,7 @@ class Oracle:
         self.money_commits = 0
         self.told = Told(self.ask, self.fail)
         self.wanted = Wanted(self.ask, self.fail, ledgers)
+        self.announced = Announced(self.ask, self.fail)
         self._seen = Seen()
         self._rows: dict[str, tuple[Any, ...]] = {}
         self._ended: dict[str, str] = {}  # what has come to which end since it was judged
