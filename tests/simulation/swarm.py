@@ -70,8 +70,8 @@ DEEDS: dict[str, str] = {
     "exposure_cap":        "a client is told that its transfer does not fit under the cap",
     "lane_unresolved":     "a client is told that an earlier transfer of its player has to end first",
 }  # fmt: skip
-"""What people do at the desk, and what clients meet. No faults, and no rates; but what never comes about is not shown by
-any story."""
+"""What people do at the desk, and what clients meet. No faults, and no rates; but what never comes about is not shown
+by any story."""
 
 
 class Swarm:
