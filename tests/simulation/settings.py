@@ -37,8 +37,8 @@ PATIENCE_SECONDS = 600
 HEAL_SECONDS = 900
 """So long after the last fault nothing may be pending any more (I8)."""
 
-CAPPED = 0.25
-CAPS = {"EUR": ("10.00", "20.00"), "JPY": ("250", "300")}
+CAPPED = 0.3
+CAPS = {"EUR": ("5.00", "10.00"), "JPY": ("100", "250")}
 
 LADDERS = (
     (0, 2, 3, 5, 10, 20, 40, 80, 160, 300, 300, 900, 3600, 21_600),
@@ -49,7 +49,7 @@ LADDERS = (
 
 
 def _caps(seed: int, provider: str) -> dict[str, str]:
-    """In a story of four a provider has caps, so low that one or two transfers without an end reach them."""
+    """In three stories of ten a provider has caps, so low that one or two transfers without an end fill them."""
     dice = Random(f"{seed}/caps/{provider}")
     capped = dice.random() < CAPPED
     return {currency: dice.choice(amounts) for currency, amounts in CAPS.items() if capped}
