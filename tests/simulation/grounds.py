@@ -8,7 +8,6 @@ of what was spoken on the wire. Nothing that the bridge has noted is believed he
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tests.simulation.settings import PROTOCOLS
@@ -28,19 +27,12 @@ NOT_TAKEN = {"INVALID_TOKEN", "USER_BLOCKED", "VALIDATION_ERROR", "INVALID_FORMA
 """Errors of a provider of two phases by which it has turned a request away unread."""
 
 
-@dataclass(frozen=True)
-class Absence:
-    """When "not found" means never: so many seconds after the last request, so many times (`docs/configuration.md`)."""
-
-    seconds: float
-    times: int
-
-
 class Grounds:
-    """Judges ends. `absence`: as the operator has it configured, for whichever provider has such a rule."""
+    """Judges ends. `providers`: as the operator has them configured; so it is agreed what is absent, and whether a part
+    may be done (`docs/configuration.md`)."""
 
-    def __init__(self, spoken: Spoken, fail: Callable[[str, str], None], absence: Mapping[str, Absence]) -> None:
-        self._spoken, self._fail, self._absence = spoken, fail, absence
+    def __init__(self, spoken: Spoken, fail: Callable[[str, str], None], providers: Mapping[str, Any]) -> None:
+        self._spoken, self._fail, self._providers = spoken, fail, providers
 
     def check(self, row: Mapping[str, Any], state: str) -> None:
         """A transfer that nobody has decided about has come to this end."""
@@ -51,12 +43,12 @@ class Grounds:
             self._check_undone(row, leg)
 
     def _is_done(self, row: Mapping[str, Any], leg: Mapping[str, Any]) -> bool:
-        """It was done; of a part its provider has to say, too, of how much it is a part."""
-        whole = int(leg["amount"])
+        """It was done; a part only where that is agreed, and if its provider says, too, of how much it is a part."""
+        whole, partial = int(leg["amount"]), getattr(self._providers[row["provider"]], "partial", False)
         arrived = whole if row["arrived"] is None else row["arrived"]
         meant = row["player_id"], row["currency"], leg["side"], arrived
         words = [word for word in self._about(row, leg) if word.said == DONE and word.what == meant]
-        return any(whole in (arrived, word.requested) for word in words)
+        return any(arrived == whole or (partial and word.requested == whole) for word in words)
 
     def _check_undone(self, row: Mapping[str, Any], leg: Mapping[str, Any]) -> None:
         requests = [each for each in self._spoken.requests(row["provider"], _names(leg)) if each.operation in MONEY]
@@ -98,14 +90,15 @@ class Grounds:
 
     def _check_absence(self, row: Mapping[str, Any], leg: Mapping[str, Any], requests: list[Asked]) -> None:
         """It does not know of it, long after the last request, and repeatedly."""
-        rule, all_asked = self._absence[row["provider"]], self._spoken.requests(row["provider"], _names(leg))
-        if not all(each.sure for each in all_asked):
+        settings = self._providers[row["provider"]]
+        seconds, times = settings.absent_after_seconds, settings.absent_times
+        if not all(each.sure for each in self._spoken.requests(row["provider"], _names(leg))):
             return  # by clocks that are off nobody can count seconds
-        begins = max(each.left for each in requests) + int(rule.seconds * SECOND)
+        begins = max(each.left for each in requests) + int(seconds * SECOND)
         words = [word for word in self._about(row, leg) if word.said == NOT_FOUND and word.asked is not None]
         late = [word for word in words if word.asked is not None and word.asked.left >= begins]
-        if len(late) < rule.times:
-            told = f"not found {len(words)} times, {len(late)} of them {rule.seconds:g} s after the last request"
+        if len(late) < times:
+            told = f"not found {len(words)} times, {len(late)} of them {seconds:g} s after the last request"
             self._fail("I-13", f"{row['id']} is reversed, and {row['provider']} has not said why: {told}")
 
     def _about(self, row: Mapping[str, Any], leg: Mapping[str, Any]) -> list[Word]:

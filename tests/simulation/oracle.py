@@ -20,7 +20,7 @@ from jobs.expire import ProposalsFailed
 from jobs.seal import TablesFailed
 from tests.simulation.announced import Announced
 from tests.simulation.database import Simulated
-from tests.simulation.grounds import Absence, Grounds
+from tests.simulation.grounds import Grounds
 from tests.simulation.ledgers import ProviderLedgers, minor
 from tests.simulation.meant import effect, is_inward, position
 from tests.simulation.room import Room
@@ -123,12 +123,7 @@ class Oracle:
 
     def heed(self, providers: Mapping[str, Any], spoken: Spoken) -> None:
         """Judge by what the operator has configured of its providers, and by what they say."""
-        rules = {
-            name: Absence(each.absent_after_seconds, each.absent_times)
-            for name, each in providers.items()
-            if hasattr(each, "absent_after_seconds")
-        }
-        self.grounds = Grounds(spoken, self.fail, rules)
+        self.grounds = Grounds(spoken, self.fail, providers)
         self.room = Room(self.ask, self.fail, providers)
 
     def close(self) -> None:
