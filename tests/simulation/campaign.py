@@ -19,6 +19,7 @@ from typing import Any
 
 from bridge.simulator.faults.cases import TABLES
 from tests.simulation.lies import shown_cases
+from tests.simulation.planted_bugs import OWN
 from tests.simulation.platform import LEAST_STEPS, LEAST_TRANSFERS
 from tests.simulation.shrink import shrunk
 from tests.simulation.story import Outcome, Stage, Story
@@ -38,8 +39,8 @@ ENOUGH_SEEDS, ENOUGH_FOR_DECISIONS = 500, 1000
 more: what both sides have is rare."""
 
 SHOWN_FAILURES = 3
-NAMED = re.compile(r"FAILED seed \d+: I\S+: ")
-"""How a failure begins that names an invariant, also one of twin stories."""
+NAMED = re.compile(rf"FAILED seed \d+: I\S+: {OWN}")
+"""How a failure begins by which the oracle names an invariant, also one of twin stories."""
 
 
 @contextmanager

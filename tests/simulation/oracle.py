@@ -18,9 +18,13 @@ from sqlalchemy.exc import DBAPIError
 
 from jobs.expire import ProposalsFailed
 from jobs.seal import TablesFailed
+from tests.simulation.announced import Announced
 from tests.simulation.database import Simulated
+from tests.simulation.grounds import Grounds
 from tests.simulation.ledgers import ProviderLedgers, minor
 from tests.simulation.meant import effect, is_inward, position
+from tests.simulation.room import Room
+from tests.simulation.spoken import Spoken
 from tests.simulation.told import Told
 from tests.simulation.wanted import Wanted
 from tests.simulation.world import SECOND, Strand, World
@@ -53,11 +57,13 @@ _ORDERED = """SELECT leg.transfer_id, COUNT(attempt.attempt), transfer.player_id
     ON attempt.transfer_id = leg.transfer_id AND attempt.ordinal = leg.ordinal
     AND attempt.step IN ('transfer', 'complete')
     WHERE leg.holder = ? AND leg.reference = ? GROUP BY leg.transfer_id, leg.ordinal"""
-_LEGS = "SELECT transfer_id, ordinal, holder, side, undoes, state, amount, reference FROM leg WHERE transfer_id = ?"
+_LEGS = """SELECT transfer_id, ordinal, holder, side, undoes, state, amount, reference, provider_reference FROM leg
+    WHERE transfer_id = ?"""
 _POSTINGS = "SELECT id, transfer_id, debit, credit, amount, currency FROM posting WHERE id > ? ORDER BY id"
 _CASE = "SELECT COUNT(*) FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> ''"
 _LEFT_OPEN = "SELECT reason FROM orphan_case WHERE transfer_id = ? AND state <> 'closed' AND reason <> 'engine_error'"
 _WISHED = "SELECT 1 FROM history WHERE transfer_id = ? AND \"trigger\" = 'wish_cancel'"
+_DECIDED = "SELECT 1 FROM decision WHERE transfer_id = ?"
 _BORNE = "SELECT 1 FROM decision WHERE transfer_id = ? AND kind = 'write_off'"
 _CLOSED = "SELECT closed_at FROM switch WHERE provider = ?"
 _HISTORY = """SELECT id, transfer_id, subject, "trigger", source, target FROM history WHERE id > ? ORDER BY id"""
@@ -100,8 +106,10 @@ class Oracle:
         self.money_commits = 0
         self.told = Told(self.ask, self.fail)
         self.wanted = Wanted(self.ask, self.fail, ledgers)
+        self.announced = Announced(self.ask, self.fail)
         self._seen = Seen()
         self._rows: dict[str, tuple[Any, ...]] = {}
+        self._ended: dict[str, str] = {}  # what has come to which end since it was judged
         self._keys: dict[str, str] = {}
         self._wallets: dict[str, int] = {}  # what each transfer had moved its player's wallet by, last seen
         self._departed: Counter[tuple[str, int, int]] = Counter()
@@ -112,6 +120,11 @@ class Oracle:
         self._raw = self._connection.cursor()
         self._raw.row_factory = None
         self._take_in()
+
+    def heed(self, providers: Mapping[str, Any], spoken: Spoken) -> None:
+        """Judge by what the operator has configured of its providers, and by what they say."""
+        self.grounds = Grounds(spoken, self.fail, providers)
+        self.room = Room(self.ask, self.fail, providers)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -143,6 +156,10 @@ class Oracle:
         self._check_accounts()
         for transfer in changed:
             self._check_transfer(transfer)
+        for transfer, state in self._ended.items():
+            if not self.ask(_DECIDED, transfer):
+                self.grounds.check(self._transfer(transfer), state)
+        self._ended.clear()
 
     def provider_wrote(self, provider: str, line: Mapping[str, Any]) -> None:
         """A line of a provider's ledger is durable."""
@@ -257,9 +274,12 @@ class Oracle:
         if (source, target) not in EDGES or source != before:
             self.fail("I4", f"{transfer} moved {source} -> {target}, and was {before}")
         self._seen.states[transfer] = target
+        if target in FINAL:
+            self._ended[transfer] = target
 
     def _check_beginning(self, row: Mapping[str, Any]) -> None:
-        """I7: people who have closed a provider were told that nothing more begins there."""
+        """I7: people who have closed a provider were told that nothing more begins there. I-57: as `room.py` has it."""
+        self.room.check(row)
         if is_inward(row) and self.ask(_CLOSED, row["provider"]):
             self.fail("I7", f"{row['id']} was begun into {row['provider']}, which people were told is closed")
 
@@ -282,24 +302,25 @@ class Oracle:
                 self.fail("I17", f"{held} gave {now['id']} back while a request of it may be on the wire")
 
     def _check_accounts(self) -> None:
-        """I1, I2, I3: the ledger only grows, sums to zero, and is what the cached balances say."""
+        """I1, I2, I3: the ledger only grows; the cached balances are what it says, and with all else sum to zero."""
         seen = self._seen
         count, turnover = self._raw.execute("SELECT COUNT(*), COALESCE(SUM(amount), 0) FROM posting").fetchone()
         if (count, turnover) != (seen.postings, seen.turnover):
             self.fail("I2", f"{count} postings over {turnover}, where {seen.postings} over {seen.turnover} were made")
-        sums: Counter[str] = Counter()
-        for (_, currency), balance in seen.balances.items():
-            sums[currency] += balance
-        if any(sums.values()):
-            self.fail("I1", f"the ledger sums to {dict(sums)}")
         cached = {(a, c): b for a, c, b in self._raw.execute("SELECT account, currency, balance FROM account")}
+        sums: Counter[str] = Counter()
+        for (_, currency), balance in cached.items():
+            sums[currency] += balance
         for (account, currency), balance in seen.balances.items():
             kept = account.startswith(("wallet:", "game:"))
+            sums[currency] += 0 if kept else balance
             if kept and cached.get((account, currency)) != balance:
                 told = cached.get((account, currency))
                 self.fail("I1", f"{account} {currency} is {balance} by its postings and {told} as kept")
             if account.startswith("wallet:") and balance < 0:
                 self.fail("I3", f"{account} {currency} is {balance}")
+        if any(sums.values()):
+            self.fail("I1", f"what the accounts keep, and what was posted to the others, sums to {dict(sums)}")
 
     def _check_transfer(self, transfer_id: str) -> None:
         row = self._transfer(transfer_id)

@@ -37,6 +37,9 @@ PATIENCE_SECONDS = 600
 HEAL_SECONDS = 900
 """So long after the last fault nothing may be pending any more (I8)."""
 
+CAPPED = 0.3
+CAPS = {"EUR": ("5.00", "10.00"), "JPY": ("100", "250")}
+
 LADDERS = (
     (0, 2, 3, 5, 10, 20, 40, 80, 160, 300, 300, 900, 3600, 21_600),
     (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1800, 43_200),
@@ -45,8 +48,15 @@ LADDERS = (
 """Waits between look-ups."""
 
 
-def configuration(seed: int, database: Path) -> Config:
-    """The configuration of every process of one seed."""
+def _caps(seed: int, provider: str) -> dict[str, str]:
+    """In three stories of ten a provider has caps, so low that one or two transfers without an end fill them."""
+    dice = Random(f"{seed}/caps/{provider}")
+    capped = dice.random() < CAPPED
+    return {currency: dice.choice(amounts) for currency, amounts in CAPS.items() if capped}
+
+
+def configuration(seed: int, database: Path, *, capped: bool = True) -> Config:
+    """The configuration of every process of one seed; `capped`: whether any provider may have caps."""
     dice = Random(f"{seed}/configuration")
     shared: dict[str, Any] = {
         "operator": OPERATOR,
@@ -55,7 +65,6 @@ def configuration(seed: int, database: Path) -> Config:
         "breaker_least": dice.choice((4, 10, 1000)),
     }
     lanes = ("block", "opposite", "allow")
-    capped = dice.random() < 0.25
     return Config(
         database=DatabaseSection(url=f"sqlite:///{database}"),
         web=WebSection(wait_seconds=15),
@@ -69,6 +78,7 @@ def configuration(seed: int, database: Path) -> Config:
                 username=USERNAME,
                 password=PASSWORD,  # type: ignore[arg-type]
                 lane_policy=dice.choice(lanes),
+                exposure_caps=_caps(seed, QTECH) if capped else {},
                 **shared,
             ),
             GENERIC: GenericSection(
@@ -79,7 +89,7 @@ def configuration(seed: int, database: Path) -> Config:
                 callback_networks=("203.0.113.0/24",),  # type: ignore[arg-type]
                 lane_policy=dice.choice(lanes),
                 partial=dice.random() < 0.5,
-                exposure_caps={"EUR": "60.00"} if capped else {},
+                exposure_caps=_caps(seed, GENERIC) if capped else {},
                 **shared,
             ),
         },

@@ -20,6 +20,7 @@ from typing import Any
 
 from bridge import cashier, db, keys, lineage, models, players
 from bridge.app import compose
+from bridge.simulator.messages import Request
 from tests.simulation import log
 from tests.simulation.chance import Chance, Decision, rule_the_system
 from tests.simulation.database import Slot, Store
@@ -45,6 +46,7 @@ from tests.simulation.settings import (
     WALLETS,
     configuration,
 )
+from tests.simulation.spoken import Asked, Spoken
 from tests.simulation.swarm import Swarm
 from tests.simulation.wire import Network
 from tests.simulation.world import SECOND, World
@@ -171,10 +173,12 @@ class Story:
         self.world = World(self.chance, self.swarm, BEGINS, self.tell)
         self.world.most = MOST_EVENTS
         self.world.faults_until = BEGINS + FAULTS_HOURS * 3600 * SECOND
-        self.ledgers = ProviderLedgers()
+        self.ledgers, self.spoken = ProviderLedgers(), Spoken()
+        self.config = configuration(seed, stage.database, capped=not self.swarm.mild)
         self.oracle = Oracle(self.world, stage.database, self.ledgers)
         self.world.endless = lambda: self.oracle.fail("I8", f"there is no end of it: {MOST_EVENTS} events, and more")
-        self.network = Network(self.world, self._sent)
+        self.oracle.heed(self.config.providers, self.spoken)
+        self.network = Network(self.world, self._sent, self._left, self.spoken.answered)
 
     def tell(self, room: str, what: str) -> None:
         """Take down what happened."""
@@ -203,7 +207,7 @@ class Story:
         return outcome
 
     def _set_up(self) -> None:
-        config = configuration(self.seed, self.stage.database)
+        config = self.config
         self.providers = [
             Provider(self.world, name, protocol, self.stage.folder, self._wrote) for name, protocol in PROTOCOLS.items()
         ]
@@ -261,6 +265,11 @@ class Story:
             now = node.now() if self._has_told(node) else None
             self.oracle.sent(node.runtime.worker, now, provider, name)
 
+    def _left(self, provider: str, request: Request) -> Asked | None:
+        node = self.world.current.node if self.world.current is not None else None
+        sure = isinstance(node, Bridge) and not node.skew and self._has_told(node)
+        return self.spoken.left(provider, request, self.world.now, sure=sure)
+
     def _has_told(self, bridge: Bridge) -> bool:
         """Whether what it wrote down by its clock, and is still of interest, was by the clock that it has now."""
         return bridge.set_at == 0 or self.world.now - bridge.set_at > CLOCK_TOLD_SECONDS * SECOND
@@ -273,6 +282,7 @@ class Story:
         web = self.world.current.dice.choice(webs)
         if web.dead:
             return "no answer"
+        self.spoken.called_back(provider, headers, letter.body)
         path = f"/v1/providers/{provider}/callbacks"
         answer = web.serve("POST", path, headers, letter.body, PROVIDER_ADDRESS, seconds=5)
         self.tell("callback", f"{letter.id} {letter.type} -> {'nothing' if answer is None else answer.status}")

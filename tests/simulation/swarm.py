@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
-KINDS: dict[str, tuple[float, str]] = {
+FIRST_KINDS: dict[str, tuple[float, str]] = {
     # the processes
     "crash":               (0.35,  "a process is killed at a yield point"),
     "pause":               (0.35,  "a process stands still for up to ten minutes"),
@@ -52,6 +52,10 @@ KINDS: dict[str, tuple[float, str]] = {
     "cancelled":           (0.20,  "the operator wishes a transfer cancelled"),
     "switched_off":        (0.30,  "people close a provider for transfers in, in the middle of things"),
 }  # fmt: skip
+LATER_KINDS: dict[str, tuple[float, str]] = {
+    "cut_off":             (0.04,  "from a money request on nothing reaches the provider for minutes, nor its repeat"),
+}  # fmt: skip
+KINDS = FIRST_KINDS | LATER_KINDS
 """Each kind with its highest rate and what it is."""
 
 DEEDS: dict[str, str] = {
@@ -63,8 +67,11 @@ DEEDS: dict[str, str] = {
     "decided write_off":   "likewise: both sides have it, and the house bears it",
     "decided claw_back":   "likewise: both have it, and the game gives it back",
     "regretted":           "people at a provider take back what was done, also what was decided",
+    "exposure_cap":        "a client is told that its transfer does not fit under the cap",
+    "lane_unresolved":     "a client is told that an earlier transfer of its player has to end first",
 }  # fmt: skip
-"""What people do at the desk. No faults, and no rates; but what they never come to is not shown by any story."""
+"""What people do at the desk, and what clients meet. No faults, and no rates; but what never comes about is not shown
+by any story."""
 
 
 class Swarm:
@@ -76,9 +83,12 @@ class Swarm:
         dice = Random(f"{seed}/swarm")
         self.counts: Counter[str] = Counter()
         self._rates = {}
-        for kind, (most, _) in KINDS.items():
+        for kind, (most, _) in FIRST_KINDS.items():
             rate = most * dice.choice((0.3, 1.0, 1.0)) if dice.random() < 0.5 else 0.0
             self._rates[kind] = rate if only is None else most * (kind in only)
+        for kind, (most, _) in LATER_KINDS.items():  # each by dice of its own: the older kinds fall as they ever fell
+            own = Random(f"{seed}/swarm/{kind}")
+            self._rates[kind] = most * (own.random() < 0.5 if only is None else kind in only)
         self.mild = only is not None
         self.overtaken = 0.0 if self.mild else dice.choice((0.0, 0.02, 0.06))
         self.unrest = self.overtaken + dice.choice((0.0005, 0.002, 0.004))

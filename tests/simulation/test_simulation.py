@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.planted_bugs import PATCHES, ROOT
+from tests.simulation.planted_bugs import NAMED, PATCHES, ROOT, VERIFIED
 
 REGRESSIONS = Path(__file__).with_name("regressions.txt")
 CLOSING = re.compile(r"^seeds=(\d+) steps=(\d+) failing=(\d+) seeds_per_minute=(\d+)$")
@@ -74,8 +74,17 @@ def test_a_story_can_be_told_without_some_of_its_faults() -> None:
 def test_the_oracle_names_what_a_planted_bug_breaks() -> None:
     """Found means: an invariant, by name, and how many seeds that took."""
     run = simulate("--planted", "--bug", "01_generic_timeout", "--first", "1", "--workers", "1")
-    assert re.search(r"found by I5 after \d+ +01_generic_timeout_is_a_refusal", run.stdout), run.stdout + run.stderr
+    assert re.search(r"found by I(5|-13) after \d+ +01_generic_timeout_is_a_refusal", run.stdout), run.stdout + run.stderr
     assert re.match(r"planted=1 found=1 median_seeds=\d+ worst_seeds=\d+$", run.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("word", ["verify", "inspect"])
+def test_what_the_bridge_finds_of_itself_is_not_the_oracles(word: str) -> None:
+    """It is the code under test; a bug that only it has found is told as such."""
+    told = f"FAILED seed 7: I-12: {word}: What ended references proof of its end. []"
+    assert NAMED.search(told) is None
+    assert VERIFIED.search(told) is not None
+    assert NAMED.search("FAILED seed 7: I-12: tr_1 is confirmed, and beta has not said that it did just that")
 
 
 @pytest.mark.parametrize("patch", sorted(PATCHES.glob("*.patch")), ids=lambda patch: patch.stem)

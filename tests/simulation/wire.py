@@ -8,7 +8,6 @@ does it (`bridge/simulator/server.py`).
 from __future__ import annotations
 
 import io
-import json
 import os
 import socket
 from collections import deque
@@ -20,6 +19,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from bridge.simulator.messages import Delivery, Request
 from tests.simulation.chance import Stream
+from tests.simulation.spoken import MONEY, Asked
 from tests.simulation.world import SECOND, TIMED_OUT, Killed, Node, Strand, World
 
 LATE_REQUEST_SECONDS = (0.5, 5, 12, 25, 40)
@@ -29,6 +29,7 @@ PIECES_OF_A_DRIP = 40
 LATENCY_SECONDS = (0.001, 0.004, 0.03, 0.2)
 EDGE_DOWN_SECONDS = (20, 120, 600, 1800)
 TOGETHER_WITH_A_LOSS = 60
+CUT_OFF_SECONDS = (60, 150, 240, 400)
 
 END, RESET = object(), object()
 """What can come on a connection beside bytes: its end in good order, or a reset."""
@@ -46,12 +47,21 @@ class Peer(Protocol):
 
 class Network:
     """Who is reached under which name. `sent(provider, name)`: a money request leaves, about what its provider knows by
-    that name."""
+    that name. `left(provider, request)`: any request leaves; `answered(provider, what was asked, answer)`: the answer
+    to it is put on the wire."""
 
-    def __init__(self, world: World, sent: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        world: World,
+        sent: Callable[[str, str], None],
+        left: Callable[[str, Request], Asked | None],
+        answered: Callable[[str, Asked, Delivery], None],
+    ) -> None:
         self.world, self.peers, self._sent = world, dict[str, Peer](), sent
+        self._left, self._answered_to = left, answered
         self.exchanges = 0
         self._edges = dict[str, tuple[int, Delivery]]()
+        self._cut_until, self._lost = dict[str, int](), set[tuple[str, str]]()
         self._outside = Node(world, "network")
         self._outside.mortal = False
 
@@ -80,9 +90,12 @@ class Network:
         assert world.current is not None
         name = f"{world.current.name} > {wire.peer.node.name} {dice.getrandbits(32):08x}"
         self.exchanges += 1
-        about = asks_to_move(request_of(sent))
-        if about:
-            self._sent(wire.peer.node.name, about)
+        request = request_of(sent)
+        wire.asked = self._left(wire.peer.node.name, request)
+        if wire.asked is not None and wire.asked.operation in MONEY:
+            self._sent(wire.peer.node.name, wire.asked.name)
+        if world.faulty and self._is_cut_off(wire.peer.node.name, wire.asked):
+            return
         self._perhaps_edge_down(wire.peer.node.name, 1)
         if world.faulty and dice.strikes("request_lost", rate("request_lost")):
             world.struck("request_lost", name)
@@ -96,6 +109,25 @@ class Network:
         if world.faulty and dice.strikes("request_twice", rate("request_twice")):
             world.struck("request_twice", name)
             world.after(delay + late, self._arrive, Echo(self, wire.peer), sent, f"{name} again")
+
+    def _is_cut_off(self, peer: str, asked: Asked | None) -> bool:
+        """The road is cut when a money request is on it, and later, once, when that is repeated: only so does a repeat
+        come after look-ups would count, were they counted from the first request."""
+        world, dice = self.world, self._dice()
+        if world.now < self._cut_until.get(peer, 0):
+            return True
+        if asked is None or asked.operation not in MONEY:
+            return False
+        if (peer, asked.name) in self._lost:
+            self._lost.remove((peer, asked.name))
+            return True
+        if dice.strikes("cut_off", world.swarm.rate("cut_off")):
+            seconds = dice.choice(CUT_OFF_SECONDS)
+            world.struck("cut_off", f"{peer} for {seconds} s")
+            self._cut_until[peer] = world.now + seconds * SECOND
+            self._lost.add((peer, asked.name))
+            return True
+        return False
 
     def _arrive(self, wire: Wire, sent: bytes, name: str) -> None:
         page = self._page_of_the_edge(wire.peer.node.name)
@@ -167,6 +199,8 @@ class Network:
 
     def _write(self, wire: Wire, delivery: Delivery) -> None:
         """As the provider's own server puts it on the socket."""
+        if wire.asked is not None:
+            self._answered_to(wire.peer.node.name, wire.asked, delivery)
         if delivery.cut == "hang":
             self.world.sleep(delivery.delay)
         if delivery.cut in ("", "half"):
@@ -193,6 +227,7 @@ class Wire(io.RawIOBase):
 
     def __init__(self, network: Network, peer: Peer) -> None:
         self.network, self.peer, self._since = network, peer, peer.starts
+        self.asked: Asked | None = None
         self._come: deque[bytes | object] = deque()
         self._seconds: float | None = None
         self._reader: Strand | None = None
@@ -283,19 +318,6 @@ def request_of(sent: bytes) -> Request:
     url = urlsplit(target)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     return Request(method, url.path, dict(parse_qsl(url.query, keep_blank_values=True)), headers, body)
-
-
-def asks_to_move(request: Request) -> str:
-    """The name of the transfer that a money request of either protocol is about (protocols.md §1.1 and our own
-    contract); empty where it is none."""
-    if request.method == "GET" or not request.body:
-        return ""
-    body = json.loads(request.body)
-    if request.method == "PUT":
-        return request.path.split("/")[-2]
-    if body.get("type") in ("transfer.create", "transfer.cancel"):
-        return str(body["data"]["id"])
-    return str(body.get("referenceId", ""))
 
 
 def head_of(delivery: Delivery, now: int) -> bytes:
