@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, insert, select, update
 
-from bridge import db, log, models
+from bridge import checks, db, log, models
 from bridge.alerts import conditions, orphans, wording
 from bridge.alerts.conditions import Condition, Kind
 from bridge.alerts.wording import Said
@@ -137,7 +137,7 @@ class _Round:
         """Whether there is anything to write."""
         if self._orphans.groups or self._orphans.has_ended or self._new():
             return True
-        if self._lineage_at() is not None or self._to_say_to_have() or self._rests() is not None:
+        if self._lineage_at() is not None or self._to_say_to_have() or self._to_note():
             return True
         if any(self._untold(row) for row in self._others.values()):
             return True
@@ -153,9 +153,8 @@ class _Round:
         if self._orphans.has_ended:
             orphans.forget_ended(self._connection)
         self._say_to_have()
-        rests = self._rests()
-        if rests is not None:
-            self._keep(conditions.RESTED, rests)
+        if self._to_note():
+            checks.note(self._connection, self._runtime)
         for key, row in self._known.items():
             if self._lasts(key, row):
                 self._go_on(key, row)
@@ -199,19 +198,16 @@ class _Round:
     def _say_to_have(self) -> None:
         until = self._now + HAD_SECONDS * SECOND
         for sink in self._to_say_to_have():
-            self._keep(_name_of(sink), until)
+            name = _name_of(sink)
+            db.insert_if_absent(self._connection, _turn, {"name": name, "until": until})
+            self._connection.execute(update(_turn).where(_turn.c.name == name).values(until=until))
             self._had[sink] = until
 
-    def _rests(self) -> int | None:
-        """Until when verifications rest, where that is not kept yet; else None."""
+    def _to_note(self) -> bool:
+        """Whether it is to be noted that the jobs run: nobody else looks at checks."""
         if Kind.CHECK not in self._kinds or Kind.CHECK in self._unread:
-            return None
-        until = conditions.rests_until(self._connection)
-        return until if until != conditions.rested_until(self._connection) else None
-
-    def _keep(self, name: str, until: int) -> None:
-        db.insert_if_absent(self._connection, _turn, {"name": name, "until": until})
-        self._connection.execute(update(_turn).where(_turn.c.name == name).values(until=until))
+            return False
+        return not checks.is_noted(self._connection, self._runtime)
 
     def _is_had(self, sink: Sink) -> bool:
         """Whether any process has this way, as far as is known."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bridge import board, breaker, checks, db, gates, lineage
+from bridge import board, breaker, db, gates, lineage
 from bridge.alerts import conditions, episodes
 from bridge.alerts.conditions import Kind
 from bridge.alerts.watchman import Watchman
@@ -222,121 +222,6 @@ def test_a_check_that_finds_something_is_told(watched, job):
     verified(watched.made, 3, "ok", job)
     watched.pass_time(60)
     assert watched.heard()[1:] == [("alert.over", "check_failed")]
-
-
-def test_a_verification_that_never_ends_is_told(watched):
-    """One whose process dies at it each time finds nothing, and fails nowhere."""
-    verified(watched.made, 1, "ok")
-    for slot in (2, 3):
-        write(watched.made, "INSERT INTO job_run (job, slot, worker, started_at) VALUES ('verify', :s, 'w', 1)", s=slot)
-    watched.pass_time(2 * HOUR, step=600)
-    assert watched.heard() == []
-    watched.pass_time(60)
-    (event,) = [each["data"] for each in watched.posted()]
-    assert (event["kind"], event["operator"]) == ("check_failed", None)
-    assert event["sentence"] == "No verification has ended for 2 hours: what does not hold is not found."
-    verified(watched.made, 4, "ok")
-    watched.pass_time(60)
-    assert watched.heard()[1:] == [("alert.over", "check_failed")]
-
-
-def test_a_first_verification_that_never_ends_is_told(watched):
-    """Counted from its beginning."""
-    write(
-        watched.made, "INSERT INTO job_run (job, slot, worker, started_at) VALUES ('verify', 1, 'w', :n)",
-        n=watched.hands.now(),
-    )  # fmt: skip
-    watched.pass_time(2 * HOUR, step=600)
-    assert watched.heard() == []
-    watched.pass_time(60)
-    assert watched.heard() == [("alert.begun", "check_failed")]
-
-
-@pytest.mark.parametrize("job", ["verify", "inspect"])
-def test_a_stop_of_the_jobs_makes_no_check_late(watched, job):
-    """After a night, or a week, in which nobody ran the jobs the first check has its time; one that dies at each run,
-    whose process is started anew each time, has not more."""
-    late = {"verify": 2 * HOUR, "inspect": 48 * HOUR}[job]
-    verified(watched.made, 1, "ok", job)
-    watched.tick()
-    write(watched.made, "DELETE FROM beat")
-    watched.hands.turn(4 * late)
-
-    def begun(slot: int) -> None:
-        """A process is started, and begins a run."""
-        write(watched.made, "DELETE FROM beat")
-        board.beat(watched.made.runtime, watched.hands.now(), {})
-        watched.tick()
-        assert watched.heard() == []
-        watched.hands.turn(5)
-        write(
-            watched.made, "INSERT INTO job_run (job, slot, worker, started_at) VALUES (:j, :s, 'w', :n)",
-            j=job, s=slot, n=watched.hands.now(),
-        )  # fmt: skip
-
-    for slot in range(4):
-        begun(1000 + slot)
-        watched.hands.turn(late // 4)
-    board.beat(watched.made.runtime, 5, {})
-    watched.hands.turn(30)
-    watched.tick()
-    (event,) = [each["data"] for each in watched.posted()]
-    assert event["sentence"].split(" has ended for ")[1].startswith(f"{5 * late // HOUR} hours")
-
-
-@pytest.mark.parametrize("job", ["verify", "inspect"])
-def test_another_interval_makes_no_check_late(watched, job):
-    """The slots of the longer interval have smaller numbers: those that ended in others count all the same."""
-    config, now = watched.made.runtime.config, watched.hands.now()
-    for ago in (30 * 86_400, 86_400, 60):
-        at = now - ago * SECOND
-        write(
-            watched.made, "INSERT INTO job_run VALUES (:j, :s, 'w', :n, :n, 'ok')",
-            j=job, s=checks.slot_of(config, job, at), n=at,
-        )  # fmt: skip
-    engine = config.engine.model_copy(update={"verify_every_seconds": config.engine.verify_every_seconds * 4})
-    audit = config.audit.model_copy(update={"inspect_hours": config.audit.inspect_hours * 4})
-    write(
-        watched.made,
-        "INSERT INTO seal (chain, number, run, source, scope, late, after, upto, entries, content, digest, previous,"
-        " hash, at, format) SELECT -1, 1, 1, 'runs', 0, false, '', '', 1, '', '', '', '', 1, 1 WHERE :j = 'inspect'",
-        j=job,
-    )  # fmt: skip
-    watched.alive()
-    looks(replace(watched.made.runtime, config=config.model_copy(update={"engine": engine, "audit": audit})))
-    assert watched.posted() == []
-
-
-def test_a_verification_may_rest_and_not_for_ever(watched):
-    """A pause is no alarm, nor its end; pauses one after the other are."""
-    verified(watched.made, 1, "ok")
-    board.enrol(watched.made.runtime, [Planned("verify", 300, "x")])
-
-    def pause() -> None:
-        with db.writing(watched.made.runtime.engine) as connection:
-            board.pause(connection, watched.made.runtime, "verify", "somebody", "a reason")
-
-    pause()
-    watched.pass_time(8 * HOUR + 300, step=600)
-    assert watched.heard() == []
-    pause()
-    watched.pass_time(2 * HOUR, step=600)
-    assert watched.heard() == [("alert.begun", "check_failed")]
-
-
-def test_the_end_of_a_pause_by_hand_is_no_alarm(watched):
-    """No verification can have ended by then; one that does not end afterwards is told, ten hours after the last."""
-    verified(watched.made, 1, "ok")
-    board.enrol(watched.made.runtime, [Planned("verify", 300, "x")])
-    with db.writing(watched.made.runtime.engine) as connection:
-        board.pause(connection, watched.made.runtime, "verify", "somebody", "a reason")
-    watched.pass_time(5 * HOUR, step=600)
-    with db.writing(watched.made.runtime.engine) as connection:
-        board.resume(connection, watched.made.runtime, "verify")
-    watched.pass_time(HOUR, step=600)
-    assert watched.heard() == []
-    watched.pass_time(4 * HOUR + 600, step=600)
-    assert watched.heard() == [("alert.begun", "check_failed")]
 
 
 def test_a_condition_that_cannot_be_read_silences_no_other(watched, monkeypatch):
