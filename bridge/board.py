@@ -122,7 +122,7 @@ def failing(connection: Connection) -> list[RowMapping]:
 
 
 def rested(connection: Connection, job: str, since: int) -> bool:
-    """Whether a pause of a job lasts, or has run out after an instant (microseconds)."""
+    """Whether a pause of a job lasts, or has ended after an instant (microseconds)."""
     query = select(_line.c.job).where(_line.c.job == job, _line.c.paused_until > since)
     return connection.execute(query).first() is not None
 
@@ -197,11 +197,12 @@ def pause(
 
 
 def resume(connection: Connection, runtime: Runtime, job: str) -> RowMapping:
-    """End a pause; the line as it was. Raises NotFound, Conflict where the job is not paused."""
-    before = _known(connection, job)
-    if before["paused_until"] is None or before["paused_until"] <= runtime.clock.now():
+    """End a pause: it stays on the board as one that ended now. The line as it was. Raises NotFound, Conflict where the
+    job is not paused."""
+    before, now = _known(connection, job), runtime.clock.now()
+    if before["paused_until"] is None or before["paused_until"] <= now:
         raise Conflict(f"{job} is not paused.")
-    _change(connection, job, paused_at=None, paused_until=None, paused_by=None, pause_reason="")
+    _change(connection, job, paused_until=now)
     return before
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, RowMapping, Table, func, select
+from sqlalchemy import Connection, RowMapping, Table, func, select, update
 
-from bridge import models
+from bridge import board, clocks, db, models
 from bridge.config import Config
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -18,8 +18,12 @@ from bridge.runtime import Runtime
 _runs: Table = models.metadata.tables["job_run"]
 _mark: Table = models.metadata.tables["seal_mark"]
 _seal: Table = models.metadata.tables["seal"]
+_turn: Table = models.metadata.tables["alert_turn"]
 
 VERIFY, INSPECT = "verify", "inspect"
+CHECKS = {INSPECT: "inspection", VERIFY: "verification"}
+"""Jobs that look whether all is right, and what a run of each is called."""
+
 FAILED = "failed"
 
 HOUR_SECONDS = 3600
@@ -28,6 +32,16 @@ LATE_INTERVALS = 2
 
 VERIFY_LATE_SECONDS = 7200
 """A verification is not late earlier: its interval is short, and a large database takes longer."""
+
+RAN = "jobs ran"
+"""The row, of those about turns, that says when the jobs last looked; with the name of a check behind it: from when the
+time counts in which they ran without its ending, each stop left out."""
+
+NOTED_SECONDS = 60
+"""That the jobs run is noted this often."""
+
+STOP_SECONDS = 600
+"""For so long nobody has looked: the jobs stood still. Less is a start anew, as of one who dies at each check."""
 
 STANDING = "standing"
 """The row of the marks in which the job `seal` leaves how sealing and the mirrors stand."""
@@ -56,8 +70,11 @@ class Ended:
 
 def slot_of(config: Config, job: str, now: int) -> int:
     """The number of whole intervals of a check since 1970, at `now` (microseconds)."""
-    seconds = {VERIFY: config.engine.verify_every_seconds, INSPECT: config.audit.inspect_hours * HOUR_SECONDS}[job]
-    return now // int(seconds * SECOND)
+    return now // int(_interval(config, job) * SECOND)
+
+
+def _interval(config: Config, job: str) -> float:
+    return {VERIFY: config.engine.verify_every_seconds, INSPECT: config.audit.inspect_hours * HOUR_SECONDS}[job]
 
 
 def last(connection: Connection, runtime: Runtime, job: str) -> Ended | None:
@@ -89,32 +106,67 @@ def inspected_age(connection: Connection, runtime: Runtime) -> float | None:
     return None if since is None else max(0, runtime.clock.now() - since) / SECOND
 
 
-def overdue(
-    connection: Connection, runtime: Runtime, job: str, late: float, alive_since: int | None
-) -> float | None:
-    """Seconds since a check last ended, where that is more than `late` ago although one could have; else None.
+@dataclass(frozen=True)
+class Overdue:
+    """A check of which no run has ended for long, in a sentence. As long as it is `early` it had no time to: the jobs
+    stood still, or people had it rest."""
 
-    While nobody runs the jobs none can. So it is counted from the first run after a time in which none was begun, or
-    from when the process started that has run the jobs for longest (`alive_since`); not from the newest run, for one
-    whose process dies at it each time never ends.
-    """
-    now, longest = runtime.clock.now(), int(late * SECOND)
+    sentence: str
+    early: bool
+
+
+def overdue(connection: Connection, runtime: Runtime, job: str) -> Overdue | None:
+    """Whether a check is late: no run of it has ended in so much time in which the jobs ran, with the longest pause
+    beside it where people have paused it since. Nothing but such an end makes it None again."""
+    now, late = runtime.clock.now(), LATE_INTERVALS * _interval(runtime.config, job) * SECOND
+    late = late if job == INSPECT else max(late, VERIFY_LATE_SECONDS * SECOND)
     ended = last(connection, runtime, job)
-    if ended is not None and now - ended.at <= longest:
+    if ended is not None and 0 <= now - ended.at <= late:
         return None  # nearly always: what follows reads every run that there was
     since = _since(connection, runtime, job)
-    if since is None:
+    if since is None or now - since <= late:
         return None
-    lately = (_runs.c.started_at > max(since, now - 2 * longest), _runs.c.started_at <= now)
-    signs = set(connection.execute(select(_runs.c.started_at).where(_runs.c.job == job, *lately)).scalars())
-    if alive_since is not None and since < alive_since <= now:
-        signs.add(alive_since)
-    first, *before = sorted({since, *signs}, reverse=True)
-    for sign in before:
-        if first - sign > longest:
-            break
-        first = sign
-    return (now - since) / SECOND if now - first > longest else None
+    if board.rested(connection, job, since):
+        late += board.LONGEST_PAUSE_SECONDS * SECOND
+    hours = (now - since) // SECOND // HOUR_SECONDS
+    ran = now - _counted_from(connection, job, since, now)
+    return Overdue(f"no {CHECKS[job]} has ended for {hours} hours", early=ran <= late)
+
+
+def is_noted(connection: Connection, runtime: Runtime) -> bool:
+    """Whether it was noted a moment ago that the jobs run."""
+    looked = _kept(connection, RAN)
+    return looked is not None and -clocks.APART_AT_MOST <= runtime.clock.now() - looked < NOTED_SECONDS * SECOND
+
+
+def note(connection: Connection, runtime: Runtime) -> None:
+    """The jobs run, and look. After a stop all that counts is moved by it; kept in rows, so that no start of a process
+    begins to count anew. One at a time does this."""
+    now = runtime.clock.now()
+    if not 0 <= now - (_kept(connection, RAN) or 0) <= STOP_SECONDS * SECOND:
+        for job in CHECKS:
+            since = _since(connection, runtime, job)
+            if since is not None:
+                _keep(connection, f"{RAN} {job}", _counted_from(connection, job, since, now))
+    _keep(connection, RAN, now)
+
+
+def _counted_from(connection: Connection, job: str, since: int, now: int) -> int:
+    """The instant from which the time counts in which the jobs ran, for a check that last ended at `since`: that end,
+    or, where they stood still afterwards, later by as long as they did."""
+    stop = now - (_kept(connection, RAN) or 0)
+    kept = _kept(connection, f"{RAN} {job}") or 0
+    return min(now, max(since, kept) + (stop if stop > STOP_SECONDS * SECOND else 0))
+
+
+def _kept(connection: Connection, name: str) -> int | None:
+    kept: int | None = connection.execute(select(_turn.c.until).where(_turn.c.name == name)).scalar()
+    return kept
+
+
+def _keep(connection: Connection, name: str, at: int) -> None:
+    if not db.insert_if_absent(connection, _turn, {"name": name, "until": at}):
+        connection.execute(update(_turn).where(_turn.c.name == name).values(until=at))
 
 
 def standing(connection: Connection) -> RowMapping | None:
@@ -122,11 +174,9 @@ def standing(connection: Connection) -> RowMapping | None:
     return connection.execute(select(_mark).where(_mark.c.source == STANDING)).mappings().first()
 
 
-def concerns(
-    connection: Connection, runtime: Runtime, alive_since: int | None = None
-) -> Iterator[tuple[str, str]]:
-    """(about what, in a sentence) of what is not as it should be with the audit, beside an inspection's findings.
-    `alive_since`: as for `overdue`."""
+def concerns(connection: Connection, runtime: Runtime) -> Iterator[tuple[str, str]]:
+    """(about what, in a sentence) of what is not as it should be with the seals and their mirrors, beside what an
+    inspection finds, and that none ends."""
     now = runtime.clock.now()
     stood = standing(connection)
     if stood is not None and stood["note"]:
@@ -137,7 +187,3 @@ def concerns(
     for row in connection.execute(refused.order_by(_mark.c.source)).mappings():
         if (row["seen_at"] or 0) > now - STALE_SECONDS * SECOND:
             yield row["source"], f"the mirror is refused at {row['source'].removeprefix(REFUSED)}: {row['note']}"
-    late = LATE_INTERVALS * runtime.config.audit.inspect_hours * HOUR_SECONDS
-    age = overdue(connection, runtime, INSPECT, late, alive_since)
-    if age is not None:
-        yield "inspection", f"no inspection has ended for {age // HOUR_SECONDS:.0f} hours"

@@ -27,9 +27,13 @@ _log = log.get("clocks")
 def apart(runtime: Runtime, connection: Connection) -> int:
     """How far this process's clock is from the database's, in microseconds; the time that the question takes counts for
     nothing."""
-    before = runtime.clock.now()
-    theirs = int(connection.exec_driver_sql(DATABASE_CLOCK[connection.dialect.name]).scalar_one())
+    before, theirs = runtime.clock.now(), of_database(connection)
     return max(before - theirs, theirs - runtime.clock.now(), 0)
+
+
+def of_database(connection: Connection) -> int:
+    """The database's clock, in microseconds since 1970: the same one for every process."""
+    return int(connection.exec_driver_sql(DATABASE_CLOCK[connection.dialect.name]).scalar_one())
 
 
 def is_off(runtime: Runtime) -> bool:

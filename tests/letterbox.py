@@ -51,6 +51,7 @@ class Manners:
     after_data: bytes = b"250 kept\r\n"
     refuses: tuple[str, ...] = ()
     not_yet: tuple[str, ...] = ()  # refuses these for a moment
+    mumbles: tuple[str, ...] = ()  # answers of these what is no SMTP
     drips: bool = False  # answers the greeting's rest byte by byte, for ever
     dies_after_data: bool = False  # keeps the letter, and says nothing
 
@@ -162,6 +163,9 @@ class _Talk:
         whom = rest.partition("<")[2].partition(">")[0]
         if whom in self.box.manners.refuses:
             self.wire.sendall(b"550 nobody of that name\r\n")
+            return
+        if whom in self.box.manners.mumbles:
+            self.wire.sendall(b"who?\r\n")
             return
         if whom in self.box.manners.not_yet:
             self.wire.sendall(b"450 come again later\r\n")

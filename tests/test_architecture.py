@@ -69,7 +69,8 @@ LAYERS: list[tuple[str, ...]] = [
     # what people are told of all that
     ("bridge.alerts.*",),
     # services, bottom
-    ("bridge.board", "bridge.checks"),
+    ("bridge.checks",),
+    ("bridge.board",),
     ("bridge.breaks", "bridge.clocks", "bridge.endpoints", "bridge.players", "bridge.lineage"),
     ("bridge.events",),
     ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.guards", "bridge.idempotency",

@@ -16,7 +16,6 @@ from bridge.runtime import Runtime
 
 _cap_hit: Table = models.metadata.tables["cap_hit"]
 _endpoint: Table = models.metadata.tables["webhook_endpoint"]
-_line: Table = models.metadata.tables["job_line"]
 _lineage: Table = models.metadata.tables["lineage"]
 _operator: Table = models.metadata.tables["operator"]
 _person: Table = models.metadata.tables["person"]
@@ -35,12 +34,8 @@ RESTORE_SECONDS = 3600
 PENDING_SECONDS = 3600
 """A transfer that is pending for so long after its patience is spent does not become an orphan by itself."""
 
-CHECKS = (checks.INSPECT, checks.VERIFY)
-"""Jobs of which a run that finds something wrong says so in its outcome."""
-
-RESTED = "rested"
-"""The row, of those whose turn it is, that keeps until when verifications were to rest: a pause that somebody ends
-leaves nothing on the board."""
+LATE = {checks.INSPECT: ("audit inspection", "what was changed"), checks.VERIFY: ("verify late", "what does not hold")}
+"""About what it is that a check is late, and what is not found for that."""
 
 UNREAD = "alerts"
 """Before the kind of a condition that cannot be read."""
@@ -67,8 +62,8 @@ class Kind(StrEnum):
 @dataclass(frozen=True)
 class Condition:
     """One thing that is wrong. `about` tells two of a kind apart, `operator_id` whose it is (None: everybody's),
-    `over` is the sentence for when it is not so any more. One that is `early` is not told
-    yet; what was told of it lasts."""
+    `over` is the sentence for when it is not so any more. One that is `early` is not told yet; what was told of it
+    lasts."""
 
     kind: Kind
     about: str
@@ -177,12 +172,17 @@ def _silence(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
 
 
 def _checks(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
-    """The last run that has ended of each job that looks whether all is right; and how the audit stands."""
-    for about, sentence in checks.concerns(connection, runtime, _alive_since(connection, runtime)):
+    """How the audit stands; and of each check that no run ends, or what the last one that has ended came to."""
+    for about, sentence in checks.concerns(connection, runtime):
         over = "It is as it should be again."
         yield Condition(Kind.CHECK, f"audit {about}", None, f"The audit: {sentence}.", f"The audit, {about}: {over}")
-    yield from _verification(connection, runtime)
-    for job in CHECKS:
+    for job, (about, what) in LATE.items():
+        late = checks.overdue(connection, runtime, job)
+        if late is not None:
+            yield Condition(
+                Kind.CHECK, about, None, f"{late.sentence.capitalize()}: {what} is not found.",
+                f"{'An' if job == checks.INSPECT else 'A'} {checks.CHECKS[job]} has ended again.", early=late.early,
+            )  # fmt: skip
         ended = checks.last(connection, runtime, job)
         if ended is not None and ended.failed:
             yield Condition(
@@ -190,42 +190,6 @@ def _checks(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
                 f"{job.capitalize()} {ended.outcome}. See the runbook before anything else is done.",
                 f"{job.capitalize()} finds nothing wrong any more.",
             )  # fmt: skip
-
-
-def _verification(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
-    """What holds no more is found by verifications alone: so it is told where none ends. People may let it rest, and
-    are told beyond the longest pause that one of them can make."""
-    late = max(checks.LATE_INTERVALS * runtime.config.engine.verify_every_seconds, checks.VERIFY_LATE_SECONDS)
-    lately = runtime.clock.now() - int(late * SECOND)
-    if board.rested(connection, checks.VERIFY, lately) or (rested_until(connection) or 0) > lately:
-        late += board.LONGEST_PAUSE_SECONDS
-    age = checks.overdue(connection, runtime, checks.VERIFY, late, _alive_since(connection, runtime))
-    if age is not None:
-        yield Condition(
-            Kind.CHECK, "verify late", None,
-            f"No verification has ended for {age // checks.HOUR_SECONDS:.0f} hours: what does not hold is not found.",
-            "A verification has ended again.",
-        )  # fmt: skip
-
-
-def rested_until(connection: Connection) -> int | None:
-    """Until when (microseconds) verifications were to rest by the last pause that a look has seen, ended or not; None
-    where none has."""
-    kept = select(_turn.c.until).where(_turn.c.name == RESTED)
-    until: int | None = connection.execute(kept).scalar()
-    return until
-
-
-def rests_until(connection: Connection) -> int | None:
-    """What the board says of that; None where it says nothing."""
-    paused = select(_line.c.paused_until).where(_line.c.job == checks.VERIFY)
-    until: int | None = connection.execute(paused).scalar()
-    return until
-
-
-def _alive_since(connection: Connection, runtime: Runtime) -> int | None:
-    """When the process started that has run the jobs for longest; None where none runs them."""
-    return min((int(beat["started_at"]) for beat in board.living(connection, runtime.clock.now())), default=None)
 
 
 def _endpoints(connection: Connection, _runtime: Runtime) -> Iterator[Condition]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, insert, select, update
 
-from bridge import db, log, models
+from bridge import checks, clocks, db, log, models
 from bridge.alerts import conditions, orphans, wording
 from bridge.alerts.conditions import Condition, Kind
 from bridge.alerts.wording import Said
@@ -34,8 +34,11 @@ SEEN_SECONDS = 15
 OVER_SECONDS = 30
 """It is over when it has not been seen for so long: what comes and goes is one thing."""
 
+FRESH_SECONDS = 20
+"""What others look at was seen so lately, or it may be over: they write it every SEEN_SECONDS, at their next tick."""
+
 HAD_SECONDS = 3600
-"""A way that no process has said to have for so long is written to no more: nobody would send it."""
+"""By a way that no process has said to have for so long nothing is told again: every few hours nobody would send it."""
 
 NONE_LEFT = "No transfer of this operator is orphaned any more."
 
@@ -125,7 +128,8 @@ class _Round:
         open_ = {(row["kind"], row["about"]): row for row in connection.execute(query).mappings()}
         self._known = {key: row for key, row in open_.items() if row["kind"] in names}
         # What others look at: it lasts as long as they see it.
-        self._others = {key: row for key, row in open_.items() if key not in self._known and not self._is_over(row)}
+        others = {key: row for key, row in open_.items() if key not in self._known}
+        self._others = {key: row for key, row in others.items() if not self._is_due(row, FRESH_SECONDS, "seen_at")}
         seen = conditions.find(connection, runtime, kinds)
         self._found = {(each.kind.value, each.about): each for each in seen.conditions}
         self._unread, self._orphans = seen.unread, seen.orphans
@@ -137,7 +141,7 @@ class _Round:
         """Whether there is anything to write."""
         if self._orphans.groups or self._orphans.has_ended or self._new():
             return True
-        if self._lineage_at() is not None or self._to_say_to_have() or self._rests() is not None:
+        if self._lineage_at() is not None or self._to_say_to_have() or self._to_note():
             return True
         if any(self._untold(row) for row in self._others.values()):
             return True
@@ -153,17 +157,17 @@ class _Round:
         if self._orphans.has_ended:
             orphans.forget_ended(self._connection)
         self._say_to_have()
-        rests = self._rests()
-        if rests is not None:
-            self._keep(conditions.RESTED, rests)
+        if self._to_note():
+            checks.note(self._connection, self._runtime)
         for key, row in self._known.items():
             if self._lasts(key, row):
                 self._go_on(key, row)
             elif self._is_over(row):
                 self._close(row)
         for key, row in self._others.items():
-            if untold := self._untold(row):
-                self._say(row, Phase.BEGUN, *self._still(key, row), untold)
+            untold, still = self._untold(row), self._still(key, row)
+            if untold and still is not None:
+                self._say(row, Phase.BEGUN, *still, untold)
         for group in self._orphans.groups:  # behind what is known: its beginning is told first
             self._tell_orphans(group)
         for condition in self._new():
@@ -191,31 +195,28 @@ class _Round:
     def _to_say_to_have(self) -> list[Sink]:
         """Our ways of which it is to be said again that a process has them; also where one said so whose clock was
         wrong."""
-        longest = HAD_SECONDS * SECOND
+        long = HAD_SECONDS * SECOND // 2
         return [
-            sink for sink in sinks(self._runtime) if not longest // 2 < self._had.get(sink, 0) - self._now <= longest
+            sink for sink in sinks(self._runtime) if not (self._is_had(sink) and self._had[sink] - self._now > long)
         ]
 
     def _say_to_have(self) -> None:
         until = self._now + HAD_SECONDS * SECOND
         for sink in self._to_say_to_have():
-            self._keep(_name_of(sink), until)
+            name = _name_of(sink)
+            db.insert_if_absent(self._connection, _turn, {"name": name, "until": until})
+            self._connection.execute(update(_turn).where(_turn.c.name == name).values(until=until))
             self._had[sink] = until
 
-    def _rests(self) -> int | None:
-        """Until when verifications rest, where that is not kept yet; else None."""
+    def _to_note(self) -> bool:
+        """Whether it is to be noted that the jobs run: nobody else looks at checks."""
         if Kind.CHECK not in self._kinds or Kind.CHECK in self._unread:
-            return None
-        until = conditions.rests_until(self._connection)
-        return until if until != conditions.rested_until(self._connection) else None
-
-    def _keep(self, name: str, until: int) -> None:
-        db.insert_if_absent(self._connection, _turn, {"name": name, "until": until})
-        self._connection.execute(update(_turn).where(_turn.c.name == name).values(until=until))
+            return False
+        return not checks.is_noted(self._connection, self._runtime)
 
     def _is_had(self, sink: Sink) -> bool:
-        """Whether any process has this way, as far as is known."""
-        return 0 < self._had.get(sink, 0) - self._now <= HAD_SECONDS * SECOND
+        """Whether any process has this way, as far as is known; whoever said so may have a clock that is ahead."""
+        return 0 < self._had.get(sink, 0) - self._now <= HAD_SECONDS * SECOND + clocks.APART_AT_MOST
 
     def _untold(self, row: RowMapping) -> set[Sink]:
         """Our ways by which nothing was ever said of an alert: another process, which does not have them, saw it first,
@@ -250,24 +251,27 @@ class _Round:
             str(group.operator_id) == row["about"] for group in self._orphans.groups
         )
         untold = self._untold(row)
-        if untold or (self._is_due(row, hours * 3600, "told_at") and not grown):
-            sentence, more = self._still(key, row)
-            values |= {"seen_at": self._now, "told_at": self._now, "sentence": sentence}
-            self._say(row, Phase.BEGUN if untold else Phase.AGAIN, sentence, more, untold or None)
+        is_due = untold or (self._is_due(row, hours * 3600, "told_at") and not grown)
+        still = self._still(key, row) if is_due else None
+        if still is not None:
+            values |= {"seen_at": self._now, "told_at": self._now, "sentence": still[0]}
+            had = {sink for sink in self._ways.get(row["id"], set()) if self._is_had(sink)}
+            self._say(row, Phase.BEGUN if untold else Phase.AGAIN, *still, untold or had)
         if values:
             self._connection.execute(update(_alert).where(_alert.c.id == row["id"]).values(**values))
 
-    def _still(self, key: tuple[str, str], row: RowMapping) -> tuple[str, dict[str, Any]]:
+    def _still(self, key: tuple[str, str], row: RowMapping) -> tuple[str, dict[str, Any]] | None:
+        """How it stands now, in a sentence and with what is told beside it; None where nothing is left of it."""
         if row["kind"] != Kind.ORPHANS or Kind.ORPHANS in self._unread:
             return (self._found[key].sentence if key in self._found else row["sentence"]), {}
         number, units = orphans.standing(self._connection, int(row["about"]))
-        return wording.of_orphans(number, units, self._runtime.currencies, (), new=False)
+        return wording.of_orphans(number, units, self._runtime.currencies, (), new=False) if number else None
 
     def _close(self, row: RowMapping) -> None:
         ended = update(_alert).where(_alert.c.id == row["id"], _alert.c.ended_at.is_(None))
         if self._connection.execute(ended.values(ended_at=self._now)).rowcount == 1:
             lasted = {"lasted_seconds": (self._now - row["began_at"]) // SECOND}
-            self._say(row, Phase.OVER, row["over"], lasted, self._followed(row))
+            self._say(row, Phase.OVER, row["over"], lasted, self._ways.get(row["id"], set()))
 
     def _tell_orphans(self, group: orphans.Group) -> None:
         """All new orphans of an operator in one message; those that are there already were told before."""
@@ -285,23 +289,19 @@ class _Round:
             self._connection.execute(update(_alert).where(_alert.c.id == alert_id).values(**fresh))
         orphans.mark_told(self._connection, group, alert_id)
 
-    def _followed(self, row: Mapping[str, Any] | RowMapping) -> set[Sink]:
-        """The ways by which something was told of an alert, and that some process still has."""
-        return {sink for sink in self._ways.get(row["id"], set()) if self._is_had(sink)}
-
     def _say(
         self, row: Mapping[str, Any] | RowMapping, phase: Phase, sentence: str, more: Mapping[str, Any],
         to: set[Sink] | None = None,
     ) -> None:
-        """A notice for each sink, due at once: ours, and those of others by which this alert was told before, so that
-        who heard of it hears how it goes on; or to those that are named."""
+        """A notice for each sink, due at once: ours, and those by which this alert was told before, whoever has them
+        now, so that who heard of it hears how it goes on; or to those that are named."""
         name = select(_operator.c.name).where(_operator.c.id == row["operator_id"])
         operator = "" if row["operator_id"] is None else str(self._connection.execute(name).scalar())
         desk = self._runtime.config.alerts.desk_url
         said = Said(row["id"], row["kind"], phase, operator, sentence, row["began_at"], self._now, more, desk)
         texts = {Sink.WEBHOOK: wording.as_json, Sink.EMAIL: wording.as_letter}
         used = self._ways.setdefault(row["id"], set())
-        to = {*sinks(self._runtime), *self._followed(row)} if to is None else to
+        to = {*sinks(self._runtime), *used} if to is None else set(to)
         used |= to
         for sink in sorted(to):
             notice = {

@@ -37,8 +37,12 @@ REFUSED = "the mail server refused it to "
 """Before those who did not get a letter that others have, each with the server's code: what is noted of a letter is
 told to people, and says to whom it has still to go."""
 
-TEMPORARY = range(400, 500)
-"""With these codes a server refuses for a moment: a first letter from somebody it does not know, or a full disk."""
+TEMPORARY, FOR_GOOD = range(400, 500), range(500, 600)
+"""With these codes a server refuses for a moment (a first letter from somebody it does not know, a full disk), and so
+that nothing is gained by another try."""
+
+UNREADABLE = 451
+"""Noted of an answer that is neither: a server that is in trouble now."""
 
 
 @dataclass(frozen=True)
@@ -64,22 +68,22 @@ def send(runtime: Runtime, letter: Letter, noted: str = "") -> Came:
     """Send one letter to everybody who is to get it, once; where some have it by what was noted of the last try, to
     those alone whom it was refused to for a moment. Raises nothing for a network's or a server's trouble."""
     settings, began = runtime.config.alerts, runtime.clock.monotonic()
-    before = _refused(settings, noted)
+    before = _refused(noted)
     to = [each for each in settings.email_to if before.get(each) in TEMPORARY or REFUSED not in noted]
     if not to:
-        return Came(taken=True, failure=noted)  # whoever still waited is not configured any more
+        return Came(taken=True, failure=noted, waits=True)  # for those whom another process may know
     end = began + settings.answer_seconds
     token = CALL.set(Call(Window(end, end), runtime.clock, dial))
     try:
         refused = _sent(settings, message(settings, letter, runtime.clock.now()), to)
-        return _came({each: code for each, code in before.items() if each not in to} | refused)
+        return _came({each: code for each, code in before.items() if each not in to} | refused, before)
     except Broken as broken:
         failure = broken.failure
     except smtplib.SMTPResponseException as refused:
         failure = f"the mail server answered {refused.smtp_code}"
     except smtplib.SMTPRecipientsRefused as refusal:
         if REFUSED in noted:
-            return _came(before | _codes(refusal.recipients))
+            return _came(before | _codes(refusal.recipients), before)
         failure = "the mail server takes none of email_to"
     except (smtplib.SMTPException, OSError, ValueError) as trouble:
         failure = type(trouble).__name__
@@ -115,22 +119,28 @@ def _sent(settings: AlertsSection, made: EmailMessage, to: Sequence[str]) -> dic
 
 
 def _codes(refused: Mapping[str, Any]) -> dict[str, int]:
-    return {address: answer[0] for address, answer in refused.items()}
+    codes = {address: answer[0] for address, answer in refused.items()}
+    return {each: code if code in TEMPORARY or code in FOR_GOOD else UNREADABLE for each, code in codes.items()}
 
 
-def _came(refused: Mapping[str, int]) -> Came:
+def _came(refused: Mapping[str, int], before: Mapping[str, int]) -> Came:
     """Of a letter that somebody has."""
     if not refused:
         return Came(taken=True)
-    _log.error("letter refused to some", refused=dict(refused))
+    if refused != before:
+        _log.error("letter refused to some", refused=dict(refused))
     told = ", ".join(f"{address} ({code})" for address, code in refused.items())
     return Came(taken=True, failure=REFUSED + told, waits=any(code in TEMPORARY for code in refused.values()))
 
 
-def _refused(settings: AlertsSection, noted: str) -> dict[str, int]:
-    """Whom a letter was refused to by what was noted of it, of those who are still to get letters."""
-    told = {address: int(code) for address, code in re.findall(r"(\S+) \((\d{3})\)", noted.partition(REFUSED)[2])}
-    return {address: code for address, code in told.items() if address in settings.email_to}
+def is_for(address: str) -> str:
+    """What stands in the note of a letter that was refused to an address for a moment."""
+    return f" {address} ({TEMPORARY.start // 100}"
+
+
+def _refused(noted: str) -> dict[str, int]:
+    """Whom a letter was refused to by what was noted of it; also those of whom another process alone knows."""
+    return {address: int(code) for address, code in re.findall(r"(\S+) \((\d{3})\)", noted.partition(REFUSED)[2])}
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import RowMapping, Table, func, select, update
+from sqlalchemy import ColumnElement, RowMapping, Table, func, or_, select, true, update
 
 from bridge import addresses, db, log, models, webhooks
 from bridge.alerts import episodes, mail, wording
@@ -49,29 +49,25 @@ class Unsent:
 
 
 def send_due(runtime: Runtime, limit: int, stop: Event) -> dict[str, int]:
-    """Send what is due, up to `limit` to each sink. Counts: sent, unsent."""
+    """Send what is due, up to `limit` to each sink. Counts: sent, to all who can get it; unsent."""
     counts = {"sent": 0, "unsent": 0}
-    ours = episodes.sinks(runtime)
     for sink in Sink:
-        # What another process has a way for is left to it, until nobody has sent it for a day.
-        made_before = None if sink in ours else runtime.clock.now() - GIVEN_UP_SECONDS * SECOND
         for _ in range(limit):
-            notice = None if stop.is_set() else take(runtime, sink, made_before)
+            notice = None if stop.is_set() else take(runtime, sink)
             if notice is None:
                 break
-            taken = deliver(runtime, notice)
-            counts["sent" if taken else "unsent"] += 1
-            if not taken:
+            came = deliver(runtime, notice)
+            counts["sent" if came.taken and not came.waits else "unsent"] += 1
+            if not came.taken:
                 break  # nobody waits for a sink that hangs but what is for it
     return counts
 
 
-def take(runtime: Runtime, sink: Sink, made_before: int | None = None) -> RowMapping | None:
-    """The notice to a sink that has been due for longest, under a lease, of those that were made before an instant
-    (microseconds) where one is given; None where none is due."""
+def take(runtime: Runtime, sink: Sink) -> RowMapping | None:
+    """The notice to a sink that has been due for longest, under a lease, of those that this process can send; None
+    where none is due."""
     now = runtime.clock.now()
-    mine = [_notice.c.sink == sink.value, _notice.c.wake_at <= now]
-    mine += [] if made_before is None else [_notice.c.created_at <= made_before]
+    mine = [_notice.c.sink == sink.value, _notice.c.wake_at <= now, _is_ours(runtime, sink)]
     with db.reading(runtime.engine) as connection:
         if connection.execute(select(_notice.c.id).where(*mine).limit(1)).first() is None:
             return None
@@ -86,15 +82,28 @@ def take(runtime: Runtime, sink: Sink, made_before: int | None = None) -> RowMap
         return connection.execute(leased).mappings().first()
 
 
-def deliver(runtime: Runtime, notice: RowMapping) -> bool:
-    """Send one notice, once, and note what came of it; whether it was taken, by anybody."""
+def _is_ours(runtime: Runtime, sink: Sink) -> ColumnElement[bool]:
+    """What this process has no way for is left to others, and so is a letter that has still to go to none of those whom
+    it knows, until nobody has sent it for a day."""
+    is_old = _notice.c.created_at <= runtime.clock.now() - GIVEN_UP_SECONDS * SECOND
+    if sink not in episodes.sinks(runtime):
+        return is_old
+    if sink is not Sink.EMAIL:
+        return true()
+    noted = _notice.c.failure
+    waits = (noted.contains(mail.is_for(each), autoescape=True) for each in runtime.config.alerts.email_to)
+    return or_(~noted.contains(mail.REFUSED), *waits, is_old)
+
+
+def deliver(runtime: Runtime, notice: RowMapping) -> Came:
+    """Send one notice, once, and note what came of it."""
     try:
         came = _sent(runtime, Sink(notice["sink"]), notice["id"], notice["subject"], notice["body"], notice["failure"])
     except Exception as ours:  # noqa: BLE001 - whatever is wrong with one, it is noted, and comes again
         _log.exception("alert not sent", notice=notice["id"])
         came = Came(taken=False, failure=type(ours).__name__)
     _noted(runtime, notice, came)
-    return came.taken
+    return came
 
 
 def test(runtime: Runtime, sink: Sink) -> str:

@@ -28,8 +28,8 @@ AT_ONCE = 10
 """Notices sent at one look."""
 
 WATCHED = (Kind.SILENT, Kind.JOB, Kind.HANGS)
-"""What he looks at. All the rest is left to the job `alerts`: if that one does not tell, this does; what it has
-seen and has no way to tell, he tells."""
+"""What he looks at. All the rest is left to the job `alerts`: if that one does not tell, this does; of what it saw a
+moment ago, he tells what it has no way to tell."""
 
 WATCH = "watch"
 _log = log.get("watchman")

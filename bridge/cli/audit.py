@@ -32,6 +32,9 @@ def status() -> None:
     table(("", "what", "found"), [*_sealed(runtime), *_mirror(runtime)])
     with db.reading(runtime.engine) as connection:
         wrong = [standing.trouble(connection, runtime), *(told for _, told in checks.concerns(connection, runtime))]
+        late = checks.overdue(connection, runtime, checks.INSPECT)
+    if late is not None and not late.early:
+        wrong.append(late.sentence)
     if any(wrong):
         click.echo(f"Wrong: {'; '.join(filter(None, wrong))}.")
         sys.exit(1)

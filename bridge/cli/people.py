@@ -97,7 +97,7 @@ def vouch(login: str, reason: str) -> None:
 @click.argument("role")
 @_reason
 def role(login: str, role: str, reason: str) -> None:
-    """Give LOGIN another role; their sittings end. Whom nobody has vouched for stays so."""
+    """Give LOGIN another role; their sittings end. Whom an admin has let in needs a voucher for it."""
     from bridge.desk import people as desk
     from bridge.desk import rows
 

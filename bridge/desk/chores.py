@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from bridge import board, db, log, players
+from bridge import board, db, log, players, reasons
 from bridge.desk import accesses, sittings
 from bridge.desk.rows import PROPOSERS, Person
 from bridge.desk.sittings import Sitting
@@ -20,8 +20,8 @@ def pause(runtime: Runtime, sitting: Sitting, job: str, reason: str) -> None:
     Unauthorized, Forbidden, NotFound, Conflict for a job that never rests, Invalid naming the reason."""
     with db.writing(runtime.engine) as connection:
         person = _steward(connection, runtime, sitting)
-        board.pause(connection, runtime, job, person.login, reason)
-        told = {"reason": reason.strip(), "before": "running", "after": "paused"}
+        told = {"reason": reasons.stated(reason), "before": "running", "after": "paused"}
+        board.pause(connection, runtime, job, person.login, told["reason"])
         _note(connection, runtime, sitting, person, kind="pause job", job=job, **told)
     _log.warning("job paused", job=job, person=person.id)
 

@@ -1,9 +1,10 @@
 """The doorkeeper: who knocks too often waits, by address, by login and all together, whatever the answers were.
 
 A bucket is one row: the instant at which it will be full again. A knock moves that by `every` seconds, and is refused
-where that would be more than `burst` knocks from now. One conditional statement: as many as come at once, as many pass
-as may, in all processes together. What no knock could have moved so far was written by a clock that was ahead: it tells
-nothing, and the bucket counts as full; else all would wait until that clock's tomorrow, and nobody could end it.
+where that would be more than `burst` knocks from now. It holds the row meanwhile: as many as come at once, as many pass
+as may, in all processes together. All count by the database's clock: two of their own, minutes apart, would undo each
+other's count. What no knock could have moved so far was written when that clock was ahead; the bucket is empty then,
+and no emptier: else all would wait until that clock's tomorrow, and nobody could end it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_network
 
-from sqlalchemy import Connection, Table, case, delete, select, update
+from sqlalchemy import Connection, Table, delete, select, update
 
-from bridge import addresses, db, keys, models
+from bridge import addresses, clocks, db, keys, models
 from bridge.errors import Refusal, Retry
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -48,9 +49,6 @@ never comes to it, so nobody is kept out."""
 KEPT_SECONDS, SWEPT = 3600, 200
 """A bucket that has been full for so long is forgotten; so many at a time."""
 
-APART_SECONDS = 60
-"""Clocks of processes differ by less than that, and a knock waits less for its turn after it has read its own."""
-
 NEW = -1
 """What is said of a bucket that was not there."""
 
@@ -68,32 +66,31 @@ def knock(runtime: Runtime, address: str, login: str | None = None, *, at_gate: 
     """Count one try by its address, then by its login, then, `at_gate`, by that of all together. Raises TooManyTries,
     with the seconds to wait, at the first that has nothing left: a refused try counts no further. Of whom their address
     refuses nothing is written at all: that would be theirs to fill, and to have others wait for."""
-    now = runtime.clock.now()
     wanted = [(f"address {_place(address)}", BY_ADDRESS)]
     if login is not None:
         wanted.append((f"login {keys.digest(login)}", BY_LOGIN))
     if at_gate:
         wanted.append(("the gate", BY_GATE))
     with db.reading(runtime.engine) as connection:
-        _require(_wait(connection, *wanted[0], now))
-    _count(runtime, wanted, now)
+        _require(_refusal(connection, *wanted[0]))
+    _count(runtime, wanted)
 
 
 def count_refused_passkey(runtime: Runtime) -> None:
     """Count a passkey that was not taken, from wherever. Raises TooManyTries where it is not to be noted any more."""
-    _count(runtime, [("refused passkeys", BY_REFUSED_PASSKEYS)], runtime.clock.now())
+    _count(runtime, [("refused passkeys", BY_REFUSED_PASSKEYS)])
 
 
-def _count(runtime: Runtime, wanted: Sequence[tuple[str, Pace]], now: int) -> None:
+def _count(runtime: Runtime, wanted: Sequence[tuple[str, Pace]]) -> None:
     """Take from buckets, always in the same order, until one is empty. Raises TooManyTries."""
     taken: list[int] = []
     with db.writing(runtime.engine) as connection:
         for key, pace in wanted:
-            taken.append(_take(connection, key, pace, now))
+            taken.append(_take(connection, key, pace))
             if taken[-1] > 0:
                 break
     if NEW in taken:
-        _sweep(runtime, now)
+        _sweep(runtime)
     _require(taken[-1])
 
 
@@ -102,37 +99,42 @@ def _require(wait: int) -> None:
         raise TooManyTries(after_seconds=wait // SECOND + 1)
 
 
-def _take(connection: Connection, key: str, pace: Pace, now: int) -> int:
+def _take(connection: Connection, key: str, pace: Pace) -> int:
     """Take from a bucket: 0, NEW from one that was not there, or the microseconds until there is something in it."""
-    every = pace.every_seconds * SECOND
-    while not db.insert_if_absent(connection, _bucket, {"key": key, "full_at": now + every}):
-        from_then = case((_bucket.c.full_at.between(now, _latest(pace, now)), _bucket.c.full_at), else_=now)
-        room = (_bucket.c.key == key, from_then <= now + (pace.burst - 1) * every)
-        if connection.execute(update(_bucket).where(*room).values(full_at=from_then + every)).rowcount == 1:
-            return 0
-        wait = _wait(connection, key, pace, now)
-        if wait > 0:  # else it has just been swept: it is made anew
+    mine, every = _bucket.c.key == key, pace.every_seconds * SECOND
+    while True:
+        kept = connection.execute(select(_bucket.c.full_at).where(mine).with_for_update()).scalar()
+        now = clocks.of_database(connection)  # read while the row is held: whoever waited for it does not go back
+        if kept is not None:
+            full_at = min(max(kept, now), now + pace.burst * every)
+            wait = _wait(full_at, pace, now)
+            after = full_at if wait else full_at + every
+            if after != kept:
+                connection.execute(update(_bucket).where(mine).values(full_at=after))
             return wait
-    return NEW
+        if db.insert_if_absent(connection, _bucket, {"key": key, "full_at": now + every}):
+            return NEW
 
 
-def _wait(connection: Connection, key: str, pace: Pace, now: int) -> int:
-    """The microseconds until there is something in a bucket; 0 where there is, or where there is no such bucket."""
-    full_at = connection.execute(select(_bucket.c.full_at).where(_bucket.c.key == key)).scalar()
-    if full_at is None or full_at > _latest(pace, now):
+def _refusal(connection: Connection, key: str, pace: Pace) -> int:
+    """The microseconds until there is something in a bucket; 0 where there is, where there is no such bucket, and where
+    what it says is to be mended."""
+    kept = connection.execute(select(_bucket.c.full_at).where(_bucket.c.key == key)).scalar()
+    if kept is None:
         return 0
-    return max(0, int(full_at) - now - (pace.burst - 1) * pace.every_seconds * SECOND)
+    now = clocks.of_database(connection)
+    return 0 if kept > now + pace.burst * pace.every_seconds * SECOND else _wait(kept, pace, now)
 
 
-def _latest(pace: Pace, now: int) -> int:
-    """The latest instant at which a bucket can be full again, empty as it may be."""
-    return now + (pace.burst * pace.every_seconds + APART_SECONDS) * SECOND
+def _wait(full_at: int, pace: Pace, now: int) -> int:
+    return max(0, full_at - now - (pace.burst - 1) * pace.every_seconds * SECOND)
 
 
-def _sweep(runtime: Runtime, now: int) -> None:
+def _sweep(runtime: Runtime) -> None:
     """Forget old buckets, in a transaction that waits for nobody: whoever is at one of them keeps it."""
-    old = select(_bucket.c.key).where(_bucket.c.full_at < now - KEPT_SECONDS * SECOND).order_by(_bucket.c.full_at)
     with db.writing(runtime.engine) as connection:
+        long_ago = clocks.of_database(connection) - KEPT_SECONDS * SECOND
+        old = select(_bucket.c.key).where(_bucket.c.full_at < long_ago).order_by(_bucket.c.full_at)
         keys_of = connection.execute(old.limit(SWEPT).with_for_update(skip_locked=True)).scalars().all()
         connection.execute(delete(_bucket).where(_bucket.c.key.in_(keys_of)))
 

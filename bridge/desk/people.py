@@ -97,8 +97,8 @@ def _link(
 
 def give_role(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, role: str) -> None:
     """Give a person another role: their sittings end, and somebody has to vouch for them anew; a link by which they
-    have not joined yet is worth nothing any more. A role of the command line vouches for nobody: who needed a voucher
-    stays in the hand that they were in, who needed none needs none. Raises NotFound, Invalid; Forbidden to an admin for
+    have not joined yet is worth nothing any more. A role of the command line vouches for nobody: whom an admin has in
+    hand stays there, and whoever vouched for them saw another role. Raises NotFound, Invalid; Forbidden to an admin for
     themselves; Conflict for whom another admin has let in and nobody vouched for."""
     given, now = _role(role), runtime.clock.now()
     with db.writing(runtime.engine) as connection:
@@ -107,8 +107,7 @@ def give_role(runtime: Runtime, actor: Actor, operator_id: int, person_id: str, 
             return
         _require_another(row, by)
         _require_in_no_others_hand(connection, row, by, "gives the role")
-        stays = by is None and not rows.is_vouched(row)
-        made = {} if stays else rows.unvouched(None if by is None else by.id)
+        made = rows.unvouched(row["made_by"] if by is None else by.id)
         rows.change(connection, person_id, now, role=given.value, epoch=row["epoch"] + 1, **made)
         if row["state"] == PersonState.INVITED:
             invitations.withdraw(connection, person_id, now)
@@ -211,14 +210,16 @@ def _require_another(row: RowMapping, by: Person | None) -> None:
 def _require_in_no_others_hand(connection: Connection, row: RowMapping, by: Person | None, does: str) -> None:
     """Raise Conflict where another admin let them in and nobody has vouched for them: what this one does would hide who
     held their link, and that one could vouch for themselves. Who has not joined is nobody's yet. The way past it is
-    whoever let them in, and never a voucher: an admin who is asked for a link would vouch for whom they have not seen.
-    """
+    whoever let them in, while they are an admin, and never a voucher: an admin who is asked for a link would vouch for
+    whom they have not seen."""
     joined = row["state"] != PersonState.INVITED
     if by is not None and joined and not rows.is_vouched(row) and row["made_by"] != by.id:
-        maker = rows.by_id(connection, row["made_by"])["login"]
+        maker = rows.by_id(connection, row["made_by"])
+        login, is_here = maker["login"], maker["state"] == PersonState.ACTIVE
+        can = is_here and rows.person_of(maker).role == Role.ADMIN
+        who = f"{login} {does}, or the command line" if can else f"only the command line {does}"
         raise Conflict(
-            f"{maker} let them in, and nobody has vouched for them: {maker} {does}, or the command line. Vouch for "
-            "nobody whom you have not seen.",
+            f"{login} let them in, and nobody has vouched for them: {who}. Vouch for nobody whom you have not seen.",
             code="unvouched",
         )
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Table, delete, insert, or_, select
 
 from bridge import keys, models
-from bridge.desk import doorkeeper, rows
+from bridge.desk import rows
 from bridge.desk.sittings import MINUTE
 from bridge.ports import SECOND
 
@@ -25,6 +25,9 @@ MOST, WINDOW_MINUTES = 3, 30
 
 UNDER_WAY_SECONDS = 60
 """A try is judged, or its process has died, long before that."""
+
+APART_SECONDS = 60
+"""Clocks of processes differ by less than that."""
 
 PURPOSE = "try"
 """By which a try stands beside what authenticators are asked for."""
@@ -45,7 +48,7 @@ def begin(connection: Connection, row: RowMapping, now: int) -> Begun | None:
     """Begin a try for a person whose row the caller holds; None where they are locked, or as many are under way as may
     still be wrong."""
     places = [keys.digest(f"try {number} of {row['id']}") for number in range(MOST)]
-    latest = now + (UNDER_WAY_SECONDS + doorkeeper.APART_SECONDS) * SECOND  # by a clock that is right
+    latest = now + (UNDER_WAY_SECONDS + APART_SECONDS) * SECOND  # by a clock that is right
     over = or_(_under_way.c.expires_at <= now, _under_way.c.expires_at > latest)
     connection.execute(delete(_under_way).where(_under_way.c.digest.in_(places), over))
     taken = set(connection.execute(select(_under_way.c.digest).where(_under_way.c.digest.in_(places))).scalars())

@@ -224,121 +224,6 @@ def test_a_check_that_finds_something_is_told(watched, job):
     assert watched.heard()[1:] == [("alert.over", "check_failed")]
 
 
-def test_a_verification_that_never_ends_is_told(watched):
-    """One whose process dies at it each time finds nothing, and fails nowhere."""
-    verified(watched.made, 1, "ok")
-    for slot in (2, 3):
-        write(watched.made, "INSERT INTO job_run (job, slot, worker, started_at) VALUES ('verify', :s, 'w', 1)", s=slot)
-    watched.pass_time(2 * HOUR, step=600)
-    assert watched.heard() == []
-    watched.pass_time(60)
-    (event,) = [each["data"] for each in watched.posted()]
-    assert (event["kind"], event["operator"]) == ("check_failed", None)
-    assert event["sentence"] == "No verification has ended for 2 hours: what does not hold is not found."
-    verified(watched.made, 4, "ok")
-    watched.pass_time(60)
-    assert watched.heard()[1:] == [("alert.over", "check_failed")]
-
-
-def test_a_first_verification_that_never_ends_is_told(watched):
-    """Counted from its beginning."""
-    write(
-        watched.made, "INSERT INTO job_run (job, slot, worker, started_at) VALUES ('verify', 1, 'w', :n)",
-        n=watched.hands.now(),
-    )  # fmt: skip
-    watched.pass_time(2 * HOUR, step=600)
-    assert watched.heard() == []
-    watched.pass_time(60)
-    assert watched.heard() == [("alert.begun", "check_failed")]
-
-
-@pytest.mark.parametrize("job", ["verify", "inspect"])
-def test_a_stop_of_the_jobs_makes_no_check_late(watched, job):
-    """After a night, or a week, in which nobody ran the jobs the first check has its time; one that dies at each run,
-    whose process is started anew each time, has not more."""
-    late = {"verify": 2 * HOUR, "inspect": 48 * HOUR}[job]
-    verified(watched.made, 1, "ok", job)
-    watched.tick()
-    write(watched.made, "DELETE FROM beat")
-    watched.hands.turn(4 * late)
-
-    def begun(slot: int) -> None:
-        """A process is started, and begins a run."""
-        write(watched.made, "DELETE FROM beat")
-        board.beat(watched.made.runtime, watched.hands.now(), {})
-        watched.tick()
-        assert watched.heard() == []
-        watched.hands.turn(5)
-        write(
-            watched.made, "INSERT INTO job_run (job, slot, worker, started_at) VALUES (:j, :s, 'w', :n)",
-            j=job, s=slot, n=watched.hands.now(),
-        )  # fmt: skip
-
-    for slot in range(4):
-        begun(1000 + slot)
-        watched.hands.turn(late // 4)
-    board.beat(watched.made.runtime, 5, {})
-    watched.hands.turn(30)
-    watched.tick()
-    (event,) = [each["data"] for each in watched.posted()]
-    assert event["sentence"].split(" has ended for ")[1].startswith(f"{5 * late // HOUR} hours")
-
-
-@pytest.mark.parametrize("job", ["verify", "inspect"])
-def test_another_interval_makes_no_check_late(watched, job):
-    """The slots of the longer interval have smaller numbers: those that ended in others count all the same."""
-    config, now = watched.made.runtime.config, watched.hands.now()
-    for ago in (30 * 86_400, 86_400, 60):
-        at = now - ago * SECOND
-        write(
-            watched.made, "INSERT INTO job_run VALUES (:j, :s, 'w', :n, :n, 'ok')",
-            j=job, s=checks.slot_of(config, job, at), n=at,
-        )  # fmt: skip
-    engine = config.engine.model_copy(update={"verify_every_seconds": config.engine.verify_every_seconds * 4})
-    audit = config.audit.model_copy(update={"inspect_hours": config.audit.inspect_hours * 4})
-    write(
-        watched.made,
-        "INSERT INTO seal (chain, number, run, source, scope, late, after, upto, entries, content, digest, previous,"
-        " hash, at, format) SELECT -1, 1, 1, 'runs', 0, false, '', '', 1, '', '', '', '', 1, 1 WHERE :j = 'inspect'",
-        j=job,
-    )  # fmt: skip
-    watched.alive()
-    looks(replace(watched.made.runtime, config=config.model_copy(update={"engine": engine, "audit": audit})))
-    assert watched.posted() == []
-
-
-def test_a_verification_may_rest_and_not_for_ever(watched):
-    """A pause is no alarm, nor its end; pauses one after the other are."""
-    verified(watched.made, 1, "ok")
-    board.enrol(watched.made.runtime, [Planned("verify", 300, "x")])
-
-    def pause() -> None:
-        with db.writing(watched.made.runtime.engine) as connection:
-            board.pause(connection, watched.made.runtime, "verify", "somebody", "a reason")
-
-    pause()
-    watched.pass_time(8 * HOUR + 300, step=600)
-    assert watched.heard() == []
-    pause()
-    watched.pass_time(2 * HOUR, step=600)
-    assert watched.heard() == [("alert.begun", "check_failed")]
-
-
-def test_the_end_of_a_pause_by_hand_is_no_alarm(watched):
-    """No verification can have ended by then; one that does not end afterwards is told, ten hours after the last."""
-    verified(watched.made, 1, "ok")
-    board.enrol(watched.made.runtime, [Planned("verify", 300, "x")])
-    with db.writing(watched.made.runtime.engine) as connection:
-        board.pause(connection, watched.made.runtime, "verify", "somebody", "a reason")
-    watched.pass_time(5 * HOUR, step=600)
-    with db.writing(watched.made.runtime.engine) as connection:
-        board.resume(connection, watched.made.runtime, "verify")
-    watched.pass_time(HOUR, step=600)
-    assert watched.heard() == []
-    watched.pass_time(4 * HOUR + 600, step=600)
-    assert watched.heard() == [("alert.begun", "check_failed")]
-
-
 def test_a_condition_that_cannot_be_read_silences_no_other(watched, monkeypatch):
     """C-19 The one that fails is told of itself, what was known of it lasts, and the others are told."""
     open_breaker(watched.made)
@@ -518,13 +403,19 @@ def test_a_restore_that_closed_nothing_is_told_all_the_same(watched):
 
 
 def test_nothing_wrong_writes_nothing(watched):
-    """A look that finds nothing new takes no lock and leaves no row."""
+    """A look that finds nothing new takes no lock and leaves no row; that the jobs ran is noted once a minute."""
     watched.made.run("in")
     watched.tick()
-    before = watched.made.rows("SELECT * FROM alert_turn")
-    for _ in range(20):
+
+    def turns() -> dict[str, Any]:
+        return {row["name"]: row for row in watched.made.rows("SELECT * FROM alert_turn")}
+
+    before = turns()
+    for _ in range(11):
         watched.pass_time(5)
-    assert watched.made.rows("SELECT * FROM alert_turn") == before
+    assert turns() == before
+    watched.pass_time(5)
+    assert [name for name, row in turns().items() if row != before[name]] == [checks.RAN]
     assert alerts(watched.made) == []
 
 
@@ -605,6 +496,80 @@ def test_more_orphans_that_a_process_without_ways_saw_first_are_told(watched):
     assert watched.posted()[1]["data"]["transfers"] == [second]
 
 
+def away(watched: Any, minutes: int) -> None:
+    """The process that has the ways is away; one without them looks."""
+    for _ in range(minutes):
+        watched.hands.turn(60)
+        watched.alive()
+        looks(without_ways(watched.made))
+
+
+def test_who_was_told_hears_how_it_goes_on_however_long_nobody_had_the_way(watched):
+    """The machine with the ways is down for more than an hour: of another orphan, and of an end, it tells when it is
+    back, and not after `again_hours`, or never."""
+    watched.orphan("10.00")
+    open_breaker(watched.made)
+    watched.pass_time(70)
+    away(watched, 62)
+    write(watched.made, "DELETE FROM breaker")
+    second = watched.orphan("400.00")
+    away(watched, 3)
+    watched.pass_time(60)
+    assert sorted(watched.heard()[2:]) == [("alert.more", "orphans"), ("alert.over", "breaker_open")]
+    assert [each["data"]["transfers"] for each in watched.posted() if each["type"] == "alert.more"] == [[second]]
+    assert len(watched.box.got) == 4
+
+
+def test_a_way_is_had_also_by_who_is_a_little_ahead(watched):
+    """Clocks may be two seconds apart: what is told again one second after such a one said to have a way goes by it."""
+    open_breaker(watched.made)
+    watched.tick()
+    away(watched, 239)
+    watched.hands.turn(59)
+    watched.alive()
+    watched.hands.set_wall(1.9)
+    Watchman(watched.made.runtime).look(Event())
+    watched.hands.set_wall(-1.9)
+    watched.hands.turn(1)
+    looks(without_ways(watched.made))
+    watched.tick()
+    assert watched.heard() == [("alert.begun", "breaker_open"), ("alert.again", "breaker_open")]
+
+
+def test_what_others_saw_and_is_over_is_not_told(watched):
+    """By a web process that has the ways that the jobs have not: neither orphans of which none is left, nor what the
+    jobs do not see any more."""
+    bare, man = without_ways(watched.made), Watchman(watched.made.runtime)
+    transfer = watched.orphan("10.00")
+    watched.hands.turn(61)
+    open_breaker(watched.made)
+    watched.alive()
+    looks(bare)
+    write(watched.made, "UPDATE transfer SET state = 'reversed' WHERE id = :id", id=transfer)
+    write(watched.made, "DELETE FROM breaker")
+    for _ in range(8):
+        watched.hands.turn(5)
+        watched.alive()
+        looks(bare)
+        if watched.hands.now() - alerts(watched.made)[0]["seen_at"] >= 20 * SECOND:
+            man.look(Event())
+    assert [row["ended_at"] is not None for row in alerts(watched.made)] == [True, True]
+    assert (watched.posted(), watched.box.got) == ([], [])
+
+
+def test_orphans_of_which_none_is_left_are_not_told(watched):
+    """Also where the jobs saw them a moment ago."""
+    transfer = watched.orphan("10.00")
+    watched.hands.turn(61)
+    watched.alive()
+    looks(without_ways(watched.made))
+    write(watched.made, "UPDATE transfer SET state = 'reversed' WHERE id = :id", id=transfer)
+    watched.hands.turn(12)
+    watched.alive()
+    Watchman(watched.made.runtime).look(Event())
+    assert (watched.posted(), watched.box.got) == ([], [])
+
+
 def test_the_end_is_told_only_by_ways_by_which_the_beginning_was(watched):
     """What was over before anybody could be told is not told any more: nobody knows what it is that ended."""
     open_breaker(watched.made)
@@ -628,9 +593,9 @@ def test_a_way_that_is_new_tells_what_lasts(build):
     assert (watched.heard(), len(watched.box.got)) == ([("alert.begun", "breaker_open")], 1)
 
 
-def test_a_way_that_nobody_has_any_more_is_written_to_no_more(build):
-    """E-mail is taken out of every configuration: what lasts goes on by the other way alone. As long as a process has
-    it, one without it writes what that one has to send."""
+def test_by_a_way_that_nobody_has_any_more_nothing_is_told_again(build):
+    """E-mail is taken out of every configuration: that something lasts is told by the other way alone, and only its end
+    waits by both, for a day. As long as a process has a way, one without it writes what that one has to send."""
     watched = build()
     posts = watched.made.runtime.config.alerts.model_copy(update={"smtp_host": None, "email_to": ()})
     new = replace(watched.made.runtime, config=watched.made.runtime.config.model_copy(update={"alerts": posts}))
@@ -651,7 +616,7 @@ def test_a_way_that_nobody_has_any_more_is_written_to_no_more(build):
     write(watched.made, "DELETE FROM breaker")
     pass_by(1, beside=False)
     by = [row["sink"] for row in watched.made.rows("SELECT sink FROM alert_notice ORDER BY created_at, sink")]
-    assert by == ["email", "webhook"] * 2 + ["webhook"] * 3
+    assert by == ["email", "webhook"] * 2 + ["webhook"] * 2 + ["email", "webhook"]
     assert watched.heard()[-1] == ("alert.over", "breaker_open")
 
 

@@ -16,7 +16,7 @@ from bridge.alerts.watchman import LEASE_SECONDS, Watchman, is_mine
 from bridge.models.alerts import Sink
 from bridge.ports import SECOND
 from tests.alerts.conftest import LIVES, SECRET, SENDER, TO
-from tests.alerts.test_episodes import looks, open_breaker, without_ways, write
+from tests.alerts.test_episodes import HOUR, looks, open_breaker, without_ways, write
 from tests.harness import together
 from tests.providers import http, silence
 
@@ -156,7 +156,7 @@ def test_whom_a_letter_is_refused_to_for_a_moment_gets_it_later(build):
 
 
 def test_who_is_refused_for_a_moment_and_then_for_good_is_asked_no_more(build):
-    """Nor is whoever was taken out of `email_to` meanwhile; nobody who has it gets it again."""
+    """Nobody who has it gets it again."""
     watched = build(alerts_email_to=(TO, "archive@casino.example"))
     manners = watched.box.manners
     manners.not_yet = (TO,)
@@ -169,11 +169,79 @@ def test_who_is_refused_for_a_moment_and_then_for_good_is_asked_no_more(build):
     letter = notices(watched)["email"]
     assert (letter["state"], letter["tries"]) == ("sent", 2)
     assert letter["failure"] == f"the mail server refused it to {TO} (550)"
-    fewer = watched.made.runtime.config.alerts.model_copy(update={"email_to": ("archive@casino.example",)})
-    runtime = replace(watched.made.runtime, config=watched.made.runtime.config.model_copy(update={"alerts": fewer}))
-    came = sending._sent(runtime, Sink.EMAIL, "an_1", "s", "b", f"the mail server refused it to {TO} (450)")
-    assert (came.taken, came.waits) == (True, False)
     assert [got.to for got in watched.box.got] == [["archive@casino.example"]]
+
+
+def with_letters_to(watched: Any, *email_to: str) -> Any:
+    """Another process, whose letters go to others."""
+    alerts = watched.made.runtime.config.alerts.model_copy(update={"email_to": email_to})
+    return replace(watched.made.runtime, config=watched.made.runtime.config.model_copy(update={"alerts": alerts}))
+
+
+@pytest.mark.parametrize("knows", [("boss@casino.example",), ("boss@casino.example", "gone@casino.example")])
+def test_who_waits_for_a_letter_gets_it_by_a_process_that_knows_them(build, knows):
+    """Processes need not have the same `email_to`: one that lacks those who wait ends nothing for them, whatever comes
+    of those whom it knows."""
+    boss, gone = "boss@casino.example", "gone@casino.example"
+    watched = build(alerts_email_to=(TO, boss, gone))
+    watched.box.manners.not_yet = (TO, gone)
+    open_breaker(watched.made)
+    watched.tick()
+    other = with_letters_to(watched, *knows)
+    watched.box.manners.refuses = (gone,)
+    for _ in range(6):
+        watched.hands.turn(600)
+        watched.alive()
+        looks(other)
+    assert notices(watched)["email"]["state"] == "waiting"
+    watched.box.manners.not_yet = ()
+    watched.pass_time(HOUR, step=600)
+    assert (notices(watched)["email"]["state"], [got.to for got in watched.box.got]) == ("sent", [[boss], [TO]])
+
+
+def test_a_letter_for_somebody_whom_no_process_knows_any_more_is_given_up(build):
+    """After its day, by whoever comes; until then `bridge_alerts_unsent` counts it."""
+    watched = build(alerts_email_to=(TO, "boss@casino.example"))
+    watched.box.manners.not_yet = (TO,)
+    open_breaker(watched.made)
+    watched.tick()
+    write(watched.made, "DELETE FROM breaker")
+    other = with_letters_to(watched, "boss@casino.example")
+    for state in ("waiting", "given_up"):
+        watched.hands.turn(DAY - HOUR if state == "waiting" else HOUR)
+        watched.alive()
+        looks(other)
+        rows = watched.made.rows("SELECT state FROM alert_notice WHERE sink = 'email' ORDER BY created_at")
+        assert rows[0]["state"] == state
+
+
+def test_a_letter_counts_as_sent_once(build):
+    """And not at each try to reach the one whom it is refused to; that is told once, too."""
+    watched = build(alerts_email_to=(TO, "boss@casino.example"))
+    watched.box.manners.not_yet = (TO,)
+    open_breaker(watched.made)
+    counts = [watched.tick()]
+    for _ in range(5):
+        watched.hands.turn(HOUR // 2)
+        counts.append(watched.tick())
+    assert [each["sent"] for each in counts] == [1, 0, 0, 0, 0, 0]  # the webhook's
+    assert [each["unsent"] for each in counts] == [1] * 6
+    watched.box.manners.not_yet = ()
+    watched.hands.turn(HOUR)
+    assert watched.tick()["sent"] == 1
+
+
+def test_an_answer_that_nobody_can_read_is_no_refusal_for_good(build):
+    """It goes again to whom it was about."""
+    watched = build(alerts_email_to=(TO, "boss@casino.example"))
+    watched.box.manners.mumbles = (TO,)
+    open_breaker(watched.made)
+    watched.tick()
+    letter = notices(watched)["email"]
+    assert (letter["state"], letter["failure"]) == ("waiting", f"the mail server refused it to {TO} (451)")
+    watched.box.manners.mumbles = ()
+    watched.pass_time(20)
+    assert (notices(watched)["email"]["state"], len(watched.box.got)) == ("sent", 2)
 
 
 def test_a_letter_that_nobody_takes_comes_again(watched):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bridge.desk import doorkeeper, entering, passwords, sittings
 from bridge.errors import Invalid, Unavailable
+from bridge.ports import SECOND
 from tests.desk.crew import ADDRESS, PASSWORD, WHY, code, person, seat
 from tests.harness import together
 
@@ -539,16 +541,39 @@ def test_a_bucket_that_is_swept_between_two_looks_is_made_anew(desk, monkeypatch
 
 @pytest.mark.parametrize("ahead", [3600, 86_400])
 def test_a_clock_that_was_ahead_keeps_nobody_out(desk, ahead):
-    """One knock of a process whose clock is a day ahead, and everybody waited for a day: at the gate, at an address and
-    under a login. No bucket is ever honestly so empty; so it counts as full, and is filled and emptied as ever."""
+    """One knock while the database's clock was a day ahead, and everybody waited for a day: at the gate, at an address
+    and under a login. No bucket is ever honestly so empty: each counts as empty, and fills as ever."""
     desk.hands.turn(ahead)
     doorkeeper.knock(desk.runtime, ADDRESS, LOGIN, at_gate=True)
     desk.hands.turn(-ahead)
+    for seconds in (10, 20, 20):  # at the address, under the login, at the gate, which takes from the login's again
+        with pytest.raises(doorkeeper.TooManyTries):
+            enter(desk)
+        desk.hands.turn(seconds)
     enter(desk)
-    for _ in range(9):
-        doorkeeper.knock(desk.runtime, "203.0.113.9", LOGIN)
     with pytest.raises(doorkeeper.TooManyTries):
         doorkeeper.knock(desk.runtime, "203.0.113.9", LOGIN)
+
+
+@pytest.mark.parametrize("apart", [0, 200, 300, 86_400])
+def test_processes_whose_clocks_are_apart_have_one_bucket(desk, apart):
+    """Whoever knocks at two of them in turn has no more tries: neither undoes what the other has counted."""
+
+    class Ahead:
+        def now(self) -> int:
+            return int(desk.hands.now()) + apart * SECOND
+
+    two = (desk.runtime, replace(desk.runtime, clock=Ahead()))
+
+    def passed(knocks: int, **more: Any) -> int:
+        count = 0
+        for number in range(knocks):
+            with suppress(doorkeeper.TooManyTries):
+                doorkeeper.knock(two[number % 2], f"203.{number // 250}.113.{number % 250}", **more)
+                count += 1
+        return count
+
+    assert (passed(150, at_gate=True), passed(30, login=LOGIN)) == (120, 10)
 
 
 def test_clocks_that_differ_by_little_have_one_bucket(desk):

@@ -371,16 +371,19 @@ def test_the_command_line_lets_in_again_as_it_was(desk):
 
 def test_a_role_of_the_command_line_vouches_for_nobody(desk):
     """Issue 5 §2: Ann asks an engineer for another role for her own puppet: it is as little vouched for as before,
-    until `people vouch` says so, and that is noted. Who was vouched for needs no voucher for it."""
-    second = crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob").id
-    voucher = {"viewer": (desk.people["admin"].id, None), "operator": (desk.people["admin"].id, second)}
-    for who, (made_by, vouched_by) in voucher.items():
+    until `people vouch` says so, and that is noted. Bob's voucher was for the role that he saw, and whose hand somebody
+    is in stays in the row; whom no admin has in hand needs no voucher."""
+    ann, bob = desk.people["admin"].id, crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob").id
+    for who, made_by, vouched_by in (("viewer", ann, None), ("operator", ann, bob), ("approver", None, None)):
         one = desk.people[who].id
         desk.write("UPDATE person SET made_by = :made_by, vouched_by = :by, vouched_at = :at WHERE id = :id",
                    made_by=made_by, by=vouched_by, at=vouched_by and 1, id=one)  # fmt: skip
-        people.give_role(desk.runtime, people.by_command(WHY), desk.operator, one, "approver")
+        given = "approver" if who != "approver" else "operator"
+        people.give_role(desk.runtime, people.by_command(WHY), desk.operator, one, given)
         now = crew.person(desk.runtime, one)
-        assert (now.granted, now.vouched) == (Role.APPROVER, vouched_by is not None)
+        assert (now.granted, now.vouched, now.role) == (Role(given), made_by is None, Role.OPERATOR)
+        (row,) = desk.rows("SELECT made_by, vouched_by, vouched_at FROM person WHERE id = :id", id=one)
+        assert row == {"made_by": made_by, "vouched_by": None, "vouched_at": None}
     assert desk.notes("vouch") == []
     with pytest.raises(Forbidden, match="four eyes"):
         crew.vouch(desk.runtime, actor(desk), desk.operator, desk.people["viewer"].id)
@@ -388,6 +391,18 @@ def test_a_role_of_the_command_line_vouches_for_nobody(desk):
     assert crew.person(desk.runtime, desk.people["viewer"].id).role == Role.APPROVER
     told = [(each["address"], each["before"], each["after"]) for each in desk.notes("vouch")]
     assert told == [("command line", "approver, not vouched for", "approver, vouched for")]
+
+
+@pytest.mark.parametrize("gone", ["disabled", "no admin", "unvouched"])
+def test_nobody_is_sent_to_an_admin_who_is_none_any_more(desk, gone):
+    """Ann let them in and cannot act: what is left is the command line, and Bob is told so."""
+    ann, bob = desk.people["admin"].id, crew.hire(desk.runtime, desk.operator, Role.ADMIN, "admin-bob")
+    new = crew.hire(desk.runtime, desk.operator, Role.OPERATOR, "new", made_by=ann).id
+    change = {"disabled": "state = 'disabled'", "no admin": "role = 'viewer'", "unvouched": "made_by = :bob"}[gone]
+    desk.write(f"UPDATE person SET {change} WHERE id = :ann", ann=ann, **({"bob": bob.id} if ":bob" in change else {}))
+    with pytest.raises(Conflict, match="admin-ann let them in") as refused:
+        people.give_role(desk.runtime, people.by_admin(seat(desk.runtime, bob)[1], WHY), desk.operator, new, "viewer")
+    assert ": only the command line gives the role. Vouch for nobody" in refused.value.detail
 
 
 def test_to_enable_hides_nobody_who_made_them(desk):
