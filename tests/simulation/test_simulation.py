@@ -74,8 +74,8 @@ def test_a_story_can_be_told_without_some_of_its_faults() -> None:
 def test_the_oracle_names_what_a_planted_bug_breaks() -> None:
     """Found means: an invariant, by name, and how many seeds that took."""
     run = simulate("--planted", "--bug", "01_generic_timeout", "--first", "1", "--workers", "1")
-    found = r"found by I(5|-13) after \d+ +01_generic_timeout_is_a_refusal"
-    assert re.search(found, run.stdout), run.stdout + run.stderr
+    named = r"found by I(5|-13) after \d+ +01_generic_timeout_is_a_refusal"
+    assert re.search(named, run.stdout), run.stdout + run.stderr
     assert re.match(r"planted=1 found=1 median_seeds=\d+ worst_seeds=\d+$", run.stdout.splitlines()[-1])
 
 
