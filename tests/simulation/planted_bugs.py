@@ -61,25 +61,32 @@ def chosen(named: str) -> list[Path]:
     return [patch for patch in sorted(PATCHES.glob("*.patch")) if any(word in patch.name for word in words)]
 
 
-def _try(patch: Path, first: int) -> Verdict:
-    story = patch.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+def simulated(patch: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The simulation with a bug planted, in a copy; raises ValueError where the bug does not fit."""
     with TemporaryDirectory(prefix="planted-") as folder:
         copy = Path(folder) / "copy"
         _copy(copy)
         applied = _run(copy, "git", "apply", "--whitespace=nowarn", str(patch))
         if applied.returncode != 0:
-            return Verdict(patch.stem, story, "", 0, f"does not apply: {applied.stderr.strip()}")
-        options = ("--seeds", str(SEEDS_AT_MOST), "--first", str(first), "--stop", "--plainly", "--workers", "1")
-        try:
-            told = _run(copy, sys.executable, "-m", "tests.simulation", *options)
-        except subprocess.TimeoutExpired:
-            return Verdict(patch.stem, story, "", 0, f"not within {SECONDS_AT_MOST} s")
+            raise ValueError(f"does not apply: {applied.stderr.strip()}")
+        return _run(copy, sys.executable, "-m", "tests.simulation", *options)
+
+
+def _try(patch: Path, first: int) -> Verdict:
+    story = patch.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+    options = ("--seeds", str(SEEDS_AT_MOST), "--first", str(first), "--stop", "--plainly", "--workers", "1")
+    try:
+        told = simulated(patch, *options)
+    except ValueError as misfit:
+        return Verdict(patch.stem, story, "", 0, str(misfit))
+    except subprocess.TimeoutExpired:
+        return Verdict(patch.stem, story, "", 0, f"not within {SECONDS_AT_MOST} s")
     named, closing = NAMED.search(told.stdout), CLOSING.search(told.stdout)
     if named is None or closing is None:
         return Verdict(patch.stem, story, "", 0, (told.stdout + told.stderr)[-300:].replace("\n", " "))
     if _run(ROOT, sys.executable, "-m", "tests.simulation", "--seed", named[1]).returncode != 0:
         return Verdict(patch.stem, story, "", 0, f"seed {named[1]} fails without it too")
-    return Verdict(patch.stem, story, named[2], int(closing[1]), named[3])
+    return Verdict(patch.stem, story, named[2], int(closing[1]), f"seed {named[1]}, {named[3]}")
 
 
 def _run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
