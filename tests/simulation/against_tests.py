@@ -2,7 +2,8 @@
 
 They are planted in a clone, as many together as fit, and `make test` is run there without the simulation's own seeds.
 For every test that fails, the bug that it catches is searched by halves and taken out, until all tests pass. What is
-left then has been let pass by every one of them. Takes long: a command of its own.
+left then has been let pass by every one of them. Takes long: a command of its own, whose verdicts are kept in
+`against_tests.txt`, each with the commit at which it was asked; asked for some bugs, it writes anew only theirs.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.simulation.planted_bugs import ROOT, chosen
 
+RECORD = Path(__file__).with_suffix(".txt")
 OWN_SEEDS = "tests/simulation/test_simulation.py"
 FITS = ("test_a_planted_bug_still_fits", "test_planted_bug_is_found")
 """Tests that ask whether a planted bug still fits its place: any change of that place fails them."""
@@ -38,7 +40,10 @@ def run(named: str) -> int:
     planted, green = len(waiting), 0
     while waiting:
         group, waiting = _fitting(waiting)
-        left = _let_pass(group)
+        caught: dict[Path, str] = {}
+        left = _let_pass(group, caught)
+        keep({**{patch.stem: f"caught by {test}" for patch, test in caught.items()},
+              **{patch.stem: "green" for patch in left or ()}})  # fmt: skip
         if left is None:
             return 1
         green += len(left)
@@ -48,8 +53,18 @@ def run(named: str) -> int:
     return 0 if planted else 1
 
 
-def _let_pass(group: list[Path]) -> list[Path] | None:
-    """Those of a group that no test catches; None where a failure is nobody's."""
+def keep(verdicts: Mapping[str, str], record: Path = RECORD) -> None:
+    """Write down what became of these bugs, beside what is known of the others that are still planted."""
+    lines = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
+    known = {line.partition(":")[0]: line for line in lines}
+    commit = _run(ROOT, "git", "rev-parse", "--short", "HEAD").stdout.strip()
+    known |= {name: f"{name}: {verdict}, {commit}" for name, verdict in verdicts.items()}
+    planted = sorted({patch.stem for patch in chosen("")} & known.keys())
+    record.write_text("".join(f"{known[name]}\n" for name in planted), encoding="utf-8")
+
+
+def _let_pass(group: list[Path], caught: dict[Path, str]) -> list[Path] | None:
+    """Those of a group that no test catches; None where a failure is nobody's. `caught`: the others, and by which."""
     stages, unexplained = list(STAGES), 0
     while group and stages:
         status, failed = _tested(group, *_whole(stages[0]))
@@ -58,7 +73,7 @@ def _let_pass(group: list[Path]) -> list[Path] | None:
             continue
         before = len(group)
         for test in failed:
-            caught = list(_culprits(test, group))
+            caught |= dict.fromkeys(_culprits(test, group), test)
             group = [patch for patch in group if patch not in caught]
         unexplained += len(group) == before
         if unexplained > UNEXPLAINED_AT_MOST:

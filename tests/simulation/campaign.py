@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,26 +16,17 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from bridge.simulator.faults.cases import TABLES
-from tests.simulation.lies import shown_cases
 from tests.simulation.planted_bugs import OWN
 from tests.simulation.platform import LEAST_STEPS, LEAST_TRANSFERS
 from tests.simulation.shrink import shrunk
 from tests.simulation.story import Outcome, Stage, Story
-from tests.simulation.swarm import DEEDS, KINDS
 from tests.simulation.twins import differing
+from tests.simulation.usual import Tally
 
 ROOT = Path(__file__).parents[2]
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 PLAYED_TWICE = 100
 """One seed in so many is played a second time, as the first story of a process, and the same must happen."""
-
-TWINS = 100
-"""One seed in so many is told again with only what must not matter."""
-
-ENOUGH_SEEDS, ENOUGH_FOR_DECISIONS = 500, 1000
-"""From so many seeds on a fault, or a deed of people, that never happened is an error of the simulation. Decisions need
-more: what both sides have is rare."""
 
 SHOWN_FAILURES = 3
 NAMED = re.compile(rf"FAILED seed \d+: I\S+: {OWN}")
@@ -89,10 +79,11 @@ def run(extent: Extent) -> int:
     """New seeds until so many are told or the time is over; the exit code."""
     began = time.monotonic()
     ends = None if extent.minutes is None else began + extent.minutes * 60
-    outcomes, failures, counts, steps, least = 0, 0, Counter[str](), 0, (10**9, 10**9)
+    tally, failures, steps, least = Tally(), 0, 0, (10**9, 10**9)
     with stage() as untouched:
         for told in _side_by_side(extent, ends):
-            outcomes, steps, counts = outcomes + 1, steps + told["steps"], counts + told["counts"]
+            tally.add(told["counts"])
+            steps += told["steps"]
             least = min(least[0], told["steps"]), min(least[1], told["transfers"])
             if failure := told["failure"] or _differently(untouched, told["seed"], told["hash"]):
                 failures += 1
@@ -102,10 +93,10 @@ def run(extent: Extent) -> int:
                     sys.stdout.flush()
                 if extent.stop and named:
                     break
-    missing = _tell_counts(counts, outcomes)
+    sys.stdout.write("\n".join(tally.lines()) + "\n")
     sys.stdout.write(f"least steps of a seed: {least[0]}, least transfers: {least[1]}\n")
-    _close(outcomes, steps, failures, time.monotonic() - began)
-    return 1 if failures or missing or not outcomes or outcomes < (extent.seeds or 0) else 0
+    _close(tally.seeds, steps, failures, time.monotonic() - began)
+    return 1 if failures or tally.missing() or not tally.seeds or tally.seeds < (extent.seeds or 0) else 0
 
 
 def _side_by_side(extent: Extent, ends: float | None) -> Iterator[dict[str, Any]]:
@@ -153,7 +144,7 @@ def _failure(scene: Stage, outcome: Outcome, *, shrink: bool) -> str:
         return _told(outcome, shrunk(scene, outcome))
     if broken := _broken(outcome):
         return broken
-    if outcome.seed % TWINS == 0 and (told := differing(scene, outcome.seed)):
+    if told := differing(scene, outcome.seed):
         return f"FAILED seed {outcome.seed}: {told}"
     if outcome.steps < LEAST_STEPS or outcome.transfers < LEAST_TRANSFERS:
         return f"FAILED seed {outcome.seed}: only {outcome.steps} steps and {outcome.transfers} transfers"
@@ -189,23 +180,6 @@ def _broken(outcome: Outcome) -> str:
     if outcome.violations:
         return _told(outcome, [])
     return f"FAILED seed {outcome.seed}: an error of our own, {outcome.errors[0]}" if outcome.errors else ""
-
-
-def _tell_counts(counts: Counter[str], seeds: int) -> list[str]:
-    """How often each kind of fault, and each deed of people, happened; those that never did, where there were seeds
-    enough for all."""
-    known = {**{kind: story for kind, (_, story) in KINDS.items()}, **DEEDS}
-    for kind, story in known.items():
-        sys.stdout.write(f"  {counts[kind]:>8}  {kind:<20} {story}\n")
-    cases = [f"{protocol} case {number}" for protocol in TABLES for number in shown_cases(protocol)]
-    unseen = [case for case in cases if not counts[case]]  # some need two things that seldom come together
-    told = f"{len(cases) - len(unseen)} of {len(cases)} cases of providers' mistakes"
-    sys.stdout.write(f"  {told}{', not ' if unseen else ''}{', '.join(unseen)}\n")
-    needed = {kind: ENOUGH_FOR_DECISIONS if kind.startswith("decided") else ENOUGH_SEEDS for kind in known}
-    missing = [kind for kind in known if seeds >= needed[kind] and not counts[kind]]
-    for kind in missing:
-        sys.stdout.write(f"FAILED {kind} never happened\n")
-    return missing
 
 
 def _close(seeds: int, steps: int, failing: int, seconds: float) -> None:

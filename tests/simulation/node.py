@@ -46,6 +46,7 @@ class Clock:
     def sleep(self, seconds: float) -> None:
         """As bridge.runtime.Clock."""
         self._node.world.sleep(seconds)
+        self._node.world.passing()
 
 
 class Ids:
@@ -144,6 +145,7 @@ class Unstopped:
     def wait(self, seconds: float) -> bool:
         """As threading.Event."""
         self._world.sleep(seconds)
+        self._world.passing()
         return False
 
 

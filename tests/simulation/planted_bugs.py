@@ -75,15 +75,23 @@ def chosen(named: str) -> list[Path]:
     return [patch for patch in sorted(PATCHES.glob("*.patch")) if any(word in patch.name for word in words)]
 
 
-def _try(patch: Path, first: int) -> Verdict:
-    story = patch.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+def simulated(patch: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The simulation with a bug planted, in a copy; raises ValueError where the bug does not fit."""
     with TemporaryDirectory(prefix="planted-") as folder:
         copy = Path(folder) / "copy"
         _copy(copy)
         applied = _run(copy, "git", "apply", "--whitespace=nowarn", str(patch))
         if applied.returncode != 0:
-            return Verdict(patch.stem, story, "", 0, f"does not apply: {applied.stderr.strip()}")
-        told = _seeds(copy, first)
+            raise ValueError(f"does not apply: {applied.stderr.strip()}")
+        return _run(copy, sys.executable, "-m", "tests.simulation", *options)
+
+
+def _try(patch: Path, first: int) -> Verdict:
+    story = patch.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+    try:
+        told = _seeds(patch, first)
+    except ValueError as misfit:
+        return Verdict(patch.stem, story, "", 0, str(misfit))
     named, closing = NAMED.search(told), CLOSING.search(told)
     if verified := VERIFIED.search(told) if named is None else None:
         return Verdict(patch.stem, story, "", 0, f"{verified[1]}: {verified[2]}", verified=True)
@@ -91,14 +99,14 @@ def _try(patch: Path, first: int) -> Verdict:
         return Verdict(patch.stem, story, "", 0, told[-300:].replace("\n", " "))
     if _run(ROOT, sys.executable, "-m", "tests.simulation", "--seed", named[1]).returncode != 0:
         return Verdict(patch.stem, story, "", 0, f"seed {named[1]} fails without it too")
-    return Verdict(patch.stem, story, named[2], int(closing[1]), named[3])
+    return Verdict(patch.stem, story, named[2], int(closing[1]), f"seed {named[1]}, {named[3]}")
 
 
-def _seeds(copy: Path, first: int) -> str:
+def _seeds(patch: Path, first: int) -> str:
     """What new seeds tell, until the oracle names something."""
     options = ("--seeds", str(SEEDS_AT_MOST), "--first", str(first), "--stop", "--plainly", "--workers", "1")
     try:
-        run = _run(copy, sys.executable, "-m", "tests.simulation", *options)
+        run = simulated(patch, *options)
     except subprocess.TimeoutExpired as late:
         told = late.stdout.decode() if isinstance(late.stdout, bytes) else late.stdout or ""
         return f"{told}not within {SECONDS_AT_MOST} s"

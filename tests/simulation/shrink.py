@@ -1,40 +1,43 @@
-"""Which of a story's faults and wishes it takes to break the same invariant: delta debugging over the tape."""
+"""Which of a story's faults and wishes it takes to break the same invariant: delta debugging over the tape.
+
+Bounded by stories, never by a clock: a busy machine comes to the same list, only later.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tests.simulation.story import Outcome, Stage, Story
 
-SECONDS_AT_MOST = 60
+STORIES_AT_MOST = 200
 
 
 def shrunk(stage: Stage, outcome: Outcome) -> list[str]:
-    """The fewest decisions found, within a minute, under which the seed still breaks what it broke."""
+    """The fewest decisions found under which the seed still breaks what it broke."""
     wanted = outcome.violations[0].invariant
-    ends = time.monotonic() + SECONDS_AT_MOST
 
     def breaks(kept: Sequence[str]) -> bool:
         found = Story(stage, outcome.seed, kept).run().violations
         return bool(found) and found[0].invariant == wanted
 
     kept = [str(decision) for decision in outcome.tape]
-    if not breaks(kept):
-        return kept
-    parts = 2
-    while len(kept) > 1 and time.monotonic() < ends:
-        size = max(1, -(-len(kept) // parts))
-        chunks = [kept[place : place + size] for place in range(0, len(kept), size)]
-        for chunk in chunks:
-            rest = [decision for decision in kept if decision not in set(chunk)]
+    return fewest(kept, breaks, STORIES_AT_MOST - 1) if breaks(kept) else kept
+
+
+def fewest(kept: Sequence[str], breaks: Callable[[Sequence[str]], bool], tries: int) -> list[str]:
+    """What is left of `kept` when nothing more can be left out, or after so many tries: halves, then quarters, and so
+    on to single ones. Where a part could be left out, the next one stands in its place."""
+    left, size = list(kept), len(kept)
+    while size:
+        size, place, before = -(-size // 2) if size > 1 else 1, 0, len(left)
+        while place < len(left):
+            if not tries or len(left) == 1:
+                return left
+            tries, rest = tries - 1, left[:place] + left[place + size :]
             if breaks(rest):
-                kept, parts = rest, max(2, parts - 1)
-                break
-            if time.monotonic() > ends:
-                return kept
-        else:
-            if size == 1:
-                break
-            parts = min(len(kept), parts * 2)
-    return kept
+                left = rest
+            else:
+                place += size
+        if size == 1 and len(left) == before:
+            break
+    return left

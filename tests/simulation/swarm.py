@@ -76,7 +76,7 @@ by any story."""
 
 class Swarm:
     """What one seed lets happen, and how often; `counts`: what did. `only`: these kinds alone, each as often as it may,
-    and clocks that are off by no more than `/readyz` allows.
+    and clocks that are off by no more than `/readyz` allows; where there are none, nobody overtakes anybody either.
     """
 
     def __init__(self, seed: int, only: frozenset[str] | None = None) -> None:
@@ -90,7 +90,7 @@ class Swarm:
             own = Random(f"{seed}/swarm/{kind}")
             self._rates[kind] = most * (own.random() < 0.5 if only is None else kind in only)
         self.mild = only is not None
-        self.overtaken = 0.0 if self.mild else dice.choice((0.0, 0.02, 0.06))
+        self.overtaken = dice.choice((0.0, 0.02, 0.06)) if only is None or only else 0.0
         self.unrest = self.overtaken + dice.choice((0.0005, 0.002, 0.004))
         pause, crash = self._rates["pause"], self._rates["crash"]
         self.share_of_pauses = pause / (pause + crash) if pause else 0.0

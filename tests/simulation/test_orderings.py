@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 CLOSING = re.compile(r"shapes=(\d+) states=(\d+) edges=(\d+) depth=(\d+) frontier=(\d+) violations=(\d+)")
 
 SHALLOW, LIVES = 4, 40
-STATES = {"generic": 230, "generic wished": 210, "generic weighed": 340, "qtech": 450}
+STATES = {"generic": 230, "generic wished": 210, "generic weighed": 340, "generic accepted": 340, "qtech": 450}
 """At least so many different states are reached within SHALLOW events."""
 
 
@@ -44,7 +44,7 @@ def test_no_ordering_of_few_events_breaks_anything(shape: Shape, database: bytes
     assert found.edges > found.states > STATES[" ".join(filter(None, (shape.protocol, shape.what)))]
 
 
-@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape.direction == "in"], ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_states_that_are_called_the_same_do_the_same(shape: Shape, database: bytes) -> None:
     """What the key of a state leaves out makes no difference: both of a pair lead to the same by the same events."""
     with searching(shape, database) as search:
@@ -98,6 +98,21 @@ def test_verdict() -> None:
     assert campaign.verdict([Found(states=5, frontier=0)], 5) == 0
     broken = Found(states=200_000, violations=[Violation("generic in", "truth: is otherwise", ("begin",))])
     assert campaign.verdict([broken], 5) == 1
+
+
+def test_accepted_first_and_called_back_then(database: bytes) -> None:
+    """The provider takes its time, and says how it ended while a worker stands still with "in progress"."""
+    shape = next(shape for shape in SHAPES if str(shape) == "generic in accepted")
+    ends = {}
+    for verb in ("confirms", "cancels"):
+        kind = "confirmed" if verb == "confirms" else "cancelled"
+        path = ["begin", "worker 1 transfer answered, accepts, stands still", f"provider {verb}", f"callback {kind} #2",
+                "worker 1 brings in_progress"]  # fmt: skip
+        with searching(shape, database) as search:
+            steps = list(search.replay(path))
+            ends[verb] = search.service.kept[steps[-1][0].state.books].books.state
+        assert [wrong for _, wrong in steps] == [None] * len(path)
+    assert ends == {"confirms": "confirmed", "cancels": "reversed"}
 
 
 def test_violation_is_told_with_the_way_to_it() -> None:

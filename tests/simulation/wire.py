@@ -69,6 +69,7 @@ class Network:
         """A connection to a peer, as `bridge.runtime.dial`."""
         world, dice = self.world, self._dice()
         world.sleep(min(remaining(), dice.choice(LATENCY_SECONDS)))
+        world.passing()
         if world.faulty and dice.strikes("name_unknown", world.swarm.rate("name_unknown")):
             world.struck("name_unknown", host)
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -255,7 +256,8 @@ class Wire(io.RawIOBase):
         return self
 
     def sendall(self, content: bytes) -> None:
-        """The request leaves, whole, at this instant."""
+        """The request leaves, whole, at this instant; the clock was looked at right before."""
+        self.network.world.leaving()
         self.network.carry(self, bytes(content))
         self.network.world.passing()
 
@@ -269,6 +271,7 @@ class Wire(io.RawIOBase):
             self._reader = world.current
             came = world.park(self._seconds)
             self._reader = None
+            world.passing()
             if came is TIMED_OUT and not self._come:
                 raise TimeoutError("timed out")
         piece = self._come[0]

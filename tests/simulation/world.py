@@ -1,13 +1,14 @@
 """The world: virtual time, and strands (greenlets) of which exactly one runs, until it waits for something.
 
 Time passes only while everybody waits. Whoever is due next runs next, so one seed is one story. At every yield point
-(a statement, a commit, the wire, a sleep) a strand may be overtaken by others, its process paused, or killed.
+(a statement, a commit, a connection, a request, an answer, a sleep) a strand may be overtaken by others, its process
+paused, or killed.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any
 
@@ -24,6 +25,12 @@ TIMED_OUT = object()
 
 OVERTAKEN_SECONDS = (0.0, 0.0002, 0.002, 0.02, 0.3)
 PAUSE_SECONDS = (0.5, 3, 8, 20, 70, 200, 600)
+PAUSE_AT_THE_GATE_SECONDS = (0.2, 1, 4)
+"""Shorter than the lease outlasts the gate: who stands still for longer after the last look at his clock sends late
+whatever is written, and only the provider can help it."""
+
+TIMES_AT_THE_GATE = 10
+"""A story has a few dozen requests, and thousands of statements."""
 
 
 class Killed(GreenletExit):
@@ -216,12 +223,20 @@ class World:
         elif unrest < self.swarm.unrest and strand.node.mortal and self.faulty:
             self._strike(strand)
 
-    def _strike(self, strand: Strand) -> None:
+    def leaving(self) -> None:
+        """The same between the last look at the clock and the bytes: the others cannot overtake it there."""
+        strand = self.current
+        if strand is None or not strand.node.mortal or not self.faulty:
+            return
+        if strand.dice.random() < TIMES_AT_THE_GATE * (self.swarm.unrest - self.swarm.overtaken):
+            self._strike(strand, PAUSE_AT_THE_GATE_SECONDS)
+
+    def _strike(self, strand: Strand, pauses: Sequence[float] = PAUSE_SECONDS) -> None:
         dice, node = strand.dice, strand.node
-        pause = dice.choice(PAUSE_SECONDS)
+        pause = dice.choice(pauses)
         if dice.strikes("pause", self.swarm.share_of_pauses):
             self.pause(node, pause)
-            self.sleep(0)
+            self.sleep(pause)  # it goes on before whoever else waited for the end of this
         elif dice.strikes("crash", 1.0 if self.swarm.rate("crash") else 0.0):
             self.struck("crash", f"{node.name} is killed")
             self.crash(node)

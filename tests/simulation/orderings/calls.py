@@ -8,7 +8,7 @@ A worker that drives a transfer under its first lease keeps in hand what it has 
 at a stroke, where the row is still as it was (`bridge/transfers/ending.py`). The normal form of rows has no versions
 and no epochs. So what it has in hand is told by the books that it had committed; the row is laid down with the first
 epoch where the worker still holds that lease, and what it has in hand is of an older version where anything that moves
-one has been written since. The key of a state asks for none of this: both ways have to lead to the same.
+one has been written since. The key of a state says which of the two ways an answer would go (`Service.at_a_stroke`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ from tests.simulation.orderings.rows import (
     TRANSFER,
     VERSION,
     NormalForm,
-    Row,
     Rows,
     Shelf,
 )  # fmt: skip
@@ -83,10 +82,11 @@ class Done(NamedTuple):
 @dataclass(slots=True)
 class Kept:
     """One set of rows that was reached, in the normal form, and as the judge reads it; `still` numbers what is the same
-    but for its instants."""
+    but for its instants, `worded` what is of one version of the transfer."""
 
     rows: Rows
     still: int
+    worded: int
     books: Books
 
 
@@ -105,6 +105,7 @@ class Service:
         self._form = NormalForm(self._shelf)
         self._numbers: dict[Rows, int] = {}
         self._stills: dict[Rows, int] = {}
+        self._words: dict[Rows, int] = {}
         self._known: dict[tuple[Any, ...], Done] = {}
         self._unmoved: set[tuple[int, tuple[str, ...]]] = set()
         self.empty = self._keep(self._shelf.read())
@@ -220,18 +221,23 @@ class Service:
             self.ended += ended is not None
         return ended or advance(runtime, TRANSFER_ID, order.claim, fact)
 
+    def at_a_stroke(self, request: Request, books: int, *, holds: bool) -> bool:
+        """Whether an end that the answer to this request proves would be written from what its worker has in hand."""
+        knows = isinstance(request, Held) and request.since is not None
+        return knows and holds and request.moves_money and not self._moved(request, books)
+
     def _moved(self, request: Held, books: int) -> bool:
         """Whether the version of the transfer is another one by now: it moves with every move, wish and word, and not
         with the schedule, nor by a callback that is only stored."""
         assert request.since is not None
-        return self._worded(request.since) != self._worded(books)
+        return self.kept[request.since].worded != self.kept[books].worded
 
-    def _worded(self, books: int) -> tuple[tuple[Row, ...], ...]:
+    def _worded(self, rows: Rows) -> int:
         at = self._shelf.at[TRANSFER]
         schedule = (at["wake_at"], at["lease_owner"])
-        rows = self.kept[books].rows
         told = tuple(tuple(cell for place, cell in enumerate(row) if place not in schedule) for row in rows[TRANSFER])
-        return told, *(rows[table] for table in range(len(rows)) if table not in (TRANSFER, INBOX, TASK))
+        others = (rows[table] for table in range(len(rows)) if table not in (TRANSFER, INBOX, TASK))
+        return self._words.setdefault((told, *others), len(self._words))
 
     def _again(self, letters: list[Letter]) -> Outcome | None:
         for letter in letters:
@@ -275,5 +281,5 @@ class Service:
         if number is None:
             number = self._numbers[normal] = len(self.kept)
             same = self._stills.setdefault(still, len(self._stills))
-            self.kept.append(Kept(normal, same, Books.read(normal, self._shelf)))
+            self.kept.append(Kept(normal, same, self._worded(normal), Books.read(normal, self._shelf)))
         return number

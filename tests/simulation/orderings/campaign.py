@@ -8,8 +8,9 @@ level, or every so many-th of them, all goes well from then on, and has to end a
 
 Not in here: lies of a provider, clocks that are set, failed commits other than by a crash around them, the bytes and
 the gate of the socket (`bridge/outbound.py`), two transfers beside each other, a callback together with the client's
-wish to cancel (the families of events of `shapes.py` are searched apart), an answer to a money request that counts from
-before a worker stood still with it. Those are the simulation's.
+wish to cancel, a callback that is stored and acted on later at a provider that accepts first (the families of events of
+`shapes.py` are searched apart), an answer to a money request that counts from before a worker stood still with it.
+Those are the simulation's.
 
 The last line is for scripts: `shapes=… states=… edges=… depth=… frontier=… violations=…`. `depth` is the least that a
 search has completed, `frontier` what lies ahead of them all. Exit code 0: nothing was violated, and at least

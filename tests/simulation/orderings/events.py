@@ -161,7 +161,7 @@ class Events:
             arrived = state._replace(truth=truth)
             yield self._brought(arrived, place, reply, f"{told} answered{kind}")
             yield self._brought(arrived, place, NOTHING, f"{told} lost{kind}")
-            if "pauses" in self.families:
+            if self.families & {"pauses", "slow"}:
                 yield self._still(arrived, place, reply, f"{told} answered{kind}, stands still")
         truth, _ = state.truth.receive(request, wills[0], state.now)
         truth, reply = truth.receive(request, wills[0], state.now)
@@ -254,8 +254,9 @@ class Events:
             if fate is None:
                 heard = self.service.hear(state.books, state.now, letter)
                 yield self._settled(name, state, heard)
-                stored = self.service.receive(state.books, state.now, letter)
-                yield self._settled(f"{name} stored", state, stored)
+                if "stored" in self.families:
+                    stored = self.service.receive(state.books, state.now, letter)
+                    yield self._settled(f"{name} stored", state, stored)
             elif fate in ("waiting", "parked"):
                 yield self._settled(f"{name} acted on", state, self.service.act(state.books, state.now, letter))
 

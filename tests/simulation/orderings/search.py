@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from bridge.ports import SECOND
 from tests.simulation.orderings import sameness
 from tests.simulation.orderings.calls import Service
-from tests.simulation.orderings.events import Events, State, Step
+from tests.simulation.orderings.events import Events, Hand, State, Step
 from tests.simulation.orderings.judge import Judge
 from tests.simulation.orderings.shapes import Shape
 from tests.simulation.orderings.stand import BEGINS, schema, stand
@@ -143,11 +143,15 @@ class Search:
             told = repr((kept.still, sameness.instants(kept.books, descriptor, now)))
             rows = self._rows[state.books, now] = hashlib.blake2b(told.encode(), digest_size=16).digest()
         hands = sorted(
-            (hand.key(now), sameness.brought(kept.books, descriptor, now, hand.asked) if hand.asks else ())
+            (hand.key(now), self._at_a_stroke(hand, state.books),
+             sameness.brought(kept.books, descriptor, now, hand.asked) if hand.asks else ())
             for hand in state.hands
-        )
+        )  # fmt: skip
         told = repr((rows, state.truth.key(now), hands))
         return hashlib.blake2b(told.encode(), digest_size=16).digest()
+
+    def _at_a_stroke(self, hand: Hand, books: int) -> bool:
+        return hand.request is not None and self.service.at_a_stroke(hand.request, books, holds=hand.holds)
 
     def path(self, number: int) -> tuple[str, ...]:
         """The events that lead to a state, by a shortest way."""

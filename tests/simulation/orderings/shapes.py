@@ -1,4 +1,4 @@
-"""What is searched: each protocol in each direction. The one-phase provider, which can do more, is searched three
+"""What is searched: each protocol in each direction. The one-phase provider, which can do more, is searched four
 times: one search of all its events together would be too wide."""
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ class Shape(NamedTuple):
 
     Always: answered, lost, never arrived, delayed, twice, look-ups, the pause between commit and wire, crash, patience,
     the resolver, and the client's same request again. Families: `pauses` (a worker stands still with its answer),
-    `callbacks` (confirm, cancel and take-back), `stored` (a callback is stored and acted on later), `claims` (a worker
-    stands still right after its claim), `unreachable` (no byte left), `wills` (the provider accepts first, or refuses),
-    `wishes` (the client's cancel).
+    `slow` (only with the answer to a money request), `callbacks` (confirm, cancel and take-back), `stored` (a callback
+    is stored and acted on later), `claims` (a worker stands still right after its claim), `unreachable` (no byte left),
+    `wills` (the provider accepts first, or refuses), `wishes` (the client's cancel).
     """
 
     protocol: str
@@ -30,15 +30,19 @@ class Shape(NamedTuple):
 CALLED_BACK = frozenset({"callbacks", "stored", "claims", "pauses", "unreachable"})
 WISHED = frozenset({"wishes"})
 WEIGHED = frozenset({"wills", "pauses"})
+ACCEPTED = frozenset({"wills", "callbacks", "slow"})
+"""The plainest provider that answers first and decides later: what it decides comes by a callback, or by a look-up."""
+
 TWO_PHASES = frozenset({"wishes", "wills", "claims", "pauses", "unreachable"})
 
 SHAPES = tuple(
     Shape(protocol, direction, families, what, until)
     for protocol, families, what, until in (
-        ("generic", CALLED_BACK, "", 0.52),
-        ("qtech", TWO_PHASES, "", 0.70),
-        ("generic", WISHED, "wished", 0.86),
-        ("generic", WEIGHED, "weighed", 1.00),
+        ("generic", CALLED_BACK, "", 0.38),
+        ("qtech", TWO_PHASES, "", 0.52),
+        ("generic", WISHED, "wished", 0.63),
+        ("generic", WEIGHED, "weighed", 0.74),
+        ("generic", ACCEPTED, "accepted", 1.00),
     )
     for direction in ("in", "out")
 )
