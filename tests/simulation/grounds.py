@@ -11,11 +11,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.simulation.settings import PROTOCOLS
-from tests.simulation.spoken import CALLBACK, CANCELLED, DONE, LOOK_UP, MONEY, NOT_FOUND, REFUSED, Asked, Spoken, Word
+from tests.simulation.spoken import (
+    CALLBACK,
+    CANCEL,
+    CANCELLED,
+    DONE,
+    LOOK_UP,
+    MONEY,
+    NOT_FOUND,
+    REFUSED,
+    Asked,
+    Spoken,
+    Word,
+)
 from tests.simulation.world import SECOND
 
 DRAINED = ("insufficient_funds", "INSUFFICIENT_FUNDS")
-"""What a provider says of a balance that the first attempt may have taken: said of a later one, it proves nothing."""
+"""What a provider says of a balance that the first attempt may have taken: said of a later one, it proves nothing. A
+cancel attempts nothing; what it answers is how the transfer stands (contract §2, rule 3)."""
 
 SAID_AGAIN = 2
 """Look-ups that tell a refusal or a cancel: some providers say so first and execute afterwards."""
@@ -68,7 +81,7 @@ class Grounds:
         if word.by == CALLBACK:
             return word.said == CANCELLED
         assert word.asked is not None
-        return word.code not in DRAINED or word.asked.nth == 1
+        return word.code not in DRAINED or word.asked.nth == 1 or word.asked.operation == CANCEL
 
     def _is_off_by_look_up(self, row: Mapping[str, Any], leg: Mapping[str, Any]) -> bool:
         """A look-up says so again later, or counts the cancel behind the execution that was told; a provider of two

@@ -21,7 +21,8 @@ from bridge.simulator.messages import Delivery, Request
 from tests.simulation.ledgers import minor
 from tests.simulation.settings import CALLBACK_SECRETS
 
-MONEY = ("create", "cancel", "prepare", "complete", "void")
+CANCEL = "cancel"
+MONEY = ("create", CANCEL, "prepare", "complete", "void")
 LOOK_UP, CALLBACK = "look_up", "callback"
 DONE, REFUSED, CANCELLED, PENDING, NOT_FOUND = "done", "refused", "cancelled", "pending", "not_found"
 STATUSES = {

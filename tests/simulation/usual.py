@@ -36,7 +36,7 @@ SEEDS_OF_A_THOUSAND: dict[str, int] = {
     "clock_jump": 206, "double_click": 378, "key_reused": 252, "impatient": 390, "cancelled": 386,
     "switched_off": 198, "proposed": 113, "rejected": 25, "decided confirm": 75, "decided reverse": 20,
     "decided split": 10, "decided write_off": 6, "decided claw_back": 6, "regretted": 426,
-    "cut_off": 1, "exposure_cap": 1, "lane_unresolved": 1,
+    "cut_off": 220, "exposure_cap": 20, "lane_unresolved": 60,
 }  # fmt: skip
 """In how many of a thousand seeds each kind of fault, and each deed, comes at least once: as counted, less what chance
 may have added. Who makes one of them rarer counts anew: a run prints in how many of its seeds each came."""
