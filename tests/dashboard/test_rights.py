@@ -16,8 +16,9 @@ from tests.desk.stand import STRANGER, Desk
 
 ROUTES = sorted(RIGHTS)
 NEVER = "never-was"
-UNTOUCHED = ("access_note", "sitting", "doorkeeper", "challenge")
-"""Tables in which a refused request leaves something: that it was refused, and that somebody was there."""
+UNTOUCHED = ("access_note", "sitting", "doorkeeper", "challenge", "lineage")
+"""Tables in which a refused request leaves something: that it was refused, and that somebody was there; and which
+database this is, for whoever looks first."""
 
 
 @pytest.fixture(autouse=True)
