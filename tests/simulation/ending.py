@@ -30,7 +30,9 @@ _ONE_VOICE = """SELECT 1 FROM leg WHERE transfer_id = ?1 AND undoes IS NULL AND 
         AND evidence.amount = leg.amount AND evidence.player = ?2)
     AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = leg.transfer_id
         AND (answer IN ('not_applied', 'cancelled') OR amount <> leg.amount OR player <> ?2
-        OR evidence.reference <> leg.reference))"""
+        OR evidence.reference <> leg.reference))
+    AND NOT EXISTS (SELECT 1 FROM history WHERE history.transfer_id = ?1 AND subject = 'transfer'
+        AND target = 'reversed')"""
 _REFUSED = """SELECT 1 FROM leg WHERE transfer_id = ?1 AND ordinal = (SELECT MAX(ordinal) FROM leg AS last
         WHERE last.transfer_id = ?1 AND last.undoes IS NULL AND last.holder <> 'wallet')
     AND 1 = (SELECT COUNT(*) FROM attempt WHERE attempt.transfer_id = ?1 AND attempt.ordinal = leg.ordinal)
@@ -153,7 +155,8 @@ def _has_it_back(row: Mapping[str, Any]) -> bool:
 
 
 def _is_proved(oracle: Oracle, row: Mapping[str, Any]) -> bool:
-    """Whether the whole was done, and all that was ever said of it says so."""
+    """Whether the whole was done, and all that was ever said of it says so. Who was not found until it was reversed
+    (`grounds.py` judges on what) has been told of in two voices."""
     return abs(oracle.ledgers.net(row)) == row["amount"] and bool(oracle.ask(_ONE_VOICE, row["id"], row["player_id"]))
 
 
