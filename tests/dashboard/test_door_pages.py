@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge import gates
+from bridge import gates, troubles
 from tests.dashboard.stock import Stock, stock
 from tests.dashboard.test_money_pages import examine
 from tests.desk.stand import Desk
@@ -140,3 +140,16 @@ def test_the_name_of_a_process_is_not_broken(shelves: Stock) -> None:
     ):  # fmt: skip
         shelves.desk.write("UPDATE job_line SET worker = :name, ended_at = 1 WHERE job = 'verify'", name=name)
         assert shown in shelves.desk.sitting("approver").get("/ops/jobs").text
+
+
+def test_what_is_wrong_is_not_asked_anew_for_everybody(shelves: Stock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many look, every few seconds: what they are all told is found once in two seconds."""
+    asked: list[int] = []
+    monkeypatch.setattr(troubles, "found_wrong", lambda _runtime: asked.append(1) or [])
+    viewer, other = shelves.desk.sitting("viewer"), shelves.desk.sitting("approver")
+    for browser in (viewer, other, viewer):
+        assert browser.get("/ops/overview/part").status_code == 200
+    assert len(asked) == 1
+    shelves.desk.hands.turn(2)
+    viewer.get("/ops/overview/part")
+    assert len(asked) == 2

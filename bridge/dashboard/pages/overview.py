@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, render_template
+from flask import Blueprint, current_app, render_template
 
 from bridge import troubles
 from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed
 from bridge.dashboard.pages.charts import Series, beside, stacked
+from bridge.ports import SECOND
+from bridge.runtime import Runtime
+from bridge.troubles import Trouble
 from bridge.views import overview
 from bridge.views.amounts import instant
 from bridge.views.overview import Day, Hour
 
 room = Blueprint("overview", __name__, url_prefix="/ops")
+
+KEPT = "bridge.desk.troubles"
+"""Where the application keeps what was found wrong, and when, among Flask's extensions."""
+
+FRESH = 2 * SECOND
+"""So long what was found is not asked again."""
 
 
 @room.get("/overview")
@@ -34,7 +43,15 @@ def part(visit: Visit) -> Page:
 def _read(visit: Visit) -> Mapping[str, Any]:
     told = overview.overview(visit.runtime, visit.operator_id, whole=visit.is_steward)
     charts = (_of_days(told.days), _of_hours(told.hours))
-    return {"told": told, "troubles": troubles.found_wrong(visit.runtime), "charts": charts}
+    return {"told": told, "troubles": _troubles(visit.runtime), "charts": charts}
+
+
+def _troubles(runtime: Runtime) -> list[Trouble]:
+    """What makes `/readyz` red. All who look are told the same, so it is not asked anew for each of them."""
+    now, kept = runtime.clock.now(), current_app.extensions.get(KEPT)
+    if kept is None or not 0 <= now - kept[0] < FRESH:
+        kept = current_app.extensions[KEPT] = (now, troubles.found_wrong(runtime))
+    return kept[1]
 
 
 def _of_days(days: tuple[Day, ...]) -> Any:
