@@ -172,7 +172,8 @@ def meaning(there: World, pieces: list[Evidence]) -> str:
     if yes and no:
         counts = [p.reply.sequence for p in (*yes, *no)]
         cancelled = all(p.reply.answer is Answer.CANCELLED for p in no)
-        if None in counts or not cancelled or max(counts[: len(yes)]) >= min(counts[len(yes) :]):
+        ids = {p.reply.provider_reference for p in (*yes, *no)} - {None}
+        if None in counts or not cancelled or len(ids) > 1 or max(counts[: len(yes)]) >= min(counts[len(yes) :]):
             return "contradicted"
         return "refused"
     if no and {p.reply.answer for p in no} == {Answer.NOT_FOUND} and told_to_be_at_work(mine):

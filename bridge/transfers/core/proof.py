@@ -140,7 +140,10 @@ def _says_reference_is_final(piece: Evidence) -> bool:
 
 
 def _cancelled_after(applied: list[Evidence], refused: list[Evidence]) -> bool:
-    """Whether the provider counts every refusal as a cancel later than everything that it said was applied."""
+    """Whether the provider counts every refusal as a cancel later than everything that it said was applied, under the
+    same id of its own: each has a count for itself, and the cancel of another execution undoes nothing of this one."""
+    if len({piece.reply.provider_reference for piece in (*applied, *refused)} - {None}) > 1:
+        return False
     executed, undone = ([piece.reply.sequence for piece in pieces] for pieces in (applied, refused))
     if None in executed or None in undone or any(e.reply.answer is not Answer.CANCELLED for e in refused):
         return False
