@@ -21,7 +21,7 @@ from bridge.errors import Conflict, Declined, Forbidden, Invalid, NotFound, Refu
 from bridge.evidence import Answer
 from bridge.models.desk import Role
 from bridge.models.proposals import ProposalKind, ProposalState
-from bridge.money import AmountRefused
+from bridge.money import THOUSANDS, AmountRefused
 from bridge.transfers.advance import advance
 from tests.desk.office import WHY, Office, everything
 from tests.harness import PLAYER, bench, configured, simulator
@@ -315,7 +315,8 @@ def test_every_act_is_noted_with_who_and_what(room: Office) -> None:
         ("approve", "refused", "pe_olga", second.id, f"reverse open; {orphaned}", NOT_AN_APPROVER),
         ("approve", "done", "pe_anna", second.id,
          f"reverse open; {orphaned}; wallet:ann 990.00 EUR, game:sim:ann 0.00 EUR",
-         f"reverse carried_out; reversed, 10.00 EUR of {transfer_id}; wallet:ann 1000.00 EUR, game:sim:ann 0.00 EUR"),
+         (f"reverse carried_out; reversed, 10.00 EUR of {transfer_id}; wallet:ann 1{THOUSANDS}000.00 EUR, "
+         "game:sim:ann 0.00 EUR")),
     ]  # fmt: skip
     assert rows[2]["reason"] == "the books say otherwise"
     assert {row["address"] for row in rows} == {"192.0.2.1"}
