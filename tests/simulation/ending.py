@@ -31,8 +31,8 @@ _ONE_VOICE = """SELECT 1 FROM leg WHERE transfer_id = ?1 AND undoes IS NULL AND 
     AND NOT EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = leg.transfer_id
         AND (answer IN ('not_applied', 'cancelled') OR amount <> leg.amount OR player <> ?2
         OR evidence.reference <> leg.reference))
-    AND NOT EXISTS (SELECT 1 FROM history WHERE history.transfer_id = ?1 AND subject = 'transfer'
-        AND target = 'reversed')"""
+    AND NOT EXISTS (SELECT 1 FROM history JOIN evidence ON evidence.id = history.evidence_id
+        WHERE history.transfer_id = ?1 AND target = 'reversed' AND answer = 'not_found')"""
 _REFUSED = """SELECT 1 FROM leg WHERE transfer_id = ?1 AND ordinal = (SELECT MAX(ordinal) FROM leg AS last
         WHERE last.transfer_id = ?1 AND last.undoes IS NULL AND last.holder <> 'wallet')
     AND 1 = (SELECT COUNT(*) FROM attempt WHERE attempt.transfer_id = ?1 AND attempt.ordinal = leg.ordinal)
