@@ -44,6 +44,10 @@ class Step(StrEnum):
     VOID = "void"
 
 
+LONGEST_MESSAGE = 8 * 1024
+"""Characters of each message that are kept for people; of what is longer the beginning."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """An adapter's translation of one answer; amounts in minor units, `balance` after the effect.

@@ -8,13 +8,11 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from bridge.evidence import Answer, Reply
+from bridge.evidence import LONGEST_MESSAGE, Answer, Reply
 from bridge.outbound import Exchange
 
 MOST_CHARACTERS = 28  # of a number on the wire: decimal arithmetic is exact below 29 digits
 LONGEST_TEXT = 300
-LONGEST_MESSAGE = 8 * 1024
-"""Characters of each message that are kept for people; of what is longer the beginning."""
 
 
 class Unreadable(Exception):

@@ -9,6 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from bridge.evidence import LONGEST_MESSAGE
+
 MASK = "•••"
 
 SHOWN = frozenset({
@@ -22,6 +24,9 @@ COUNTED = frozenset({"amount", "requested", "balance", "sequence", "time", "time
 """Of those the ones whose numbers count or measure something, whatever their digits look like."""
 
 LONGEST, DEEPEST = 20_000, 20
+
+LONGEST_LINE = 200
+"""Characters of the first line that are shown of a message that is too long."""
 
 _SECRET = re.compile(
     r"whsec_[A-Za-z0-9+/=_-]+"  # a signing secret
@@ -47,6 +52,8 @@ def shown(body: str) -> str:
 def exchanged(message: str) -> str:
     """A request or an answer as it is kept: its first line, and its body masked as above. Empty where there is none."""
     first, _, body = message.partition("\n")
+    if len(message) >= LONGEST_MESSAGE:
+        return f"{text(first)[:LONGEST_LINE]}\n(only the beginning is kept, and is not shown: it cannot be masked)"
     return "\n".join(part for part in (text(first), shown(body) if body.strip() else "") if part)
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from bridge.evidence import LONGEST_MESSAGE
 from bridge.views import redaction
 
 
@@ -79,3 +80,9 @@ def test_a_message_of_the_wire_is_its_first_line_and_a_masked_body() -> None:
     assert redaction.exchanged("GET /v1/fund-transfers/q-7\n") == "GET /v1/fund-transfers/q-7"
     assert redaction.exchanged("GET /x?Bearer abcdefghijk\n") == f"GET /x?{redaction.MASK}"
     assert redaction.exchanged("") == ""
+
+
+def test_of_a_message_that_was_cut_nothing_but_its_first_line_is_shown() -> None:
+    """It is no JSON any more, so nothing in it could be masked; and that it was cut is said."""
+    told = redaction.exchanged("HTTP/1.1 200 OK\n" + '{"id": "s3cr3t' + "x" * LONGEST_MESSAGE)
+    assert told == "HTTP/1.1 200 OK\n(only the beginning is kept, and is not shown: it cannot be masked)"
