@@ -133,4 +133,3 @@ def _link(visit: Visit, person_id: str, token: str) -> str:
     address = f"{origin.for_links(visit.runtime)}/ops/link/{token}"
     hours = visit.runtime.config.desk.invitation_hours
     return render_template("desk/link.html", address=address, person_id=person_id, hours=hours)
-

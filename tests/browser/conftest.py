@@ -17,7 +17,7 @@ from typing import Any
 
 import pyotp
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, sync_playwright
 
 from bridge import keys
 from bridge.desk import people
@@ -28,7 +28,8 @@ from tests.callbacks import KEY, letter
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SHOTS = os.environ.get("DESK_SHOTS")
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+WIDE: ViewportSize = {"width": 1280, "height": 900}
+NARROW: ViewportSize = {"width": 390, "height": 844}
 PASSWORD = "a long walk by the river"
 STEP_SECONDS = 30
 PATIENCE_MILLISECONDS = 20_000
@@ -141,10 +142,10 @@ def chromium() -> Iterator[Browser]:
 class Window:
     """A browser of one person's own. What its pages complain of is collected: it must be nothing."""
 
-    def __init__(self, browser: Browser, house: House, size: dict[str, int] = WIDE) -> None:
+    def __init__(self, browser: Browser, house: House, size: ViewportSize = WIDE) -> None:
         self.house = house
         # Without motion: what fades from one colour to another has none that could be judged.
-        self.context: BrowserContext = browser.new_context(viewport=size, reduced_motion="reduce")  # type: ignore[arg-type]
+        self.context: BrowserContext = browser.new_context(viewport=size, reduced_motion="reduce")
         self.context.set_default_timeout(PATIENCE_MILLISECONDS)
         self.page: Page = self.context.new_page()
         self.complaints: list[str] = []
@@ -207,7 +208,7 @@ def window(chromium: Browser, house: House) -> Iterator[Windows]:
     """Opens windows; whose pages complained of anything fails the test that opened it."""
     opened: list[Window] = []
 
-    def make(login: str = "", role: str = "viewer", size: dict[str, int] = WIDE) -> Window:
+    def make(login: str = "", role: str = "viewer", size: ViewportSize = WIDE) -> Window:
         made = Window(chromium, house, size)
         opened.append(made)
         if login and login in house.staff:

@@ -63,8 +63,8 @@ class Tour:
         window.page.locator("body").wait_for()
         before = window.page.url
         for size, scheme in LOOKS:
-            window.page.set_viewport_size(SIZES[size])  # type: ignore[arg-type]
-            window.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            window.page.set_viewport_size(SIZES[size])
+            window.page.emulate_media(color_scheme=scheme)
             where = f"{name}, {size}, {scheme}"
             self.trouble += [f"{where}: {each}" for each in serious(window)]
             wider = window.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -73,7 +73,7 @@ class Tour:
             self.trouble += [f"{where}: {', '.join(hidden)} not to be seen in the navigation"] if hidden else []
             window.shoot(f"{name}_{size}_{scheme}")
         assert window.page.url == before, "it led elsewhere while it was looked at"
-        window.page.set_viewport_size(WIDE)  # type: ignore[arg-type]
+        window.page.set_viewport_size(WIDE)
 
 
 def everything(house: House) -> tuple[Callable[[str], str], set[str]]:

@@ -20,8 +20,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def word(name: str) -> str | None:
-    """A text without blanks around it, None where there is none. Raises Invalid."""
-    told = request.args.get(name, "").strip()
+    """A text without blanks around it, None where there is none; without what no database can look for. Raises
+    Invalid."""
+    told = request.args.get(name, "").replace("\x00", "").strip()
     if len(told) > LONGEST:
         raise Invalid(fields={name: f"has more than {LONGEST} characters"})
     return told or None

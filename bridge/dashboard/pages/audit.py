@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 
 from bridge import reasons
 from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed
-from bridge.dashboard.pages import asked
-from bridge.desk import accesses, exports, reviews
+from bridge.dashboard.pages import asked, files
+from bridge.desk import accesses, reviews
 from bridge.errors import Invalid
-from bridge.views import audit_log, sheet
+from bridge.views import audit_log
 
 room = Blueprint("audit", __name__, url_prefix="/ops")
 
@@ -40,11 +40,8 @@ def show(visit: Visit) -> Page:
 @allowed(*EVERYBODY)
 def export(visit: Visit) -> Page:
     """All that is wanted of it as a file for a spreadsheet; that it was taken is written down."""
-    wanted = _wanted()
-    exports.begin(visit.runtime, visit.sitting, "audit.csv", asked.again())
-    lines = audit_log.lines(visit.runtime, visit.operator_id, wanted)
-    headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
-    return Response(lines, content_type=sheet.CONTENT_TYPE, headers=headers)
+    lines = audit_log.lines(visit.runtime, visit.operator_id, _wanted())
+    return files.taken(visit, "audit.csv", "audit.csv", lines)
 
 
 @room.post("/audit/review")

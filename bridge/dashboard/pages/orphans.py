@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Response, render_template
+from flask import Blueprint, render_template
 
 from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed
-from bridge.dashboard.pages import asked
-from bridge.desk import exports
+from bridge.dashboard.pages import asked, files
 from bridge.desk.rows import PROPOSERS
 from bridge.views import orphans, sheet
 from bridge.views.orphans import Stage, Wanted
@@ -46,10 +45,8 @@ def part(visit: Visit) -> Page:
 def export(visit: Visit) -> Page:
     """The whole list as a file for a spreadsheet; that it was taken is written down."""
     wanted = _wanted()
-    exports.begin(visit.runtime, visit.sitting, "orphans.csv", asked.again())
     lines = sheet.lines(visit.runtime, visit.operator_id, wanted)
-    headers = {"Content-Disposition": f'attachment; filename="{wanted.stage.value}.csv"'}
-    return Response(lines, content_type=sheet.CONTENT_TYPE, headers=headers)
+    return files.taken(visit, "orphans.csv", f"{wanted.stage.value}.csv", lines)
 
 
 def _read(visit: Visit) -> Mapping[str, Any]:
