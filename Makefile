@@ -65,7 +65,7 @@ architecture: $(READY)  ## who may import whom, and what a file may look like
 simulate: $(READY)  ## the real bridge on virtual time: 2,000 seeds that nobody has seen, by the commit
 	@$(RUN) -m bridge simulate --seeds 2000
 
-proof: $(READY)  ## docs/proof.md: each claim and its tests, and 50 planted bugs that must be caught
+proof: $(READY)  ## docs/proof.md: each claim and its tests, and planted bugs that must be caught
 	@$(RUN) -m tests.proof
 
 chaos: $(READY)  ## SIGKILL at every commit and call, 200 at once, SIGSTOP: on both databases

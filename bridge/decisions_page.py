@@ -31,7 +31,8 @@ is left alone; the amount stands in **custody**, or, where the wallet had been g
 - They decide about what they saw. If something new was told since, the decision is refused as stale: look again.
 - What a source repeats afterwards, or says in agreement, changes nothing. A *new* fact that says otherwise, or a later
   one by the provider's own count, stands against the decision, and the transfer is orphaned again. An older one does
-  not; but only what the provider told of this very transfer, done or cancelled as intended, makes a word older.
+  not, unless it was looked up, for a look-up says what is so now; and only what the provider told of this very
+  transfer, done or cancelled as intended and believed, makes a word older.
 - What is taken from a wallet must be there; else the decision is refused (`wallet_spent`) and nothing is posted.
 - While a request of the transfer is on its way nothing can be decided, nor while a claw-back may still be carried out:
   until it is proved, contradicted, or as old as the provider's patience.

@@ -32,6 +32,7 @@ SAYS_NOTHING_OF_IT: dict[str, dict[str, Any]] = {
     "another execution": {"provider_reference": "W-another", "answer": Answer.CANCELLED},
     "at work": {"answer": Answer.IN_PROGRESS},
     "unknown": {"answer": Answer.UNKNOWN},
+    "its own cancel, looked up once": {"answer": Answer.CANCELLED},
     "refused to another attempt": {"answer": Answer.NOT_APPLIED, "attempt_sensitive": True},
 }
 """What may be told of a transfer before people decide, with a higher count than the provider's own word has."""
@@ -97,17 +98,49 @@ def test_cancel_is_heard_whatever_else_was_told(
     lone.audit()
 
 
-def test_older_word_after_a_decision_is_none(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
-    """C-62 People decided with the provider's third word before them; its second, that comes now, says nothing new."""
+def test_cancel_looked_up_once_makes_no_word_old(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """I-02 C-16 One look-up is no proof of a cancel, so its count silences nobody: the provider's callback, that it is
+    done, is heard under whatever count."""
     transfer_id = orphan(lone, one, hands, "in", "custody")
     leg = lone.get(transfer_id).outside
     word = one.callback(str(leg.reference))
-    hear(lone, transfer_id, replace(word.reply, answer=Answer.CANCELLED, sequence=3))
+    hear(lone, transfer_id, replace(word.reply, answer=Answer.CANCELLED, sequence=HIGH))
+    settle(lone, transfer_id, "reverse")
+    told(lone, one, transfer_id, leg, word)
+    assert (state(lone, transfer_id), word.reply.sequence) == ("orphaned", 1)
+    lone.audit()
+
+
+def contradicted(lone: Bench, one: ScriptedOne, hands: Hands) -> tuple[str, Fact]:
+    """A transfer whose cancel, counted as the third word, and whose execution under another id were both told and
+    believed, and which people have reversed; and the cancelled execution's second word, which was not heard yet."""
+    transfer_id = orphan(lone, one, hands, "in", "custody")
+    leg = lone.get(transfer_id).outside
+    word = one.callback(str(leg.reference))
+    second = replace(word, reply=replace(word.reply, provider_reference="W-another", sequence=2))
+    third = replace(second, reply=replace(second.reply, answer=Answer.CANCELLED, sequence=3))
+    told(lone, one, transfer_id, leg, third)
+    told(lone, one, transfer_id, leg, word)
     assert state(lone, transfer_id) == "orphaned"
     settle(lone, transfer_id, "reverse")
-    told(lone, one, transfer_id, leg, replace(word, reply=replace(word.reply, sequence=2)))
+    return transfer_id, second
+
+
+def test_older_word_after_a_decision_is_none(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """C-62 People decided with the provider's third word before them; its second, that comes now, says nothing new."""
+    transfer_id, second = contradicted(lone, one, hands)
+    leg = lone.get(transfer_id).outside
+    told(lone, one, transfer_id, leg, second)
     assert (state(lone, transfer_id), lone.account(CUSTODY)) == ("reversed", 0)
-    told(lone, one, transfer_id, leg, replace(word, reply=replace(word.reply, sequence=4)))
+    told(lone, one, transfer_id, leg, replace(second, reply=replace(second.reply, sequence=4)))
+    assert state(lone, transfer_id) == "orphaned"
+    lone.audit()
+
+
+def test_what_is_looked_up_after_a_decision_is_never_old(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """C-62 A callback may have been on its way for days; what the provider answers when it is asked now is so now."""
+    transfer_id, second = contradicted(lone, one, hands)
+    hear(lone, transfer_id, second.reply)
     assert state(lone, transfer_id) == "orphaned"
     lone.audit()
 

@@ -157,8 +157,11 @@ def _new_facts(transfer: Transfer, leg: Leg, decision: Evidence, descriptor: Des
 
 
 def _is_older(piece: Evidence, words: tuple[Evidence, ...]) -> bool:
-    """Whether the provider counts one of these words after it, and about the same execution: each id that it gave to
-    one has a count of its own."""
+    """Whether it was late: the provider counts one of these words after it, and about the same execution, for each id
+    that it gave to one has a count of its own. What is looked up is never late: it says what is so now, and a provider
+    that counts backwards there contradicts itself."""
+    if piece.source is Source.LOOKUP:
+        return False
     count, named = piece.reply.sequence, piece.reply.provider_reference
     counts = (word.reply.sequence or 0 for word in words if word.reply.provider_reference == named)
     return count is not None and any(later > count for later in counts)

@@ -84,17 +84,21 @@ def executions(
 def counted(
     transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Evidence, ...]
 ) -> tuple[Evidence, ...]:
-    """The pieces by whose count others are older: of this leg's effect, and of its cancel, told exactly as intended.
+    """The pieces by whose count others are older: of this leg's effect, and of its cancel, told exactly as intended
+    and believed.
 
     A count is of the changes of one transfer. What is told of another's says nothing of this one's; nor does what only
-    fills the time (at work, unknown), nor a refusal, which speaks of its own attempt and never follows an effect.
+    fills the time (at work, unknown), nor a refusal, which speaks of its own attempt and never follows an effect; nor a
+    cancel that was looked up once, which may be a slip.
     """
+    told = _Told(transfer, leg, descriptor, pieces)
+    applied = told.effects()
     cancels = [
         piece
-        for piece in pieces
+        for piece in (*told.refusals(), *told.later_cancels(applied))
         if piece.reply.answer is Answer.CANCELLED and tells_all(transfer, leg, descriptor, piece.reply)
     ]
-    return (*executions(transfer, leg, descriptor, pieces), *cancels)
+    return (*applied, *cancels)
 
 
 def tells_all(transfer: Transfer, leg: Leg, descriptor: Descriptor, reply: Reply) -> bool:
