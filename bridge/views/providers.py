@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Table, select
 
@@ -41,8 +42,8 @@ class Said:
 
 @dataclass(frozen=True)
 class Page:
-    """One provider as of the instant `at`. `promises`, `contract`, `limits`: (what, how) in words; `tells_unasked`:
-    whether its protocol tells us anything by itself, balances among it."""
+    """One provider as of the instant `at`. `address`: without its path, which may be a secret; `promises`, `contract`,
+    `limits`: (what, how) in words; `tells_unasked`: whether its protocol tells us anything by itself, balances too."""
 
     at: int
     name: str
@@ -101,7 +102,7 @@ def page(runtime: Runtime, operator_id: int, name: str) -> Page:
             at=now,
             name=name,
             protocol=policy.protocol,
-            address=policy.base_url,
+            address="{0.scheme}://{0.netloc}".format(urlsplit(policy.base_url)),
             promises=tuple(words.promises(promised)),
             contract=tuple(describe(promised).items()),
             limits=tuple(words.limits(policy, promised)),

@@ -58,7 +58,7 @@ def exchanged(message: str) -> str:
     """A request or an answer as it is kept: its first line, and its body masked as above. Empty where there is none."""
     first, _, body = message.partition("\n")
     line = text(first) if len(first) <= LONGEST_TEXT else f"{text(first[:LONGEST_TEXT].rpartition(' ')[0])} {MASK}"
-    if len(message) >= LONGEST_MESSAGE:
+    if len(message) >= LONGEST_MESSAGE:  # it was cut
         return f"{line}\n(only the beginning is kept, and is not shown: it cannot be masked)"
     return "\n".join(part for part in (line, shown(body) if body.strip() else "") if part)
 

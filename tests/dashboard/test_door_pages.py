@@ -114,6 +114,15 @@ def test_what_is_known_of_balances_is_said(shelves: Stock) -> None:
     assert "is what we have" not in page
 
 
+def test_of_an_address_no_path_is_shown(shelves: Stock) -> None:
+    """Some providers give each of their customers a path, and nobody else should know it."""
+    providers = shelves.desk.runtime.config.providers
+    providers["sim"] = providers["sim"].model_copy(update={"base_url": "https://pay.example:8443/k3y/"})
+    page = shelves.desk.sitting("viewer").get("/ops/providers/sim").text
+    assert "at https://pay.example:8443<" in page
+    assert "k3y" not in page
+
+
 def test_losses_are_told(shelves: Stock) -> None:
     """What was written off, once it is; nobody has to add it up from transfers."""
     viewer = shelves.desk.sitting("viewer")
