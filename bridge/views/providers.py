@@ -43,7 +43,8 @@ class Said:
 @dataclass(frozen=True)
 class Page:
     """One provider as of the instant `at`. `address`: without its path, which may be a secret; `promises`, `contract`,
-    `limits`: (what, how) in words; `tells_unasked`: whether its protocol tells us anything by itself, balances too."""
+    `limits`: (what, how) in words; `differing`: the oldest of so many; `tells_unasked`: whether its protocol tells us
+    anything by itself, balances among it."""
 
     at: int
     name: str
@@ -56,6 +57,7 @@ class Page:
     broken: Broken | None
     said: tuple[Said, ...]
     differing: tuple[Differs, ...]
+    how_many_differ: int
     compared: Compare
     tells_unasked: bool
     losses: tuple[Loss, ...]
@@ -110,6 +112,7 @@ def page(runtime: Runtime, operator_id: int, name: str) -> Page:
             broken=_broken(connection, name),
             said=tuple(_said(connection, runtime).get(name, ())),
             differing=tuple(balances.differing(connection, operator_id, name)),
+            how_many_differ=balances.how_many_differ(connection, operator_id, name),
             compared=balances.compared(connection, operator_id, name),
             tells_unasked=promised.pushes,
             losses=tuple(each for each in losses.taken(connection, operator_id) if each.provider == name),
