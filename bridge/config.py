@@ -59,7 +59,10 @@ class ProviderSection(Section):
         description="The operator whose account at the provider this is: nobody else's players may use it.",
     )
     protocol: str
-    base_url: str = Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$", description="Where it answers.")
+    base_url: str = Field(
+        pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$",
+        description="Where it answers. Its path is neither logged, nor kept with messages, nor shown at the desk.",
+    )
     currencies: tuple[CurrencyCode, ...] = Field(min_length=1, description="Currencies that may move.")
     patience_seconds: Seconds = Field(
         900, description="After this an unproved transfer is orphaned; polling goes on. At most a day (86400)."

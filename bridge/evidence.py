@@ -44,8 +44,9 @@ class Step(StrEnum):
     VOID = "void"
 
 
-LONGEST_MESSAGE = 8 * 1024
-"""Characters of each message that are kept for people; of what is longer the beginning."""
+LONGEST_MESSAGE, CUT = 8 * 1024, "…"
+"""Characters of each message that are kept for people: what is shorter is whole; what is as long was cut, and ends so.
+"""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Exchange:
     `connect`, `tls`, `unsendable` (the request itself is malformed), `reset` (the connection ended too early),
     `garbled` (not HTTP), `too_large`. `digest` is the SHA-256, in hex, of `HTTP/1.1 200 OK` + LF + body as
     received, or of the exception's class name where there is no whole answer. `request` is what may have left: method,
-    path without parameters, LF, body; never a header, for those carry what proves who we are.
+    path without parameters, LF, body; never a header, for those carry what proves who we are, nor the base's own path.
     """
 
     sent: bool
@@ -161,7 +161,6 @@ class Outbound:
         if parts.username is not None or parts.password is not None:
             raise ValueError("credentials do not belong into base_url")
         self._base, self._host, self._clock, self._dial = base_url.rstrip("/"), parts.netloc, clock, dial
-        self._root = parts.path.rstrip("/")
         self._addressed = lru_cache(maxsize=ADDRESSES_KEPT)(self._address)
         self._adapter = adapter = HTTPAdapter(pool_connections=1, pool_maxsize=pool, max_retries=Retry(total=False))
         adapter.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
@@ -200,8 +199,7 @@ class Outbound:
         finally:
             _CALL.reset(token)
         if exchange.sent:
-            where = told or self._root + path or "/"
-            exchange = replace(exchange, request=f"{method} {where}\n{json or ''}")
+            exchange = replace(exchange, request=f"{method} {told or path or '/'}\n{json or ''}")
         _log.info(
             "exchange",
             host=self._host,

@@ -89,12 +89,13 @@ def test_an_answer_is_handed_on_as_bytes_with_its_digest(server, clock):
 
 
 def test_what_was_sent_is_kept_without_what_proves_who_we_are(server, clock):
-    """Of a request method, path and body are kept; its headers and parameters may be credentials, and a path that is a
-    secret is kept as it is told in the log."""
-    server.answers = [http(200)] * 2
+    """Of a request method, path and body are kept; its headers and parameters may be credentials, and so may the path
+    of the base. A path that is a secret is kept as it is told in the log."""
+    server.answers = [http(200)] * 3
     door = Outbound(server.url + "/base", clock=clock)
     secrets = {"headers": {"Authorization": "Bearer t0ken"}, "params": {"password": "s3cret"}}
-    assert door.send("PUT", "/a", window=window(clock), json="{}", **secrets).request == "PUT /base/a\n{}"
+    assert door.send("PUT", "/a", window=window(clock), json="{}", **secrets).request == "PUT /a\n{}"
+    assert door.send("POST", "", window=window(clock), headers={}, json="{}").request == "POST /\n{}"
     assert door.send("POST", "/s3cret", window=window(clock), headers={}, told="(hook)").request == "POST (hook)\n"
 
 

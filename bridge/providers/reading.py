@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from bridge.evidence import LONGEST_MESSAGE, Answer, Reply
+from bridge.evidence import CUT, LONGEST_MESSAGE, Answer, Reply
 from bridge.outbound import Exchange
 
 MOST_CHARACTERS = 28  # of a number on the wire: decimal arithmetic is exact below 29 digits
@@ -36,8 +36,11 @@ def with_messages(reply: Reply, exchange: Exchange) -> Reply:
 
 
 def _kept(message: str) -> str | None:
-    """A message as a database can store it, where there is one."""
-    return message[:LONGEST_MESSAGE].replace("\0", "\\x00") or None
+    """A message as a database can store it, where there is one. Cut after it was escaped, which makes it longer."""
+    written = message.replace("\0", "\\x00")
+    if len(written) >= LONGEST_MESSAGE:
+        return written[: LONGEST_MESSAGE - len(CUT)] + CUT
+    return written or None
 
 
 def document(exchange: Exchange) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bridge.evidence import Answer, Reply
 from bridge.money import MAX_MINOR_UNITS
 from bridge.ports import Window
@@ -12,11 +14,12 @@ from bridge.transfers.core.sweep import BALANCE
 def measure(runtime: Runtime, provider: str, player: str, currency: str, window: Window) -> Reply:
     """Read the balance: `balance` is what is there, `amount` what of it can move, both in minor units.
 
-    The code is `balance` only when both are told; any other says why there is none.
+    The code is `balance` only when both are told; any other says why there is none. The messages themselves are
+    dropped: a balance is evidence of no transfer, and can be asked for again.
     """
     told = runtime.providers[provider].balance(player, currency, window)
     if isinstance(told, Reply):
-        return told
+        return replace(told, sent=None, received=None)
     amount = movable(runtime, provider, told.amount, currency)
     return Reply(Answer.UNKNOWN, code=BALANCE, amount=amount, balance=told.amount, currency=currency, player=player)
 

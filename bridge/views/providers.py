@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Table, select
 
@@ -41,8 +42,9 @@ class Said:
 
 @dataclass(frozen=True)
 class Page:
-    """One provider as of the instant `at`. `promises`, `contract`, `limits`: (what, how) in words; `tells_unasked`:
-    whether its protocol tells us anything by itself, balances among it."""
+    """One provider as of the instant `at`. `address`: without its path, which may be a secret; `promises`, `contract`,
+    `limits`: (what, how) in words; `differing`: the oldest of so many; `tells_unasked`: whether its protocol tells us
+    anything by itself, balances among it."""
 
     at: int
     name: str
@@ -55,6 +57,7 @@ class Page:
     broken: Broken | None
     said: tuple[Said, ...]
     differing: tuple[Differs, ...]
+    how_many_differ: int
     compared: Compare
     tells_unasked: bool
     losses: tuple[Loss, ...]
@@ -101,7 +104,7 @@ def page(runtime: Runtime, operator_id: int, name: str) -> Page:
             at=now,
             name=name,
             protocol=policy.protocol,
-            address=policy.base_url,
+            address="{0.scheme}://{0.netloc}".format(urlsplit(policy.base_url)),
             promises=tuple(words.promises(promised)),
             contract=tuple(describe(promised).items()),
             limits=tuple(words.limits(policy, promised)),
@@ -109,6 +112,7 @@ def page(runtime: Runtime, operator_id: int, name: str) -> Page:
             broken=_broken(connection, name),
             said=tuple(_said(connection, runtime).get(name, ())),
             differing=tuple(balances.differing(connection, operator_id, name)),
+            how_many_differ=balances.how_many_differ(connection, operator_id, name),
             compared=balances.compared(connection, operator_id, name),
             tells_unasked=promised.pushes,
             losses=tuple(each for each in losses.taken(connection, operator_id) if each.provider == name),

@@ -1,12 +1,14 @@
 """Everything that happened to a transfer on one axis of time: what we sent and asked, what was told us, what was
-posted, what people did, and what its operator was told. Questions that got the same answer over and over are one line.
+posted, what people did, and what its operator was told. Questions that got the same answer over and over are one line:
+what is shown of their messages is the same too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import pairwise
 
 from sqlalchemy import Connection, RowMapping, Table, select
 
@@ -23,6 +25,9 @@ _inbox: Table = models.metadata.tables["inbox"]
 
 AT_MOST = 400
 """Entries that are shown, the first fifth and the newest of them: of a transfer that lives for years."""
+
+COMPARED_AT_MOST = 400
+"""So many different messages, the newest, are read to see whether they say the same."""
 
 
 class Kind(StrEnum):
@@ -90,7 +95,7 @@ def line(connection: Connection, transfer: Transfer, currencies: Currencies, oth
         *others,
     ]
     ordered = sorted(entries, key=lambda entry: (entry.at, _PLACES[entry.kind], entry.evidence or 0))
-    shown = _bounded(_folded(ordered))
+    shown = _bounded(_folded(ordered, _answers(connection, ordered)))
     return replace(shown, entries=tuple(_with_messages(connection, shown.entries)))
 
 
@@ -220,12 +225,25 @@ def _leg_of(subject: str) -> int | None:
 # --- short enough to be read --------------------------------------------------------------------------------
 
 
-def _folded(entries: Iterable[Entry]) -> list[Entry]:
+def _answers(connection: Connection, entries: Iterable[Entry]) -> Mapping[str, str]:
+    """What is shown of the messages of polls that follow each other in the same words, by digest: only of those that
+    are not the same to the byte."""
+    told: dict[str, int | None] = {}
+    for one, other in pairwise(entries):
+        if _is_worded_as(one, other) and one.digest != other.digest:
+            told |= {one.digest: one.evidence, other.digest: other.evidence}
+    evidence = rows.evidence_table
+    query = select(evidence.c.digest, evidence.c.received)
+    newest = connection.execute(query.where(evidence.c.id.in_(list(told.values())[-COMPARED_AT_MOST:])))
+    return {digest: redaction.exchanged(received or "") for digest, received in newest}
+
+
+def _folded(entries: Iterable[Entry], answers: Mapping[str, str]) -> list[Entry]:
     """Polls that follow each other and say the same are one line that tells how often, and until when."""
     found: list[Entry] = []
     for entry in entries:
         last = found[-1] if found else None
-        if last is not None and entry.kind is last.kind is Kind.POLL and _alike(last, entry):
+        if last is not None and _says_the_same(last, entry, answers):
             found[-1] = replace(
                 last, count=last.count + 1, until=entry.at, evidence=entry.evidence, digest=entry.digest,
                 first=last.first or last.evidence,
@@ -235,8 +253,16 @@ def _folded(entries: Iterable[Entry]) -> list[Entry]:
     return [_counted(entry) for entry in found]
 
 
-def _alike(one: Entry, other: Entry) -> bool:
-    return (one.title, one.detail, one.leg) == (other.title, other.detail, other.leg)
+def _says_the_same(one: Entry, other: Entry, answers: Mapping[str, str]) -> bool:
+    """Two polls: in what the bridge read in them, and in what people are shown of them."""
+    if not _is_worded_as(one, other):
+        return False
+    return one.digest == other.digest or answers.get(one.digest, one.digest) == answers.get(other.digest, other.digest)
+
+
+def _is_worded_as(one: Entry, other: Entry) -> bool:
+    polls = one.kind is other.kind is Kind.POLL
+    return polls and (one.title, one.detail, one.leg) == (other.title, other.detail, other.leg)
 
 
 def _counted(entry: Entry) -> Entry:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bridge import gates, troubles
+from bridge.views import balances
 from tests.dashboard.stock import Stock, stock
 from tests.dashboard.test_money_pages import examine
 from tests.desk.stand import Desk
@@ -112,6 +113,48 @@ def test_what_is_known_of_balances_is_said(shelves: Stock) -> None:
     assert "No difference is known." in page
     assert "When one was last compared is not known: nothing of it is kept." in page
     assert "is what we have" not in page
+
+
+def test_what_was_not_looked_for_is_not_said_to_be_lost(shelves: Stock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comparison may have been told before the messages that a page looks through."""
+    desk = shelves.desk
+    monkeypatch.setattr(balances, "MESSAGES_AT_MOST", 1)
+    for number in (1, 2):
+        desk.write("INSERT INTO inbox (id, provider, message_id, kind, body, digest, peer, sent_at, received_at) "
+                   "VALUES (:n, 'sim', :m, 'x', '{}', 'd', 'p', 1, 1)", n=number, m=f"m{number}")  # fmt: skip
+        desk.write("INSERT INTO inbox_task (inbox_id, provider, state, reason, failures, handled_at) "
+                   "VALUES (:n, 'sim', 'done', '', 0, 1)", n=number)  # fmt: skip
+    page = desk.sitting("viewer").get("/ops/providers/sim").text
+    assert "When one was last compared is not known: none is among the newest 1 message of all providers" in page
+    assert "nothing of it is kept" not in page
+    desk.write("INSERT INTO job_run (job, slot, worker, started_at, finished_at, outcome) "
+               "VALUES ('sweep', 1, 'w', 1, 1, 'sim: 1 equal')")  # fmt: skip
+    page = desk.sitting("viewer").get("/ops/providers/sim").text
+    assert "The last comparison that is known was" in page
+
+
+def test_that_more_balances_differ_is_said(shelves: Stock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody takes the oldest for all of them."""
+    desk = shelves.desk
+    monkeypatch.setattr(balances, "BREAKS_AT_MOST", 2)
+    said = []
+    for number in range(3):
+        desk.write("INSERT INTO balance_break (id, operator_id, provider, player_id, currency, ours, theirs, told_by, "
+                   "opened_at) VALUES (:id, :mine, 'sim', 'pat', :unit, 1, 2, 'sweep', :at)",
+                   id=f"bb_{number}", mine=desk.operator, unit=("EUR", "USD", "JPY")[number], at=number)  # fmt: skip
+        page = desk.sitting("viewer").get("/ops/providers/sim").text
+        examine(page)
+        said.append(" ".join(re.findall(r"The 2 oldest of \d+", page)))
+    assert said == ["", "", "The 2 oldest of 3"]
+
+
+def test_of_an_address_no_path_is_shown(shelves: Stock) -> None:
+    """Some providers give each of their customers a path, and nobody else should know it."""
+    providers = shelves.desk.runtime.config.providers
+    providers["sim"] = providers["sim"].model_copy(update={"base_url": "https://pay.example:8443/k3y/"})
+    page = shelves.desk.sitting("viewer").get("/ops/providers/sim").text
+    assert "at https://pay.example:8443<" in page
+    assert "k3y" not in page
 
 
 def test_losses_are_told(shelves: Stock) -> None:

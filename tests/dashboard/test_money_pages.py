@@ -20,6 +20,9 @@ VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "met
 PAYLOAD = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'{{7*7}}&lt;"
 """Closes an attribute and an element, runs, and is no template."""
 
+HALF_A_PAIR = "\ud800"
+"""What JSON can write in ASCII and no page can hold: no text in UTF-8 has half of a surrogate pair."""
+
 ODD_PLAYER = '"><img src=x onerror=alert(1)>'
 """A player's id as no platform may send it: whoever wrote it into the rows has nothing of it either."""
 
@@ -205,7 +208,8 @@ def spoil(desk: Desk, transfer_id: str, waiting: str) -> None:
     desk.write("UPDATE person SET name = :p || login", p=PAYLOAD)
     desk.write("UPDATE webhook_endpoint SET label = :p, url = :p", p=PAYLOAD)
     gates.pause(desk.runtime, "sim", PAYLOAD, PAYLOAD)
-    body = json.dumps({"type": PAYLOAD, "data": {"id": PAYLOAD, PAYLOAD: PAYLOAD, "amount": 1}})
+    half = {"message": PAYLOAD + HALF_A_PAIR, HALF_A_PAIR: HALF_A_PAIR}
+    body = json.dumps({"type": PAYLOAD, "data": {"id": PAYLOAD, PAYLOAD: PAYLOAD, "amount": 1, **half}})
     rows: dict[str, dict[str, Any]] = {
         "inbox": {"id": 7, "provider": "sim", "message_id": PAYLOAD, "kind": PAYLOAD, "body": body, "digest": PAYLOAD,
                   "peer": PAYLOAD, "sent_at": 1, "received_at": 1},

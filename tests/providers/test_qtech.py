@@ -13,8 +13,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from bridge.evidence import Answer, Step
+from bridge.evidence import CUT, LONGEST_MESSAGE, Answer, Step
 from bridge.ports import Side, Window
+from bridge.views import redaction
 from tests.providers import Answer as Wire
 from tests.providers import ScriptedServer, hang_up, http, raw, reset, silence
 from tests.providers.account import (
@@ -497,6 +498,24 @@ def test_both_messages_are_kept(server, qtech, clock):
     assert reply.received == f"HTTP/1.1 200 Said\n{COMPLETED}"
 
 
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ("\0" * 2_000, "\\x00" * 2_000),
+        ("x" * (LONGEST_MESSAGE - 19), "x" * (LONGEST_MESSAGE - 19)),
+        ("x" * (LONGEST_MESSAGE - 18), "x" * (LONGEST_MESSAGE - 19) + CUT),
+        ("\0" * LONGEST_MESSAGE, ("\\x00" * LONGEST_MESSAGE)[: LONGEST_MESSAGE - 19] + CUT),
+    ],
+)
+def test_what_is_cut_can_be_told_from_what_is_whole(server, qtech, clock, body, kept):
+    """A message that was cut is as long as one can be, whatever of it had to be escaped; no whole one is as long."""
+    server.routes["/v1/fund-transfers"] = http(502, body, "text/html")
+    received = call(qtech, clock, "prepare").received
+    assert received == f"HTTP/1.1 502 Said\n{kept}"
+    assert (len(received) == LONGEST_MESSAGE) == kept.endswith(CUT)
+    assert ("only the beginning is kept" in redaction.exchanged(received)) == kept.endswith(CUT)
+
+
 def test_of_an_answer_that_says_nothing_the_message_is_kept(server, qtech, clock):
     """It is what people have to judge; of a long one the beginning, and what no database stores is escaped."""
     server.routes["/v1/fund-transfers"] = http(502, HTML, "text/html")
@@ -505,7 +524,7 @@ def test_of_an_answer_that_says_nothing_the_message_is_kept(server, qtech, clock
     received = call(qtech, clock, "prepare").received
     assert received is not None
     assert received.startswith("HTTP/1.1 201 Said\n\\x00xxx")
-    assert len(received) <= 8200
+    assert len(received) == LONGEST_MESSAGE
     server.routes["/v1/fund-transfers"] = reset
     lost = call(qtech, clock, "prepare")
     assert (str(lost.sent)[:25], lost.received) == ("POST /v1/fund-transfers\n{", None)

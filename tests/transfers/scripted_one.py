@@ -160,7 +160,9 @@ class ScriptedOne:
     def balance(self, player: str, currency: str, window: Window) -> Balance | Reply:  # noqa: ARG002
         fault = self.aside.pop(0) if self.aside else OK
         self._say("balance")
-        return nothing() if fault == SILENT or self.broken else Balance(player, currency, self.owned(player))
+        if fault == SILENT or self.broken:
+            return replace(nothing(), digest="5" * 64, received='HTTP/1.1 200 OK\n{"name": "Ann Smith"}')
+        return Balance(player, currency, self.owned(player))
 
     def kick(self, player: str, window: Window) -> Reply:  # noqa: ARG002
         fault = self.aside.pop(0) if self.aside else OK

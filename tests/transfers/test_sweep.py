@@ -263,6 +263,20 @@ def test_balance_that_cannot_be_read_in_between(lone: Bench, one: ScriptedOne, h
     assert one.calls == ["balance", "transfer", *["balance"] * 5, "transfer"]
 
 
+def test_of_a_balance_that_cannot_be_read_no_message_is_kept(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """It is evidence of no transfer, and can be asked for again; that it was asked, and why it says nothing, stays."""
+    has(one, 2500)
+    one.aside, one.during = [OK, SILENT], loses(one, "transfer")
+    transfer_id = sweep(lone)
+    turn_until_final(lone, hands, transfer_id)
+    evidence = metadata.tables["evidence"]
+    with db.reading(lone.runtime.engine) as connection:
+        asides = connection.execute(evidence.select().where(evidence.c.source == "aside")).all()
+    assert [(row.code, row.digest, row.sent, row.received) for row in asides] == [
+        ("DEADLINE", "5" * 64, None, None), ("balance", "", None, None)
+    ]  # fmt: skip
+
+
 def test_balance_that_is_never_told_in_between(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
     """I-13 I-17 C-18 Patience ends it: nothing has moved, and nobody has to look at it."""
     has(one, 2500)

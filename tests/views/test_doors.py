@@ -11,7 +11,8 @@ from sqlalchemy import text
 from bridge import db, gates, keys
 from bridge.transfers.decide import decide
 from bridge.transfers.hear import PASSED_OVER_AS_BUSY
-from bridge.views import overview, providers
+from bridge.views import balances, overview, providers
+from bridge.views.balances import Compare
 from bridge.views.doors import Door, Used, Way
 from tests.harness import Bench, Hands
 from tests.transfers.scripted_one import LOST, SILENT, ScriptedOne
@@ -101,6 +102,35 @@ def test_what_was_only_passed_over_was_not_compared(lone: Bench) -> None:
     put(lone, "job_run", job="sweep", slot=1, worker="w", started_at=1, finished_at=9, outcome="sim: 4 busy")
     told = providers.page(lone.runtime, lone.operator, "sim").compared
     assert (told.at, told.swept_busy) == (None, 4)
+    runs = ("sim: 3 equal, 1 busy", "other: 3 equal; sim: 5 busy; that: 1 differs")
+    for slot, outcome in enumerate(runs, 2):
+        put(lone, "job_run", job="sweep", slot=slot, worker="w", started_at=1, finished_at=slot * 10, outcome=outcome)
+    told = providers.page(lone.runtime, lone.operator, "sim").compared
+    assert (told.at, told.swept_at, told.swept_busy) == (20, 30, 5)
+
+
+def test_a_comparison_is_found_behind_runs_that_read_nothing(lone: Bench) -> None:
+    """Another provider that cannot be read has the sweep run every ten seconds; what was compared before is known."""
+    outcomes = ["my_sim: not read; sim: 2 equal", "mysim: 3 equal", *["my_sim: not read", "sim: not read"] * 75]
+    for slot, outcome in enumerate(outcomes, 90):
+        put(lone, "job_run", job="sweep", slot=slot, worker="w", started_at=1, finished_at=slot, outcome=outcome)
+    told = providers.page(lone.runtime, lone.operator, "sim").compared
+    assert (told.at, told.swept_at, told.looked_through) == (90, 90, None)
+
+
+def test_what_was_not_looked_through_is_not_said_to_be_lost(lone: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a balance that was told longer ago than so many messages nothing is known; nor whether it was the last one."""
+    monkeypatch.setattr(balances, "MESSAGES_AT_MOST", 3)
+    message(lone, 1, "done", "balance equal", 70)
+    assert providers.page(lone.runtime, lone.operator, "sim").compared == Compare(70)
+    for number in range(2, 5):
+        message(lone, number, "done", "confirmed", 80)
+    assert providers.page(lone.runtime, lone.operator, "sim").compared == Compare(None, looked_through=3)
+    put(lone, "job_run", job="sweep", slot=1, worker="w", started_at=1, finished_at=60, outcome="sim: 1 equal")
+    told = providers.page(lone.runtime, lone.operator, "sim").compared
+    assert (told.at, told.looked_through) == (60, 3)
+    message(lone, 5, "done", "balance differs", 99)
+    assert providers.page(lone.runtime, lone.operator, "sim").compared == Compare(99, 0, 60)
 
 
 # --- losses, alerts ---------------------------------------------------------------------------------------------

@@ -3,19 +3,73 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bridge.evidence import LONGEST_MESSAGE
 from bridge.views import redaction
 
+ANY_TEXT = st.text(st.characters() | st.sampled_from("\ud800\udfff"), max_size=40)  # halves of surrogate pairs too
+NAMES = st.sampled_from(sorted(redaction.SHOWN)) | ANY_TEXT
+BODIES = st.recursive(
+    ANY_TEXT | st.integers() | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
+)
+
 
 def test_unknown_members_are_masked_with_all_below_them() -> None:
-    """A known name under an unknown one is unknown too; lists are looked into."""
-    body = {"data": {"id": "r1", "x": {"id": "hidden", "amount": 1}, "y": ["hidden"], "z": True}, "amount": ["1", 2]}
+    """Their names too, for anything may stand in a name; that they are there is told, and how many. A known name under
+    an unknown one is unknown too; lists are looked into."""
+    body = {
+        "data": {"id": "r1", "x": {"id": "hidden", "amount": 1}, "Ann Smith +49 30 1": ["hidden"], "z": True},
+        "amount": ["1", 2], "id": {"passport X1": 3},
+    }  # fmt: skip
     told = json.loads(redaction.shown(json.dumps(body)))
     mask = redaction.MASK
-    assert told == {"data": {"id": "r1", "x": mask, "y": mask, "z": mask}, "amount": ["1", 2]}
+    assert told == {"data": {"id": "r1", f"{mask} × 3": mask}, "amount": ["1", 2], "id": {mask: mask}}
+
+
+@pytest.mark.parametrize("body", ['"Ann Smith"', "4930123456", '["Ann Smith", ["Ann"]]', '{"data": "Ann Smith"}'])
+def test_what_stands_under_no_name_is_masked(body: str) -> None:
+    """A message is an object, and so is its `data`: what stands there instead is of no name that is known."""
+    told = redaction.shown(body)
+    assert redaction.MASK in told
+    assert "Ann" not in told
+    assert "4930" not in told
+
+
+def test_a_name_that_stands_twice_is_shown_twice() -> None:
+    """Such a message says nothing to the bridge; whoever judges it has to see both."""
+    told = redaction.shown('{"status": "confirmed", "status": "refused"}')
+    assert told == '{\n  "status": "confirmed",\n  "status": "refused"\n}'
+
+
+@pytest.mark.parametrize("write", [redaction.shown, redaction.exchanged, redaction.text])
+@given(words=ANY_TEXT, body=BODIES)
+def test_whatever_is_shown_can_be_sent_to_a_browser(write: Callable[[str], str], words: str, body: Any) -> None:
+    """Half of a surrogate pair is written as JSON has it; no page breaks at it, in a value or in a name."""
+    for told in (words, json.dumps(body), f"HTTP/1.1 200 {words}\n{json.dumps(body)}"):
+        write(told).encode()
+
+
+def test_what_cannot_be_seen_is_written_as_an_escape() -> None:
+    """So that nothing turns the order of what is read; as JSON has it, so that the text stays the same."""
+    told = redaction.shown('{"message": "\\ud800 \\u202econfirmed 💶 ü"}')
+    assert told == '{\n  "message": "\\ud800 \\u202econfirmed 💶 ü"\n}'
+
+
+def test_a_text_that_is_too_long_is_masked() -> None:
+    """Nobody's message is so long, and no number; of a first line there is what came before, whole words alone."""
+    long, short = "x" * (redaction.LONGEST_TEXT + 1), "x" * redaction.LONGEST_TEXT
+    assert json.loads(redaction.shown(json.dumps({"message": long, "code": short}))) == {
+        "message": redaction.MASK, "code": short
+    }  # fmt: skip
+    assert redaction.MASK in redaction.shown(f'{{"amount": {"9" * len(long)}}}')
+    assert redaction.exchanged(f"HTTP/1.1 200 Said {long}") == f"HTTP/1.1 200 Said {redaction.MASK}"
 
 
 @pytest.mark.parametrize("number", ["25.00", "1e400", "-0", "123456789012345678901234567890", "0.1"])
@@ -29,7 +83,7 @@ def test_numbers_are_shown_as_they_came(number: str) -> None:
     [
         "whsec_cmVxdWVzdHM6IGJyaWRnZQ==", "v1,RbxCE6bctJHRpv6Ws/uMr4dpnC8g1iPJqa+T5TaU0MQ=",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-_", "Bearer abcdefghijk", "ann@example.com", "4111111111111111",
-        "4111-1111-1111-1111",
+        "4111-1111-1111-1111", "password=hunter2", 'token: "0af3"', "api_key = k-1", "SECRET=abc",
     ],
 )  # fmt: skip
 def test_secrets_in_texts_are_masked(secret: str) -> None:
@@ -74,7 +128,7 @@ def test_a_message_of_the_wire_is_its_first_line_and_a_masked_body() -> None:
     first, _, told = redaction.exchanged(f"HTTP/1.1 200 OK\n{body}").partition("\n")
     assert first == "HTTP/1.1 200 OK"
     assert json.loads(told) == {
-        "id": "q-7", "playerId": "ann", "amount": 25.0, "sessionKey": redaction.MASK, "code": "X_Y"
+        "id": "q-7", "playerId": "ann", "amount": 25.0, "code": "X_Y", redaction.MASK: redaction.MASK
     }  # fmt: skip
     assert redaction.exchanged("HTTP/1.1 502 Bad\n<html>s3cr3t") == "HTTP/1.1 502 Bad\n(not a message in JSON)"
     assert redaction.exchanged("GET /v1/fund-transfers/q-7\n") == "GET /v1/fund-transfers/q-7"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 
+import pytest
+
 from bridge import endpoints, events
-from bridge.evidence import Answer
-from bridge.transfers.advance import advance
+from bridge.evidence import Answer, Reply, Source
+from bridge.transfers.advance import Fact, advance
 from bridge.transfers.decide import decide
 from bridge.views import timeline, transfer
 from bridge.views.timeline import Kind
@@ -59,6 +62,54 @@ def test_equal_polls_are_one_line(lone: Bench, one: ScriptedOne, hands: Hands) -
     hands.turn(4000)
     lone.resolve_due()
     assert titles(lone, transfer_id, Kind.POLL)[2:] == ["Asked sim: executed (confirmed)"]
+
+
+def answered(lone: Bench, hands: Hands, transfer_id: str, *bodies: str) -> None:
+    """Look-ups that the bridge can make nothing of, each for the same reason, with these bodies."""
+    for body in bodies:
+        hands.turn(60)
+        received = f"HTTP/1.1 200 OK\n{body}"
+        digest = hashlib.sha256(received.encode()).hexdigest()
+        reply = Reply(Answer.UNKNOWN, "MALFORMED", "amount", digest=digest, sent="POST /\n{}", received=received)
+        fact = Fact(reply, Source.LOOKUP, hands.now(), ordinal=lone.get(transfer_id).outside.ordinal)
+        advance(lone.runtime, transfer_id, None, fact)
+
+
+def polls(lone: Bench, transfer_id: str) -> list[timeline.Entry]:
+    """The lines about what was asked."""
+    entries = transfer.page(lone.runtime, lone.operator, transfer_id).line.entries
+    return [entry for entry in entries if entry.kind is Kind.POLL]
+
+
+def test_polls_with_other_messages_are_not_one_line(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """Whoever judges an orphan sees each answer, also where the bridge read nothing in any of them."""
+    one.script = [LOST]
+    transfer_id = lone.run("in")
+    answered(lone, hands, transfer_id, *(f'{{"status": "{word}"}}' for word in ("confirmed", "pending", "refused")))
+    assert [json.loads(each.message.partition("\n")[2])["status"] for each in polls(lone, transfer_id)] == [
+        "confirmed", "pending", "refused"
+    ]  # fmt: skip
+
+
+def test_polls_that_differ_in_what_is_masked_are_one_line(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """A number that a provider gives each of its answers is not shown, and tells nobody anything."""
+    one.script = [LOST]
+    transfer_id = lone.run("in")
+    answered(lone, hands, transfer_id, *(f'{{"status": "pending", "trace": {number}}}' for number in range(3)))
+    answered(lone, hands, transfer_id, *(f"<html>{number}" for number in range(2)))
+    assert [each.count for each in polls(lone, transfer_id)] == [3, 2]
+
+
+def test_so_many_messages_are_compared(
+    lone: Bench, one: ScriptedOne, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider that writes something else each time costs a page no more than this; what was not compared is not
+    said to be alike."""
+    monkeypatch.setattr(timeline, "COMPARED_AT_MOST", 3)
+    one.script = [LOST]
+    transfer_id = lone.run("in")
+    answered(lone, hands, transfer_id, *(f'{{"status": "pending", "trace": {number}}}' for number in range(5)))
+    assert [each.count for each in polls(lone, transfer_id)] == [1, 1, 3]
 
 
 def test_what_was_told_otherwise_stands_first(lone: Bench, one: ScriptedOne) -> None:
