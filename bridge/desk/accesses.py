@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from sqlalchemy import Connection, RowMapping, Table, insert, select
 
 from bridge import models
+from bridge.models.desk import Outcome
 from bridge.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 _note: Table = models.metadata.tables["access_note"]
 
-DONE, REFUSED = "done", "refused"
 COMMAND_LINE = "command line"
 """The address of whoever sits at the machine itself."""
 
@@ -38,7 +38,7 @@ def note(
     runtime: Runtime,
     *,
     kind: Kind,
-    outcome: str,
+    outcome: Outcome,
     person: Person | None = None,
     login: str | None = None,
     operator_id: int | None = None,
@@ -57,7 +57,7 @@ def note(
         "operator_id": operator_id if person is None else person.operator_id,
         "person_id": None if person is None else person.id,
         "kind": kind,
-        "outcome": outcome,
+        "outcome": outcome.value,
         **{name: value if value is None else value[:LONGEST] for name, value in told.items()},
     }
     connection.execute(insert(_note).values(**row))

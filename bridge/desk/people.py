@@ -16,7 +16,7 @@ from bridge.desk import accesses, invitations, rows, sittings
 from bridge.desk.rows import Person
 from bridge.desk.sittings import Sitting
 from bridge.errors import Conflict, Forbidden, Invalid, NotFound, Stale
-from bridge.models.desk import InvitationKind, PersonState, Role
+from bridge.models.desk import InvitationKind, Outcome, PersonState, Role
 from bridge.runtime import Runtime, user_name
 
 _person = rows.person_table
@@ -235,7 +235,7 @@ def _note(
     before: str | None,
     after: str,
 ) -> None:
-    accesses.note(connection, runtime, kind=kind, outcome=accesses.DONE, person=by, operator_id=row["operator_id"],
+    accesses.note(connection, runtime, kind=kind, outcome=Outcome.DONE, person=by, operator_id=row["operator_id"],
                   login=actor.user, subject=row["id"], reason=actor.reason, before=before, after=after,
                   address=actor.address)  # fmt: skip
 

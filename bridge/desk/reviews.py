@@ -9,6 +9,7 @@ from bridge import db, log, reasons
 from bridge.desk import accesses, sittings
 from bridge.desk.sittings import Sitting
 from bridge.errors import Conflict, Invalid
+from bridge.models.desk import Outcome
 from bridge.runtime import Runtime
 from bridge.views import audit_log
 from bridge.views.amounts import clock_time
@@ -34,7 +35,7 @@ def record(runtime: Runtime, sitting: Sitting, up_to: int, found: str) -> None:
             raise Conflict(f"It is reviewed up to entry {behind} already.", code="reviewed")
         entries = audit_log.between(connection, person.operator_id, behind, up_to)
         accesses.note(
-            connection, runtime, kind="review", outcome=accesses.DONE, person=person, subject=audit_log.LOG,
+            connection, runtime, kind="review", outcome=Outcome.DONE, person=person, subject=audit_log.LOG,
             reason=finding, before=f"up to entry {behind}" if behind else None,
             after=f"up to entry {up_to} of {clock_time(at)}, {entries} since the review before",
             address=sitting.address,

@@ -11,6 +11,7 @@ from bridge.desk import accesses, sittings
 from bridge.desk.rows import PROPOSERS, Person
 from bridge.desk.sittings import Sitting
 from bridge.errors import NotFound, Stale
+from bridge.models.desk import Outcome
 from bridge.runtime import Runtime
 
 LONGEST_REASON = 300
@@ -29,7 +30,7 @@ def pause(runtime: Runtime, sitting: Sitting, provider: str, reason: str) -> Non
         before = gates.closed(connection, provider)
         gates.pause_in(connection, runtime, provider, reason, person.login)
         accesses.note(
-            connection, runtime, kind="pause provider", outcome=accesses.DONE, person=person, subject=provider,
+            connection, runtime, kind="pause provider", outcome=Outcome.DONE, person=person, subject=provider,
             reason=reason, before=_words(before), after="closed for transfers in", address=sitting.address,
         )  # fmt: skip
     _log.warning("provider paused", provider=provider, person=person.id)
@@ -51,7 +52,7 @@ def resume(runtime: Runtime, sitting: Sitting, provider: str, reason: str, seen:
         if mark(was) != seen:
             raise Stale(f"It was closed otherwise meanwhile: {_words([was])}")
         accesses.note(
-            connection, runtime, kind="resume provider", outcome=accesses.DONE, person=person, subject=provider,
+            connection, runtime, kind="resume provider", outcome=Outcome.DONE, person=person, subject=provider,
             reason=reason, before=_words([was]), after="open for transfers in", address=sitting.address,
         )  # fmt: skip
     _log.warning("provider resumed", provider=provider, person=person.id, was=was.cause)

@@ -17,7 +17,7 @@ from bridge.desk.rows import PROPOSERS, Person, is_vouched
 from bridge.desk.sight import Posting, Sight, Touched, look
 from bridge.desk.sittings import Sitting
 from bridge.errors import Conflict, Forbidden, Invalid, Stale
-from bridge.models.desk import PersonState, Role
+from bridge.models.desk import Outcome, PersonState, Role
 from bridge.models.proposals import ProposalState
 from bridge.runtime import Runtime
 from bridge.transfers.advance import tell
@@ -78,7 +78,7 @@ class _Act:
     now: int
 
     def note(
-        self, outcome: str, reason: str, moved: Transfer | None = None, touched: Iterable[Touched] = ()
+        self, outcome: Outcome, reason: str, moved: Transfer | None = None, touched: Iterable[Touched] = ()
     ) -> Proposal:
         """Note it, and the proposal as it is by now. `moved`: the transfer behind what was carried out; `touched`: the
         player's accounts before and after that."""
@@ -118,7 +118,7 @@ def _approve(
     sight = _as_proposed(act, standing[proposal.maker_id])
     if isinstance(sight, Ended):
         end(connection, runtime, held, sight.state, sight.why, person.login, act.now)
-        return Approval(act.note("refused", sight.why), ended=sight.why)
+        return Approval(act.note(Outcome.REFUSED, sight.why), ended=sight.why)
     if seen != proposal.seen:
         raise Stale("What you were shown is not what was proposed: look again.", transfer_id=transfer.id)
     if not again:
@@ -128,10 +128,10 @@ def _approve(
     counted = [standing[each] for each in verdicts if may_check(standing[each], proposal)]
     missing = max(proposal.needs, thresholds.checkers(runtime, transfer.currency, transfer.amount)) - len(counted)
     if missing > 0:
-        return Approval(proposal if again else act.note("done", reason), missing=missing, again=again)
+        return Approval(proposal if again else act.note(Outcome.DONE, reason), missing=missing, again=again)
     outcome = _carry_out(act, sight, standing[proposal.maker_id], counted)
     touched = () if sight.upon_proof else sight.touched  # an order moves nothing yet
-    return Approval(act.note("done", reason, outcome, touched), moved=(transfer.state, outcome))
+    return Approval(act.note(Outcome.DONE, reason, outcome, touched), moved=(transfer.state, outcome))
 
 
 # --- is it still what was proposed? -------------------------------------------------------------------

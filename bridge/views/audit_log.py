@@ -26,7 +26,6 @@ PIECE = 10 * PAGE
 DAYS = 30
 """So far back is looked where nobody says from when: what is rare is not looked for in years of notes."""
 
-DONE, REFUSED = "done", "refused"
 REVIEW, LOG = "review", "audit log"
 """Kind and subject of the note that the log was reviewed."""
 

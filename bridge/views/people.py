@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Table, or_, select
 
 from bridge import models
+from bridge.models.desk import Outcome
 from bridge.money import Currencies
 from bridge.transfers.core.facts import Transfer
 from bridge.views import redaction, words
@@ -136,7 +137,7 @@ def _decided(row: RowMapping, names: Mapping[str, str], transfer: Transfer, mone
 
 
 def _notes(connection: Connection, operator_id: int, subjects: Sequence[str]) -> Sequence[RowMapping]:
-    news = or_(_note.c.outcome != "done", _note.c.kind.not_in(TOLD_ALREADY))
+    news = or_(_note.c.outcome != Outcome.DONE.value, _note.c.kind.not_in(TOLD_ALREADY))
     query = select(_note).where(_note.c.subject.in_(subjects), _note.c.operator_id == operator_id, news)
     return connection.execute(query.order_by(_note.c.id.desc()).limit(NOTES_AT_MOST)).mappings().all()
 
@@ -144,7 +145,7 @@ def _notes(connection: Connection, operator_id: int, subjects: Sequence[str]) ->
 def _noted(row: RowMapping, names: Mapping[str, str]) -> Entry:
     who = names.get(row["person_id"] or "", row["login"] or "somebody")
     kind = row["kind"].replace("_", " ")
-    if row["outcome"] != "refused":
+    if row["outcome"] != Outcome.REFUSED:
         return Entry(row["at"], Kind.PERSON, f"{who}: {kind}", row["reason"] or "")
     title = f"{who} wanted to {_WISHES.get(row['kind'], kind)}, and was refused"
     return Entry(row["at"], Kind.PERSON, title, _why_refused(row))

@@ -12,6 +12,7 @@ from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed
 from bridge.dashboard.pages import asked, files
 from bridge.desk import accesses, reviews
 from bridge.errors import Invalid
+from bridge.models import desk
 from bridge.views import audit_log
 
 room = Blueprint("audit", __name__, url_prefix="/ops")
@@ -25,8 +26,8 @@ class Outcome(StrEnum):
     """How an access ended, or either way."""
 
     ANY = "any"
-    DONE = audit_log.DONE
-    REFUSED = audit_log.REFUSED
+    DONE = desk.Outcome.DONE.value
+    REFUSED = desk.Outcome.REFUSED.value
 
 
 @room.get("/audit")
