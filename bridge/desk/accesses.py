@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from sqlalchemy import Connection, RowMapping, Table, insert, select
 
-from bridge import models
+from bridge import models, reasons
 from bridge.models.desk import Outcome
 from bridge.runtime import Runtime
 
@@ -20,8 +20,11 @@ _note: Table = models.metadata.tables["access_note"]
 COMMAND_LINE = "command line"
 """The address of whoever sits at the machine itself."""
 
-LONGEST = 400
-"""Characters that are kept of what came from outside."""
+LONGEST = reasons.MOST
+"""Characters that are kept of what came from outside; so a reason stands whole."""
+
+ROOM = 3 * LONGEST
+"""Characters that are kept of what was there before, and after: two reasons whole, and who gave them."""
 
 Kind = Literal[
     "access", "approve", "disable", "enable", "end others", "enter", "export", "invite", "join", "leave", "link",
@@ -51,14 +54,16 @@ def note(
     """Write one access down, in the caller's transaction. `person`: who did it, None for the command line and for
     nobody that is known; `login`: as it was typed, where nobody is known by it, and the machine's user at the command
     line; `subject`: whom or what it was about; `before`, `after`: what was changed."""
-    told = {"login": login, "subject": subject, "reason": reason, "before": before, "after": after, "address": address}
+    told = {"login": login, "subject": subject, "reason": reason, "address": address}
+    changed = {"before": before, "after": after}
     row = {
         "at": runtime.clock.now(),
         "operator_id": operator_id if person is None else person.operator_id,
         "person_id": None if person is None else person.id,
         "kind": kind,
         "outcome": outcome.value,
-        **{name: value if value is None else value[:LONGEST] for name, value in told.items()},
+        **{name: value and value[:LONGEST] for name, value in told.items()},
+        **{name: value and value[:ROOM] for name, value in changed.items()},
     }
     connection.execute(insert(_note).values(**row))
 

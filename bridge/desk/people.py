@@ -22,9 +22,6 @@ from bridge.runtime import Runtime, user_name
 _person = rows.person_table
 LONGEST_NAME = 80
 
-LONGEST_REASON = 300
-"""It stands whole in a note, beside what was there before."""
-
 
 @dataclass(frozen=True)
 class Actor:
@@ -43,13 +40,13 @@ class Actor:
 
 def by_admin(sitting: Sitting, reason: str) -> Actor:
     """An admin at the desk, who says why. Raises Invalid naming the reason."""
-    return Actor(sitting, sitting.address, reasons.stated(reason, LONGEST_REASON))
+    return Actor(sitting, sitting.address, reasons.stated(reason))
 
 
 def by_command(reason: str) -> Actor:
     """Whoever may run commands on the machine, and says why: nobody has to vouch for whom they add, or have vouched
     for. Raises Invalid naming the reason."""
-    return Actor(None, accesses.COMMAND_LINE, reasons.stated(reason, LONGEST_REASON), user_name())
+    return Actor(None, accesses.COMMAND_LINE, reasons.stated(reason), user_name())
 
 
 def add(runtime: Runtime, actor: Actor, operator_id: int, *, login: str, name: str, role: str) -> tuple[str, str]:

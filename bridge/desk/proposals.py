@@ -346,7 +346,7 @@ def refusals_noted(
             for subject in map(accesses.readable, subjects):
                 accesses.note(
                     connection, runtime, kind=kind, outcome=Outcome.REFUSED, person=sitting.person, subject=subject,
-                    reason=accesses.readable(reason),
+                    reason=accesses.readable(reason.strip()),
                     before=particulars.found(connection, runtime, sitting.person.operator_id, subject),
                     after=f"{refusal.code}: {refusal.why}", address=sitting.address,
                 )  # fmt: skip

@@ -14,16 +14,13 @@ from bridge.runtime import Runtime
 from bridge.views import audit_log
 from bridge.views.amounts import clock_time
 
-LONGEST_FINDING = 300
-"""It stands whole in the note."""
-
 _log = log.get("desk")
 
 
 def record(runtime: Runtime, sitting: Sitting, up_to: int, found: str) -> None:
     """Note that a person has reviewed their operator's log up to an entry, and what they found. Raises Unauthorized,
     Invalid naming the field, Conflict where it is reviewed that far already."""
-    finding = reasons.stated(found, LONGEST_FINDING)
+    finding = reasons.stated(found)
     with db.writing(runtime.engine) as connection:
         person = sittings.still(connection, runtime, sitting)
         at = audit_log.entry_at(connection, person.operator_id, up_to)

@@ -14,16 +14,13 @@ from bridge.errors import NotFound, Stale
 from bridge.models.desk import Outcome
 from bridge.runtime import Runtime
 
-LONGEST_REASON = 300
-"""It stands whole in a note, beside what was there before."""
-
 _log = log.get("desk")
 
 
 def pause(runtime: Runtime, sitting: Sitting, provider: str, reason: str) -> None:
     """Close a provider of the person's operator for transfers in, whatever had closed it before; transfers out, and all
     that is under way, go on. Raises Unauthorized, Forbidden, NotFound, Invalid naming the reason."""
-    reason = reasons.stated(reason, LONGEST_REASON)
+    reason = reasons.stated(reason)
     with db.writing(runtime.engine) as connection:
         person = sittings.still(connection, runtime, sitting, *PROPOSERS)
         _require_own(connection, runtime, person, provider)
@@ -44,7 +41,7 @@ def mark(closed: gates.Closed) -> str:
 def resume(runtime: Runtime, sitting: Sitting, provider: str, reason: str, seen: str) -> None:
     """Open a provider for transfers in, closed as it was shown (`seen`, its mark). Raises as `pause`; NotFound too
     where nothing had closed it, Stale where something else has meanwhile: nobody opens what they did not see."""
-    reason = reasons.stated(reason, LONGEST_REASON)
+    reason = reasons.stated(reason)
     with db.writing(runtime.engine) as connection:
         person = sittings.still(connection, runtime, sitting, *PROPOSERS)
         _require_own(connection, runtime, person, provider)

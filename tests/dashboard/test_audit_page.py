@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bridge import reasons
 from bridge.desk import accesses
 from tests.dashboard.stock import Stock, stock
 from tests.desk import crew
@@ -75,6 +76,35 @@ def test_what_was_tried_is_what_is_noted(desk: Desk) -> None:
         f"POST /ops/transfers/{transfer}/propose",
     ]
     assert f'href="/ops/transfers/{transfer}"' in viewer.get("/ops/audit?kind=access").text
+
+
+def test_a_reason_stands_whole_in_its_note(shelves: Stock) -> None:
+    """GLI-19 2.9.5: a reason as long as one may be, to its last word: of what was done about money, a job, a provider
+    and a person, of what was refused, and where another note says what was there before."""
+    desk, transfer_id = shelves.desk, shelves.orphan()
+    why = "why".ljust(reasons.MOST - 4, ".") + " end"
+    proposal = shelves.propose(transfer_id, reason=why)
+    admin, operator, approver = (desk.sitting(who) for who in ("admin", "operator", "approver"))
+    path = f"/ops/proposals/{proposal}"
+    seen = re.search(r'name="seen" value="([^"]+)"', approver.get(path).text)
+    assert seen is not None
+    assert approver.post(f"{path}/approve", seen=seen[1], amount="10.01", reason=f"\n {why}").status_code == 422
+    assert approver.post(f"{path}/approve", seen=seen[1], amount="10.00", reason=why).status_code == 303
+    rejected, withdrawn = (shelves.propose(shelves.orphan()) for _ in range(2))
+    assert approver.post(f"/ops/proposals/{rejected}/reject", reason=why).status_code == 303
+    assert operator.post(f"/ops/proposals/{withdrawn}/withdraw", reason=why).status_code == 303
+    assert operator.post("/ops/jobs/verify/pause", reason=why).status_code == 303
+    assert operator.post("/ops/jobs/verify/resume").status_code == 303
+    assert operator.post("/ops/providers/sim/pause", reason=why).status_code == 303
+    switch = re.search(r'name="seen" value="([^"]+)"', operator.get("/ops/providers/sim").text)
+    assert switch is not None
+    assert operator.post("/ops/providers/sim/resume", reason=why, seen=switch[1]).status_code == 303
+    assert admin.post(f"/ops/people/{desk.people['viewer'].id}/role", role="operator", reason=why).status_code == 303
+    for kind in ("propose", "approve", "reject", "withdraw", "pause job", "pause provider", "resume provider", "role"):
+        assert why in [note["reason"] for note in desk.notes(kind)], kind
+    assert [note["reason"] for note in desk.notes("approve")] == [why, why]
+    for kind in ("resume job", "resume provider"):
+        assert [note["before"].endswith(f": {why}") for note in desk.notes(kind)] == [True], kind
 
 
 def test_what_can_be_noted_can_be_chosen(desk: Desk) -> None:
@@ -173,6 +203,6 @@ def test_what_is_no_review(desk: Desk) -> None:
         assert "Up to is no entry of this log" in refused.text
     refused = viewer.post("/ops/audit/review", up_to=ours, reason="ok")
     assert refused.status_code == 422
-    assert "Must have 3 to 300 characters" in refused.text
+    assert "Must have 3 to 500 characters" in refused.text
     assert desk.notes("review") == []
     assert "Nobody has said yet" in desk.sitting(STRANGER).get("/ops/audit").text

@@ -65,7 +65,7 @@ def _page(visit: Visit, wrong: dict[str, str]) -> str:
     return render_template(
         "desk/audit.html", told=told, wanted=wanted, outcomes=tuple(Outcome), kinds=accesses.KINDS, again=asked.again,
         by_command=accesses.COMMAND_LINE, most_counted=audit_log.MOST_COUNTED, wrong=wrong,
-        reason=request.form.get("reason", ""), least=reasons.LEAST, most=reviews.LONGEST_FINDING,
+        reason=request.form.get("reason", ""), least=reasons.LEAST, most=reasons.MOST,
     )  # fmt: skip
 
 
