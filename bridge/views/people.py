@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -151,16 +150,9 @@ def _noted(row: RowMapping, names: Mapping[str, str]) -> Entry:
     return Entry(row["at"], Kind.PERSON, title, _why_refused(row))
 
 
-_CODE = re.compile("[a-z_]+")
-"""Of a refusal; how a proposal stands is told in several words."""
-
-
 def _why_refused(row: RowMapping) -> str:
-    """Of what was tried and given up, the note holds the person's own reason and, behind its code, why it was refused;
-    of a proposal that ended by being approved, why it ended."""
-    code, _, why = (row["after"] or "").partition(": ")
-    if not _CODE.fullmatch(code):
-        return row["reason"] or ""
+    """The note holds, behind a code, why it was refused, and the person's own reason for what was tried."""
+    _, _, why = (row["after"] or "").partition(": ")
     own = f'their reason: "{row["reason"]}"' if row["reason"] else ""
     return "; ".join(filter(None, (f"refused because: {why}" if why else "", own)))
 
