@@ -75,6 +75,11 @@ def readable(told: str) -> str:
 
 def about(connection: Connection, operator_id: int, person_id: str, limit: int) -> Sequence[RowMapping]:
     """The last things that a person of this operator did or had done to them, newest first."""
-    theirs = (_note.c.person_id == person_id) | (_note.c.subject == person_id)
-    query = select(_note).where(_note.c.operator_id == operator_id, theirs).order_by(_note.c.id.desc()).limit(limit)
-    return connection.execute(query).mappings().all()
+    of_operator = select(_note).where(_note.c.operator_id == operator_id).limit(limit)
+    # One by one: each in the order of an index, of which a query for both would make no use.
+    queries = (
+        of_operator.where(_note.c.person_id == person_id).order_by(_note.c.at.desc(), _note.c.id.desc()),
+        of_operator.where(_note.c.subject == person_id).order_by(_note.c.id.desc()),
+    )
+    found = {row["id"]: row for query in queries for row in connection.execute(query).mappings()}
+    return sorted(found.values(), key=lambda row: (row["at"], row["id"]), reverse=True)[:limit]
