@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, and_, func, or_, select
 
 from bridge import db, models
+from bridge.money import plain
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.views import sheet
@@ -161,7 +162,7 @@ def _cells(note: Note) -> Iterator[str | sheet.Number]:
     yield f"{instant(note.at):%Y-%m-%dT%H:%M:%S.%fZ}"
     told = (
         note.person_id, note.login, note.person, note.kind, note.outcome, note.subject, note.transfer, note.proposal,
-        note.reason, note.before, note.after, note.address,
+        note.reason, plain(note.before or ""), plain(note.after or ""), note.address,
     )  # fmt: skip
     yield from (each or "" for each in told)
 

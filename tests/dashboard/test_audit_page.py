@@ -11,6 +11,7 @@ import pytest
 
 from bridge import reasons
 from bridge.desk import accesses
+from bridge.money import THOUSANDS
 from tests.dashboard.stock import Stock, stock
 from tests.desk import crew
 from tests.desk.crew import ADDRESS
@@ -151,6 +152,16 @@ def test_the_log_as_a_file(desk: Desk) -> None:
     (note,) = desk.notes("export")
     assert (note["subject"], note["person_id"]) == ("audit.csv", desk.people["admin"].id)
     assert [each["kind"] for each in taken(admin.get("/ops/audit.csv?kind=access"))] == ["access"]
+
+
+def test_amounts_in_the_file_are_as_programs_read_them(shelves: Stock) -> None:
+    """In what a note says of before and after too: the page alone has thousands apart."""
+    transfer_id = shelves.orphan(amount="1000.00")
+    shelves.propose(transfer_id)
+    viewer = shelves.desk.sitting("viewer")
+    assert f"1{THOUSANDS}000.00 EUR of {transfer_id}" in viewer.get("/ops/audit?kind=propose").text
+    (found,) = taken(viewer.get("/ops/audit.csv?kind=propose"))
+    assert found["before"] == f"orphaned, 1000.00 EUR of {transfer_id}"
 
 
 def test_the_log_as_a_file_goes_on_behind_a_piece(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
