@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from bridge import reasons
-from bridge.desk import accesses
+from bridge.alerts import wording
+from bridge.alerts.conditions import Kind
+from bridge.desk import accesses, entering
+from bridge.models.desk import Role
 from bridge.money import THOUSANDS
 from tests.dashboard.stock import Stock, stock
 from tests.desk import crew
@@ -134,6 +137,22 @@ def test_whom_a_note_is_about(desk: Desk) -> None:
     assert who.id not in re.sub(r"<option[^>]*>", "", page)
     assert crew.WHY in page
     assert "viewer, vouched for → operator, not vouched for" in page
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_the_link_of_a_locked_login_leads_everybody_to_whose_it_is(desk: Desk, role: Role) -> None:
+    """GLI-19 B.2.3: the alert names nobody; whoever is on call, admin or not, sees by its link whose login it is, and
+    from where the last try came."""
+    whom = desk.people["approver" if role is Role.VIEWER else "viewer"]
+    for place in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
+        with pytest.raises(entering.NotLetIn):
+            entering.by_password(desk.runtime, login=whom.login, password="not it", code="000000", address=place)
+    page = desk.sitting(role.value).get(f"/ops/{wording.PAGES[Kind.LOCKED]}")
+    assert page.status_code == 200
+    assert len(entries(page.text)) == 1
+    rows = re.sub(r"<option.*?</option>", "", page.text)
+    assert whom.name in rows
+    assert "192.0.2.3" in rows
 
 
 def test_the_log_as_a_file(desk: Desk) -> None:
