@@ -137,7 +137,7 @@ def test_reported_balance_may_be_zero_or_huge() -> None:
 
 @given(st.integers(-(10**18), 10**18), st.sampled_from(["EUR", "JPY", "KWD", "CLF"]))
 def test_what_is_spelled_for_people_is_plain_for_programs(minor: int, currency: str) -> None:
-    """I-08 Inside a sentence too, which stays as it is otherwise."""
+    """Inside a sentence too, which stays as it is otherwise."""
     known = Currencies()
     told = f"wallet:7 {known.spelled(minor, currency)}, 007 − 8"
     assert plain(told) == f"wallet:7 {known.format(minor, currency)} {currency}, 007 − 8"
