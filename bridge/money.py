@@ -22,6 +22,9 @@ THOUSANDS = "\u202f"
 
 _PLAIN = re.compile(r"(0|[1-9][0-9]{0,18})(?:\.([0-9]{1,18}))?", re.ASCII)
 
+_SPELLED = re.compile(rf"(?<=[0-9]){THOUSANDS}(?=[0-9]{{3}})|−(?=[0-9])")
+"""What is in amounts for people alone: between their thousands, and their minus."""
+
 _TWO_DECIMALS = """
 AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF
 CHE CHF CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ
@@ -49,6 +52,11 @@ class AmountRefused(ValueError):
 
 class UnknownCurrency(ValueError):
     """The code is neither an active ISO 4217 code nor declared in the configuration."""
+
+
+def plain(sentence: str) -> str:
+    """A sentence with its amounts as programs read them: "−12 345.67 EUR", spelled for people, is "-12345.67 EUR"."""
+    return _SPELLED.sub(lambda found: "-" if found[0] == "−" else "", sentence)
 
 
 class Currencies:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bridge.config import Config, QTechSection
-from bridge.money import ISO_4217_EXPONENTS, MAX_MINOR_UNITS, AmountRefused, Currencies, UnknownCurrency
+from bridge.money import ISO_4217_EXPONENTS, MAX_MINOR_UNITS, AmountRefused, Currencies, UnknownCurrency, plain
 from bridge.sections import EngineSection
 
 MONEY = Currencies({"BTC": 8, "USDT": 6, "ETH": 9})
@@ -133,6 +133,14 @@ def test_reported_balance_may_be_zero_or_huge() -> None:
     assert MONEY.parse_exact("9999999999999999999.99", "EUR") == 10**21 - 1
     with pytest.raises(AmountRefused):
         MONEY.parse_exact("0.001", "EUR")
+
+
+@given(st.integers(-(10**18), 10**18), st.sampled_from(["EUR", "JPY", "KWD", "CLF"]))
+def test_what_is_spelled_for_people_is_plain_for_programs(minor: int, currency: str) -> None:
+    """Inside a sentence too, which stays as it is otherwise."""
+    known = Currencies()
+    told = f"wallet:7 {known.spelled(minor, currency)}, 007 − 8"
+    assert plain(told) == f"wallet:7 {known.format(minor, currency)} {currency}, 007 − 8"
 
 
 @pytest.mark.parametrize("code", ["EUR", "JPY", "KWD"])

@@ -211,7 +211,7 @@ def _locked(connection: Connection, _runtime: Runtime) -> Iterator[Condition]:
     ):
         yield Condition(
             Kind.LOCKED, person, operator,
-            "A login at the desk is locked after three wrong tries; its admins see under People whose.",
+            "A login at the desk is locked after three wrong tries; whose stands in the audit log there.",
             "A login at the desk that was locked is open again, or disabled.",
         )  # fmt: skip
 

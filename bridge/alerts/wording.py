@@ -17,9 +17,9 @@ LONGEST_SUBJECT = 150
 PAGES: dict[str, str] = {
     Kind.ORPHANS: "orphans", Kind.CAP_HIT: "providers", Kind.BREAKER: "providers", Kind.SET_BACK: "providers",
     Kind.SILENT: "jobs", Kind.CHECK: "jobs", Kind.JOB: "jobs", Kind.HANGS: "jobs",
-    Kind.PENDING: "overview", Kind.LOCKED: "people",
+    Kind.PENDING: "overview", Kind.LOCKED: "audit?kind=lock",
 }  # fmt: skip
-"""Where on the desk to look."""
+"""Where on the desk to look: pages that everybody there may see."""
 
 _HEADS = {Phase.BEGUN: "", Phase.MORE: "", Phase.AGAIN: "Still: ", Phase.OVER: "Over: "}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

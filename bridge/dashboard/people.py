@@ -18,7 +18,7 @@ room = Blueprint("people", __name__, url_prefix="/ops")
 NOTES = 100
 """So many of the last notes about a person are shown."""
 
-_BOUNDS = {"least": reasons.LEAST, "most": people.LONGEST_REASON}
+_BOUNDS = {"least": reasons.LEAST, "most": reasons.MOST}
 
 
 @room.get("/people")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from sqlalchemy import Connection, RowMapping, Table, insert, select
 
-from bridge import models
+from bridge import models, reasons
+from bridge.models.desk import Outcome
 from bridge.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 
 _note: Table = models.metadata.tables["access_note"]
 
-DONE, REFUSED = "done", "refused"
 COMMAND_LINE = "command line"
 """The address of whoever sits at the machine itself."""
 
-LONGEST = 400
-"""Characters that are kept of what came from outside."""
+LONGEST = reasons.MOST
+"""Characters that are kept of what came from outside; so a reason stands whole."""
+
+ROOM = 3 * LONGEST
+"""Characters that are kept of what was there before, and after: two reasons whole, and who gave them."""
 
 Kind = Literal[
     "access", "approve", "disable", "enable", "end others", "enter", "export", "invite", "join", "leave", "link",
@@ -38,7 +41,7 @@ def note(
     runtime: Runtime,
     *,
     kind: Kind,
-    outcome: str,
+    outcome: Outcome,
     person: Person | None = None,
     login: str | None = None,
     operator_id: int | None = None,
@@ -51,14 +54,16 @@ def note(
     """Write one access down, in the caller's transaction. `person`: who did it, None for the command line and for
     nobody that is known; `login`: as it was typed, where nobody is known by it, and the machine's user at the command
     line; `subject`: whom or what it was about; `before`, `after`: what was changed."""
-    told = {"login": login, "subject": subject, "reason": reason, "before": before, "after": after, "address": address}
+    told = {"login": login, "subject": subject, "reason": reason, "address": address}
+    changed = {"before": before, "after": after}
     row = {
         "at": runtime.clock.now(),
         "operator_id": operator_id if person is None else person.operator_id,
         "person_id": None if person is None else person.id,
         "kind": kind,
-        "outcome": outcome,
-        **{name: value if value is None else value[:LONGEST] for name, value in told.items()},
+        "outcome": outcome.value,
+        **{name: value and value[:LONGEST] for name, value in told.items()},
+        **{name: value and value[:ROOM] for name, value in changed.items()},
     }
     connection.execute(insert(_note).values(**row))
 
@@ -70,6 +75,11 @@ def readable(told: str) -> str:
 
 def about(connection: Connection, operator_id: int, person_id: str, limit: int) -> Sequence[RowMapping]:
     """The last things that a person of this operator did or had done to them, newest first."""
-    theirs = (_note.c.person_id == person_id) | (_note.c.subject == person_id)
-    query = select(_note).where(_note.c.operator_id == operator_id, theirs).order_by(_note.c.id.desc()).limit(limit)
-    return connection.execute(query).mappings().all()
+    of_operator = select(_note).where(_note.c.operator_id == operator_id).limit(limit)
+    # One by one: each in the order of an index, of which a query for both would make no use.
+    queries = (
+        of_operator.where(_note.c.person_id == person_id).order_by(_note.c.at.desc(), _note.c.id.desc()),
+        of_operator.where(_note.c.subject == person_id).order_by(_note.c.id.desc()),
+    )
+    found = {row["id"]: row for query in queries for row in connection.execute(query).mappings()}
+    return sorted(found.values(), key=lambda row: (row["at"], row["id"]), reverse=True)[:limit]

@@ -10,6 +10,7 @@ from bridge.desk import accesses, sittings
 from bridge.desk.rows import PROPOSERS, Person
 from bridge.desk.sittings import Sitting
 from bridge.errors import NotFound
+from bridge.models.desk import Outcome
 from bridge.runtime import Runtime
 
 _log = log.get("desk")
@@ -58,6 +59,6 @@ def _note(
     reason: str | None = None, before: str | None = None, after: str,
 ) -> None:  # fmt: skip
     accesses.note(
-        connection, runtime, kind=kind, outcome=accesses.DONE, person=person, subject=job, reason=reason,
+        connection, runtime, kind=kind, outcome=Outcome.DONE, person=person, subject=job, reason=reason,
         before=before, after=after, address=sitting.address,
     )  # fmt: skip

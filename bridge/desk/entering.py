@@ -18,7 +18,7 @@ from bridge import db, keys
 from bridge.desk import accesses, codes, doorkeeper, passkeys, passwords, rows, sittings, tries
 from bridge.desk.rows import person_of
 from bridge.errors import Invalid, Refusal
-from bridge.models.desk import PersonState
+from bridge.models.desk import Outcome, PersonState
 from bridge.runtime import Runtime
 
 LONGEST_LOGIN, LONGEST_PASSWORD = 64, 1024
@@ -147,7 +147,7 @@ def _note_passkey(runtime: Runtime, refusal: Invalid, person_id: str | None, add
     doorkeeper.count_refused_passkey(runtime)
     with db.writing(runtime.engine) as connection:
         whose = None if person_id is None else person_of(rows.by_id(connection, person_id))
-        accesses.note(connection, runtime, kind="enter", outcome=accesses.REFUSED, person=whose, reason="passkey",
+        accesses.note(connection, runtime, kind="enter", outcome=Outcome.REFUSED, person=whose, reason="passkey",
                       address=address)  # fmt: skip
 
 
@@ -178,7 +178,7 @@ def _seat(connection: Connection, runtime: Runtime, row: RowMapping, address: st
     sittings.end(connection, keys.digest(instead_of), now)
     was_locked = row["locked_at"] is not None
     rows.change(connection, row["id"], now, **tries.UNLOCKED)
-    told: dict[str, Any] = {"outcome": accesses.DONE, "person": person_of(row), "address": address}
+    told: dict[str, Any] = {"outcome": Outcome.DONE, "person": person_of(row), "address": address}
     if was_locked:
         accesses.note(connection, runtime, kind="unlock", subject=row["id"], reason=how, before="locked", after="open",
                       **told)  # fmt: skip
@@ -191,7 +191,7 @@ def _refuse(
 ) -> None:
     """Write a refused try down; the third one locks."""
     now = runtime.clock.now()
-    told: dict[str, Any] = {"outcome": accesses.REFUSED, "address": address}
+    told: dict[str, Any] = {"outcome": Outcome.REFUSED, "address": address}
     if row is None:
         known = login if rows.LOGIN.fullmatch(login) else NO_LOGIN
         accesses.note(connection, runtime, kind="enter", login=known, **told)

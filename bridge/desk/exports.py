@@ -5,6 +5,7 @@ from __future__ import annotations
 from bridge import db
 from bridge.desk import accesses, sittings
 from bridge.desk.sittings import Sitting
+from bridge.models.desk import Outcome
 from bridge.runtime import Runtime
 
 
@@ -13,6 +14,6 @@ def begin(runtime: Runtime, sitting: Sitting, file: str, asked: str) -> None:
     with db.writing(runtime.engine) as connection:
         person = sittings.still(connection, runtime, sitting)
         accesses.note(
-            connection, runtime, kind="export", outcome=accesses.DONE, person=person, subject=file,
+            connection, runtime, kind="export", outcome=Outcome.DONE, person=person, subject=file,
             reason=asked or None, address=sitting.address,
         )  # fmt: skip

@@ -15,7 +15,7 @@ from bridge import db, keys, models
 from bridge.desk import accesses, codes, doorkeeper, entering, keyring, passkeys, passwords, rows, sittings, tries
 from bridge.desk.rows import Person
 from bridge.errors import Conflict, Invalid, NotFound
-from bridge.models.desk import InvitationKind, PersonState
+from bridge.models.desk import InvitationKind, Outcome, PersonState
 from bridge.runtime import Runtime
 
 _invitation: Table = models.metadata.tables["invitation"]
@@ -141,7 +141,7 @@ def join(
         sittings.end(connection, keys.digest(instead_of), now)
         recovery = codes.new_recovery_codes(connection, runtime, row["id"])
         kind: accesses.Kind = "join" if invited.kind == InvitationKind.JOIN else "reset"
-        accesses.note(connection, runtime, kind=kind, outcome=accesses.DONE, person=rows.person_of(row),
+        accesses.note(connection, runtime, kind=kind, outcome=Outcome.DONE, person=rows.person_of(row),
                       before=row["state"], after=PersonState.ACTIVE.value, address=address)  # fmt: skip
         token = sittings.begin(connection, runtime, row["id"], epoch, address)
     return Joined(token, tuple(recovery))

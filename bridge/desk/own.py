@@ -6,6 +6,7 @@ from bridge import db
 from bridge.desk import accesses, codes, entering, passwords, proving, rows, sittings
 from bridge.desk.sittings import Sitting
 from bridge.errors import Invalid
+from bridge.models.desk import Outcome
 from bridge.runtime import Runtime
 
 
@@ -28,7 +29,7 @@ def change_password(runtime: Runtime, sitting: Sitting, *, old: str, new: str) -
         still = sittings.still(connection, runtime, sitting)
         epoch = still.epoch + 1
         rows.change(connection, still.id, now, password_hash=hashed, epoch=epoch)
-        accesses.note(connection, runtime, kind="password", outcome=accesses.DONE, person=still, subject=still.id,
+        accesses.note(connection, runtime, kind="password", outcome=Outcome.DONE, person=still, subject=still.id,
                       address=sitting.address)  # fmt: skip
         return sittings.begin(connection, runtime, still.id, epoch, sitting.address, instead_of=sitting.digest)
 
@@ -37,7 +38,7 @@ def renew_recovery_codes(runtime: Runtime, sitting: Sitting) -> tuple[str, ...]:
     """Ten new recovery codes, shown this once; those before are worth nothing. Raises Unauthorized."""
     with db.writing(runtime.engine) as connection:
         person = sittings.still(connection, runtime, sitting)
-        accesses.note(connection, runtime, kind="recovery codes", outcome=accesses.DONE, person=person,
+        accesses.note(connection, runtime, kind="recovery codes", outcome=Outcome.DONE, person=person,
                       subject=person.id, address=sitting.address)  # fmt: skip
         return tuple(codes.new_recovery_codes(connection, runtime, person.id))
 

@@ -32,6 +32,7 @@ from bridge import db, keys, models
 from bridge.desk import accesses, sittings
 from bridge.desk.sittings import MINUTE, Sitting
 from bridge.errors import Conflict, Invalid, NotFound
+from bridge.models.desk import Outcome
 from bridge.runtime import Runtime
 
 _challenge: Table = models.metadata.tables["challenge"]
@@ -116,7 +117,7 @@ def enrol(runtime: Runtime, sitting: Sitting, place: Place, credential: Any, lab
             raise Conflict(f"There are {MOST} passkeys already: remove one first.")
         if not db.insert_if_absent(connection, _passkey, {**row, "person_id": person.id}):
             raise Conflict("This passkey is known already.")
-        accesses.note(connection, runtime, kind="passkey", outcome=accesses.DONE, person=person, after=called,
+        accesses.note(connection, runtime, kind="passkey", outcome=Outcome.DONE, person=person, after=called,
                       address=sitting.address)  # fmt: skip
 
 
@@ -179,7 +180,7 @@ def remove(runtime: Runtime, sitting: Sitting, passkey_id: str) -> None:
         label = gone.scalar()
         if label is None:
             raise NotFound("There is no such passkey.")
-        accesses.note(connection, runtime, kind="passkey", outcome=accesses.DONE, person=person, before=label,
+        accesses.note(connection, runtime, kind="passkey", outcome=Outcome.DONE, person=person, before=label,
                       address=sitting.address)  # fmt: skip
 
 

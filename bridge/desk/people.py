@@ -16,14 +16,11 @@ from bridge.desk import accesses, invitations, rows, sittings
 from bridge.desk.rows import Person
 from bridge.desk.sittings import Sitting
 from bridge.errors import Conflict, Forbidden, Invalid, NotFound, Stale
-from bridge.models.desk import InvitationKind, PersonState, Role
+from bridge.models.desk import InvitationKind, Outcome, PersonState, Role
 from bridge.runtime import Runtime, user_name
 
 _person = rows.person_table
 LONGEST_NAME = 80
-
-LONGEST_REASON = 300
-"""It stands whole in a note, beside what was there before."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +40,13 @@ class Actor:
 
 def by_admin(sitting: Sitting, reason: str) -> Actor:
     """An admin at the desk, who says why. Raises Invalid naming the reason."""
-    return Actor(sitting, sitting.address, reasons.stated(reason, LONGEST_REASON))
+    return Actor(sitting, sitting.address, reasons.stated(reason))
 
 
 def by_command(reason: str) -> Actor:
     """Whoever may run commands on the machine, and says why: nobody has to vouch for whom they add, or have vouched
     for. Raises Invalid naming the reason."""
-    return Actor(None, accesses.COMMAND_LINE, reasons.stated(reason, LONGEST_REASON), user_name())
+    return Actor(None, accesses.COMMAND_LINE, reasons.stated(reason), user_name())
 
 
 def add(runtime: Runtime, actor: Actor, operator_id: int, *, login: str, name: str, role: str) -> tuple[str, str]:
@@ -235,7 +232,7 @@ def _note(
     before: str | None,
     after: str,
 ) -> None:
-    accesses.note(connection, runtime, kind=kind, outcome=accesses.DONE, person=by, operator_id=row["operator_id"],
+    accesses.note(connection, runtime, kind=kind, outcome=Outcome.DONE, person=by, operator_id=row["operator_id"],
                   login=actor.user, subject=row["id"], reason=actor.reason, before=before, after=after,
                   address=actor.address)  # fmt: skip
 

@@ -17,7 +17,7 @@ from bridge.desk.rows import PROPOSERS
 from bridge.desk.sight import Sight, Wanted, look, owned
 from bridge.desk.sittings import Sitting
 from bridge.errors import Conflict, Declined, Forbidden, NotFound, Refusal, Stale, Unavailable
-from bridge.models.desk import Role
+from bridge.models.desk import Outcome, Role
 from bridge.models.proposals import ProposalKind, ProposalState
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -146,7 +146,7 @@ def _propose(
     if not asks:
         note_move(connection, runtime, transfer, cases.propose(connection, transfer.id), maker.login, reason, now)
     accesses.note(
-        connection, runtime, kind="propose", outcome="done", person=maker, subject=transfer.id, reason=reason,
+        connection, runtime, kind="propose", outcome=Outcome.DONE, person=maker, subject=transfer.id, reason=reason,
         before=particulars.of_transfer(runtime, transfer), after=f"{made.kind.value} {made.state.value}, {made.id}",
         address=sitting.address,
     )  # fmt: skip
@@ -245,7 +245,7 @@ def _turn_down(runtime: Runtime, sitting: Sitting, proposal_id: str, told: str, 
                 for each in (proposal.state, state)
             )
             accesses.note(
-                connection, runtime, kind=kind, outcome="done", person=person, subject=proposal.id, reason=reason,
+                connection, runtime, kind=kind, outcome=Outcome.DONE, person=person, subject=proposal.id, reason=reason,
                 before=before, after=after, address=sitting.address,
             )  # fmt: skip
             return find(connection, proposal.id, None)
@@ -345,8 +345,8 @@ def refusals_noted(
         with db.writing(runtime.engine) as connection:
             for subject in map(accesses.readable, subjects):
                 accesses.note(
-                    connection, runtime, kind=kind, outcome=accesses.REFUSED, person=sitting.person, subject=subject,
-                    reason=accesses.readable(reason),
+                    connection, runtime, kind=kind, outcome=Outcome.REFUSED, person=sitting.person, subject=subject,
+                    reason=accesses.readable(reason.strip()),
                     before=particulars.found(connection, runtime, sitting.person.operator_id, subject),
                     after=f"{refusal.code}: {refusal.why}", address=sitting.address,
                 )  # fmt: skip

@@ -15,6 +15,7 @@ from bridge import db, models
 from bridge.desk import accesses, codes, passkeys, rows, sittings
 from bridge.desk.sittings import Sitting
 from bridge.errors import Invalid, Unauthorized
+from bridge.models.desk import Outcome
 from bridge.runtime import Runtime
 
 _sitting: Table = models.metadata.tables["sitting"]
@@ -72,7 +73,7 @@ def shown(
         if failures >= TRIES:
             sittings.end(connection, sitting.digest, now)
         accesses.note(
-            connection, runtime, kind="prove", outcome=accesses.DONE if is_right else accesses.REFUSED, person=person,
+            connection, runtime, kind="prove", outcome=Outcome.DONE if is_right else Outcome.REFUSED, person=person,
             subject=what, reason="the sitting has ended" if failures >= TRIES else None, address=sitting.address,
         )  # fmt: skip
     if failures >= TRIES:

@@ -16,7 +16,7 @@ from bridge import db, keys, models
 from bridge.desk import accesses, rows
 from bridge.desk.rows import Person, person_of
 from bridge.errors import Forbidden, Unauthorized
-from bridge.models.desk import PersonState, Role
+from bridge.models.desk import Outcome, PersonState, Role
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
@@ -128,7 +128,7 @@ def leave(runtime: Runtime, sitting: Sitting) -> None:
     """End a sitting, by its person."""
     with db.writing(runtime.engine) as connection:
         if end(connection, sitting.digest, runtime.clock.now()):
-            accesses.note(connection, runtime, kind="leave", outcome=accesses.DONE, person=sitting.person,
+            accesses.note(connection, runtime, kind="leave", outcome=Outcome.DONE, person=sitting.person,
                           address=sitting.address)  # fmt: skip
 
 
@@ -153,7 +153,7 @@ def end_others(runtime: Runtime, sitting: Sitting) -> int:
         person = still(connection, runtime, sitting)
         others = (_sitting.c.person_id == person.id, _sitting.c.digest != sitting.digest, _sitting.c.ended_at.is_(None))
         ended = connection.execute(update(_sitting).where(*others).values(ended_at=now)).rowcount
-        accesses.note(connection, runtime, kind="end others", outcome=accesses.DONE, person=person,
+        accesses.note(connection, runtime, kind="end others", outcome=Outcome.DONE, person=person,
                       after=f"{ended} ended", address=sitting.address)  # fmt: skip
     return ended
 
@@ -167,5 +167,5 @@ def operator_name(runtime: Runtime, operator_id: int) -> str:
 def refuse(runtime: Runtime, sitting: Sitting, subject: str, reason: str) -> None:
     """Write down that somebody was refused what they asked for."""
     with db.writing(runtime.engine) as connection:
-        accesses.note(connection, runtime, kind="access", outcome=accesses.REFUSED, person=sitting.person,
+        accesses.note(connection, runtime, kind="access", outcome=Outcome.REFUSED, person=sitting.person,
                       subject=subject, reason=reason, address=sitting.address)  # fmt: skip

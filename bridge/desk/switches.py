@@ -11,10 +11,8 @@ from bridge.desk import accesses, sittings
 from bridge.desk.rows import PROPOSERS, Person
 from bridge.desk.sittings import Sitting
 from bridge.errors import NotFound, Stale
+from bridge.models.desk import Outcome
 from bridge.runtime import Runtime
-
-LONGEST_REASON = 300
-"""It stands whole in a note, beside what was there before."""
 
 _log = log.get("desk")
 
@@ -22,14 +20,14 @@ _log = log.get("desk")
 def pause(runtime: Runtime, sitting: Sitting, provider: str, reason: str) -> None:
     """Close a provider of the person's operator for transfers in, whatever had closed it before; transfers out, and all
     that is under way, go on. Raises Unauthorized, Forbidden, NotFound, Invalid naming the reason."""
-    reason = reasons.stated(reason, LONGEST_REASON)
+    reason = reasons.stated(reason)
     with db.writing(runtime.engine) as connection:
         person = sittings.still(connection, runtime, sitting, *PROPOSERS)
         _require_own(connection, runtime, person, provider)
         before = gates.closed(connection, provider)
         gates.pause_in(connection, runtime, provider, reason, person.login)
         accesses.note(
-            connection, runtime, kind="pause provider", outcome=accesses.DONE, person=person, subject=provider,
+            connection, runtime, kind="pause provider", outcome=Outcome.DONE, person=person, subject=provider,
             reason=reason, before=_words(before), after="closed for transfers in", address=sitting.address,
         )  # fmt: skip
     _log.warning("provider paused", provider=provider, person=person.id)
@@ -43,7 +41,7 @@ def mark(closed: gates.Closed) -> str:
 def resume(runtime: Runtime, sitting: Sitting, provider: str, reason: str, seen: str) -> None:
     """Open a provider for transfers in, closed as it was shown (`seen`, its mark). Raises as `pause`; NotFound too
     where nothing had closed it, Stale where something else has meanwhile: nobody opens what they did not see."""
-    reason = reasons.stated(reason, LONGEST_REASON)
+    reason = reasons.stated(reason)
     with db.writing(runtime.engine) as connection:
         person = sittings.still(connection, runtime, sitting, *PROPOSERS)
         _require_own(connection, runtime, person, provider)
@@ -51,7 +49,7 @@ def resume(runtime: Runtime, sitting: Sitting, provider: str, reason: str, seen:
         if mark(was) != seen:
             raise Stale(f"It was closed otherwise meanwhile: {_words([was])}")
         accesses.note(
-            connection, runtime, kind="resume provider", outcome=accesses.DONE, person=person, subject=provider,
+            connection, runtime, kind="resume provider", outcome=Outcome.DONE, person=person, subject=provider,
             reason=reason, before=_words([was]), after="open for transfers in", address=sitting.address,
         )  # fmt: skip
     _log.warning("provider resumed", provider=provider, person=person.id, was=was.cause)

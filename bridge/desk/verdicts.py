@@ -17,7 +17,7 @@ from bridge.desk.rows import PROPOSERS, Person, is_vouched
 from bridge.desk.sight import Posting, Sight, Touched, look
 from bridge.desk.sittings import Sitting
 from bridge.errors import Conflict, Forbidden, Invalid, Stale
-from bridge.models.desk import PersonState, Role
+from bridge.models.desk import Outcome, PersonState, Role
 from bridge.models.proposals import ProposalState
 from bridge.runtime import Runtime
 from bridge.transfers.advance import tell
@@ -77,9 +77,7 @@ class _Act:
     held: Held
     now: int
 
-    def note(
-        self, outcome: str, reason: str, moved: Transfer | None = None, touched: Iterable[Touched] = ()
-    ) -> Proposal:
+    def note(self, reason: str, moved: Transfer | None = None, touched: Iterable[Touched] = ()) -> Proposal:
         """Note it, and the proposal as it is by now. `moved`: the transfer behind what was carried out; `touched`: the
         player's accounts before and after that."""
         was, now = self.held, find(self.connection, self.held.proposal.id, None)
@@ -91,11 +89,21 @@ class _Act:
                 (now, moved or was.transfer, {each.account: each.after for each in accounts}),
             )
         )
-        accesses.note(
-            self.connection, self.runtime, kind="approve", outcome=outcome, person=self.person, subject=now.id,
-            reason=reason, before=before, after=after, address=self.sitting.address,
-        )  # fmt: skip
+        self._write(Outcome.DONE, reason, before, after)
         return now
+
+    def note_in_vain(self, reason: str, ended: Ended) -> Proposal:
+        """Note what was said to a proposal that could not be carried out any more, and beside it how that ended."""
+        proposal, transfer = self.held.proposal, self.held.transfer
+        before = particulars.of_proposal(self.runtime, proposal.kind, proposal.state.value, transfer)
+        self._write(Outcome.REFUSED, reason, before, f"{ended.state.value}: {ended.why}")
+        return find(self.connection, proposal.id, None)
+
+    def _write(self, outcome: Outcome, reason: str, before: str, after: str) -> None:
+        accesses.note(
+            self.connection, self.runtime, kind="approve", outcome=outcome, person=self.person,
+            subject=self.held.proposal.id, reason=reason, before=before, after=after, address=self.sitting.address,
+        )  # fmt: skip
 
 
 def _approve(
@@ -118,7 +126,7 @@ def _approve(
     sight = _as_proposed(act, standing[proposal.maker_id])
     if isinstance(sight, Ended):
         end(connection, runtime, held, sight.state, sight.why, person.login, act.now)
-        return Approval(act.note("refused", sight.why), ended=sight.why)
+        return Approval(act.note_in_vain(reason, sight), ended=sight.why)
     if seen != proposal.seen:
         raise Stale("What you were shown is not what was proposed: look again.", transfer_id=transfer.id)
     if not again:
@@ -128,10 +136,10 @@ def _approve(
     counted = [standing[each] for each in verdicts if may_check(standing[each], proposal)]
     missing = max(proposal.needs, thresholds.checkers(runtime, transfer.currency, transfer.amount)) - len(counted)
     if missing > 0:
-        return Approval(proposal if again else act.note("done", reason), missing=missing, again=again)
+        return Approval(proposal if again else act.note(reason), missing=missing, again=again)
     outcome = _carry_out(act, sight, standing[proposal.maker_id], counted)
     touched = () if sight.upon_proof else sight.touched  # an order moves nothing yet
-    return Approval(act.note("done", reason, outcome, touched), moved=(transfer.state, outcome))
+    return Approval(act.note(reason, outcome, touched), moved=(transfer.state, outcome))
 
 
 # --- is it still what was proposed? -------------------------------------------------------------------

@@ -35,6 +35,13 @@ class InvitationKind(StrEnum):
     UNLOCK = "unlock"  # come in again after too many tries
 
 
+class Outcome(StrEnum):
+    """How something that was tried at the desk ended."""
+
+    DONE = "done"
+    REFUSED = "refused"
+
+
 class Person(SQLModel, table=True):
     """Somebody who works at the desk of one operator. `epoch` counts what ends all sittings: a role, a password, a
     state that changes; a lock ends none."""
@@ -158,7 +165,7 @@ class AccessNote(SQLModel, table=True):
     person_id: str | None = Field(default=None, foreign_key="person.id")
     login: str | None = None  # as it was typed, where nobody is known by it; by command, the user of the machine
     kind: str
-    outcome: str  # `done` or `refused`
+    outcome: str  # of Outcome
     subject: str | None = None
     reason: str | None = None
     before: str | None = None

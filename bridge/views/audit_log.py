@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, and_, func, or_, select
 
 from bridge import db, models
+from bridge.money import plain
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.views import sheet
@@ -26,7 +27,6 @@ PIECE = 10 * PAGE
 DAYS = 30
 """So far back is looked where nobody says from when: what is rare is not looked for in years of notes."""
 
-DONE, REFUSED = "done", "refused"
 REVIEW, LOG = "review", "audit log"
 """Kind and subject of the note that the log was reviewed."""
 
@@ -57,11 +57,6 @@ class Wanted:
     since: int | None = None
     until: int | None = None
     before: tuple[int, int] | None = None
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing of its time is left out."""
-        return self.person is None and self.kind is None and self.outcome is None and self.subject is None
 
 
 @dataclass(frozen=True)
@@ -108,10 +103,17 @@ class Page:
     review: Review | None
     behind: int
 
-    @property
-    def newest(self) -> int | None:
-        """The number of the newest entry on it."""
-        return max((note.id for note in self.notes), default=None)
+
+@dataclass(frozen=True)
+class Unreviewed:
+    """The oldest entries that nobody has reviewed, oldest first, as of an instant. `review`: the last one; `behind`: so
+    many entries came in after what it saw, these among them."""
+
+    at: int
+    notes: tuple[Note, ...]
+    people: Mapping[str, str]
+    review: Review | None
+    behind: int
 
 
 def page(runtime: Runtime, operator_id: int, wanted: Wanted) -> Page:
@@ -123,10 +125,21 @@ def page(runtime: Runtime, operator_id: int, wanted: Wanted) -> Page:
         notes = _read(connection, operator_id, wanted, PAGE + 1)
         people = _people(connection, operator_id)
         review = last_review(connection, operator_id)
-        behind = _behind(connection, operator_id, 0 if review is None else review.up_to)
+        newer = behind(connection, operator_id, reviewed_to(review))
     shown = tuple(notes[:PAGE])
     further = (shown[-1].at, shown[-1].id) if len(notes) > PAGE else None
-    return Page(wanted.since, wanted.until, shown, further, people, review, behind)
+    return Page(wanted.since, wanted.until, shown, further, people, review, newer)
+
+
+def unreviewed(runtime: Runtime, operator_id: int) -> Unreviewed:
+    """What is to be reviewed next, at most a page of it: by the numbers of entries, as a review goes by them."""
+    now = runtime.clock.now()
+    with db.reading(runtime.engine) as connection:
+        review = last_review(connection, operator_id)
+        newer = _newer(connection, operator_id, reviewed_to(review))
+        notes = _selected(connection, operator_id, newer, (_note.c.id,), PAGE)
+        people = _people(connection, operator_id)
+        return Unreviewed(now, tuple(notes), people, review, behind(connection, operator_id, reviewed_to(review)))
 
 
 def lines(runtime: Runtime, operator_id: int, wanted: Wanted) -> Iterator[str]:
@@ -149,7 +162,7 @@ def _cells(note: Note) -> Iterator[str | sheet.Number]:
     yield f"{instant(note.at):%Y-%m-%dT%H:%M:%S.%fZ}"
     told = (
         note.person_id, note.login, note.person, note.kind, note.outcome, note.subject, note.transfer, note.proposal,
-        note.reason, note.before, note.after, note.address,
+        note.reason, plain(note.before or ""), plain(note.after or ""), note.address,
     )  # fmt: skip
     yield from (each or "" for each in told)
 
@@ -168,6 +181,11 @@ def last_review(connection: Connection, operator_id: int) -> Review | None:
     return Review(row["at"], row["name"], int(found[1]), row["reason"] or "")
 
 
+def reviewed_to(review: Review | None) -> int:
+    """The last entry that a review saw; 0 before the first one."""
+    return 0 if review is None else review.up_to
+
+
 def entry_at(connection: Connection, operator_id: int, number: int) -> int | None:
     """When this entry of the operator's log was written; None where it has none of that number."""
     mine = (_note.c.operator_id == operator_id, _note.c.id == number)
@@ -175,13 +193,14 @@ def entry_at(connection: Connection, operator_id: int, number: int) -> int | Non
     return at
 
 
-def between(connection: Connection, operator_id: int, behind: int, up_to: int) -> int:
+def between(connection: Connection, operator_id: int, number: int, up_to: int) -> int:
     """How many entries of the operator have a number behind the one and up to the other."""
-    numbered = (*_newer(connection, operator_id, behind), _note.c.id <= up_to)
+    numbered = (*_newer(connection, operator_id, number), _note.c.id <= up_to)
     return int(connection.execute(select(func.count()).select_from(_note).where(*numbered)).scalar_one())
 
 
-def _behind(connection: Connection, operator_id: int, number: int) -> int:
+def behind(connection: Connection, operator_id: int, number: int) -> int:
+    """How many entries came in behind this one, but no more than MOST_COUNTED and one."""
     newer = select(_note.c.id).where(*_newer(connection, operator_id, number)).limit(MOST_COUNTED + 1)
     return int(connection.execute(select(func.count()).select_from(newer.subquery())).scalar_one())
 
@@ -203,12 +222,18 @@ def _bounded(runtime: Runtime, wanted: Wanted) -> Wanted:
 
 
 def _read(connection: Connection, operator_id: int, wanted: Wanted, limit: int) -> list[Note]:
-    conditions = [_note.c.operator_id == operator_id, *_conditions(connection, operator_id, wanted)]
+    conditions = (_note.c.operator_id == operator_id, *_conditions(connection, operator_id, wanted))
+    return _selected(connection, operator_id, conditions, (_note.c.at.desc(), _note.c.id.desc()), limit)
+
+
+def _selected(
+    connection: Connection, operator_id: int, conditions: Sequence[Any], order: Sequence[ColumnElement[Any]], limit: int
+) -> list[Note]:
     query = (
         select(_note, _person.c.name.label("name"), _person.c.login.label("known_login"))
         .join(_person, _person.c.id == _note.c.person_id, isouter=True)
         .where(*conditions)
-        .order_by(_note.c.at.desc(), _note.c.id.desc())
+        .order_by(*order)
         .limit(limit)
     )
     rows = connection.execute(query).mappings().all()

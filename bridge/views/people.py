@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, or_, select
 
 from bridge import models
+from bridge.models.desk import Outcome
 from bridge.money import Currencies
 from bridge.transfers.core.facts import Transfer
 from bridge.views import redaction, words
@@ -136,7 +136,7 @@ def _decided(row: RowMapping, names: Mapping[str, str], transfer: Transfer, mone
 
 
 def _notes(connection: Connection, operator_id: int, subjects: Sequence[str]) -> Sequence[RowMapping]:
-    news = or_(_note.c.outcome != "done", _note.c.kind.not_in(TOLD_ALREADY))
+    news = or_(_note.c.outcome != Outcome.DONE.value, _note.c.kind.not_in(TOLD_ALREADY))
     query = select(_note).where(_note.c.subject.in_(subjects), _note.c.operator_id == operator_id, news)
     return connection.execute(query.order_by(_note.c.id.desc()).limit(NOTES_AT_MOST)).mappings().all()
 
@@ -144,22 +144,15 @@ def _notes(connection: Connection, operator_id: int, subjects: Sequence[str]) ->
 def _noted(row: RowMapping, names: Mapping[str, str]) -> Entry:
     who = names.get(row["person_id"] or "", row["login"] or "somebody")
     kind = row["kind"].replace("_", " ")
-    if row["outcome"] != "refused":
+    if row["outcome"] != Outcome.REFUSED:
         return Entry(row["at"], Kind.PERSON, f"{who}: {kind}", row["reason"] or "")
     title = f"{who} wanted to {_WISHES.get(row['kind'], kind)}, and was refused"
     return Entry(row["at"], Kind.PERSON, title, _why_refused(row))
 
 
-_CODE = re.compile("[a-z_]+")
-"""Of a refusal; how a proposal stands is told in several words."""
-
-
 def _why_refused(row: RowMapping) -> str:
-    """Of what was tried and given up, the note holds the person's own reason and, behind its code, why it was refused;
-    of a proposal that ended by being approved, why it ended."""
-    code, _, why = (row["after"] or "").partition(": ")
-    if not _CODE.fullmatch(code):
-        return row["reason"] or ""
+    """The note holds, behind a code, why it was refused, and the person's own reason for what was tried."""
+    _, _, why = (row["after"] or "").partition(": ")
     own = f'their reason: "{row["reason"]}"' if row["reason"] else ""
     return "; ".join(filter(None, (f"refused because: {why}" if why else "", own)))
 

@@ -38,7 +38,7 @@ def test_a_login_that_is_locked_is_told(build):
     watched.pass_time(60)
     (event,) = [each["data"] for each in watched.posted()]
     assert (event["kind"], event["operator"]) == ("login_locked", OPERATOR)
-    assert event["link"] == "https://desk.example/ops/people"
+    assert event["link"] == "https://desk.example/ops/audit?kind=lock"
     assert "ann" not in json.dumps(event)
     wrong("viewer-zoe", 3)
     watched.pass_time(60)

@@ -167,7 +167,7 @@ def _look_at_money(tour: Tour, crew: Crew, orphan: str) -> None:
         f"/transfers/{orphan}", "proposals_open": "/proposals", "players": "/players", "player": "/players/ann",
         "player_then": "/players/ann?at=2026-01-01T00:00:00", "providers": "/providers",
         "provider": f"/providers/{QTECH.name}", "jobs": "/jobs", "job": "/jobs/verify", "audit": "/audit",
-        "trouble": "/transfers/tr_none/propose",
+        "audit_review": "/audit/review", "trouble": "/transfers/tr_none/propose",
     }.items():  # fmt: skip
         tour.visit(crew.maker, path, name)
 

@@ -130,7 +130,7 @@ def test_who_typed_it_and_why_is_kept(place, migrated_url):
         silent = place.run("people", *words)
         assert (silent.returncode, "--reason" in silent.stderr) == (2, True), kind
         assert place.refused("people", *words, "--reason", " ") == (
-            "A field does not hold what it must: reason must have 3 to 300 characters."
+            "A field does not hold what it must: reason must have 3 to 500 characters."
         )
         if kind != "vouch":  # nobody needs one whom the command line let in
             place.did("people", *words, "--reason", f"to {kind} her")

@@ -108,8 +108,9 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("POST", "/ops/jobs/<job>/resume"): Right(PROPOSERS, (303,), steward=True, proved=True),
     ("GET", "/ops/audit"): Right(EVERYBODY, ours={"subject": "transfer_id", "person": "person_id"}),
     ("GET", "/ops/audit.csv"): Right(EVERYBODY, ours={"subject": "transfer_id", "person": "person_id"}),
+    ("GET", "/ops/audit/review"): Right(EVERYBODY),
     # 422: its form names no entry
-    ("POST", "/ops/audit/review"): Right(EVERYBODY, (422,), _WHY, ours={"up_to": "entry"}),
+    ("POST", "/ops/audit/review"): Right(EVERYBODY, (422,), {"shown": "1", **_WHY}, ours={"up_to": "entry"}),
     # people
     ("GET", "/ops/people"): Right(ADMINS),
     ("POST", "/ops/people"): Right(ADMINS, form={"login": "new", "name": "New", "role": "viewer", **_WHY}, proved=True),

@@ -66,7 +66,7 @@ def test_nothing_is_changed_without_a_reason(desk, act):
     form = {"role": "operator", "kind": "reset", "seen": "viewer 0", "login": "new", "name": "New", "reason": "ok"}
     refused = browser.post(f"{path}/{act}".rstrip("/"), **form)
     assert refused.status_code == 422
-    assert "Must have 3 to 300 characters" in refused.text
+    assert "Must have 3 to 500 characters" in refused.text
     assert ">ok</textarea>" in refused.text
     assert (desk.rows("SELECT * FROM person ORDER BY id"), desk.rows("SELECT * FROM invitation")) == before
 

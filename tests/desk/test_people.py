@@ -279,7 +279,7 @@ def test_who_changes_people_says_why(desk, change):
     desk.write("UPDATE person SET state = :state, made_by = :by WHERE id = :id", id=one,
                state="disabled" if change == "enable" else "active", by=bob if change == "vouch" else None)  # fmt: skip
     sitting = sit(desk, "admin")[1]
-    for silence in ("", "  ", "ok", "x" * 301, "seen\x07"):
+    for silence in ("", "  ", "ok", "x" * 501, "seen\x07"):
         with pytest.raises(Invalid) as refused:
             people.by_admin(sitting, silence)
         assert set(refused.value.fields) == {"reason"}

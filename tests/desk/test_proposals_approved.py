@@ -35,8 +35,15 @@ def told(room: Office, transfer_id: str, answer: str, source: Source = Source.CA
     return Fact(replace(said, **reply), source, room.hands.now())
 
 
+def words(room: Office) -> tuple[str, str]:
+    """(the person's own reason, what came of it) in the newest note."""
+    row = room.bench.rows("SELECT reason, after FROM access_note ORDER BY id DESC LIMIT 1")[0]
+    return row["reason"], row["after"]
+
+
 def ends_stale(room: Office, proposal: object, why: str, who: str = "anna") -> None:
-    """The approval is refused, the proposal has ended, its case is open, and nothing has moved."""
+    """The approval is refused, the proposal has ended, its case is open, and nothing has moved; the note has what the
+    person said, and why it ended."""
     before = money(room)
     with pytest.raises(Stale, match=why):
         room.approve(proposal, who)  # type: ignore[arg-type] - a Proposal
@@ -45,6 +52,7 @@ def ends_stale(room: Office, proposal: object, why: str, who: str = "anna") -> N
     assert (money(room), room.decisions()) == (before, [])
     assert room.bench.rows("SELECT * FROM verdict") == []
     assert room.notes()[-1] == ("approve", "refused", f"pe_{who}", row["id"])
+    assert words(room) == (f"{who} has seen it", f"stale: {row['ended_why']}")
     room.audit()
 
 
@@ -323,6 +331,7 @@ def test_a_proposal_lapses(room: Office) -> None:
     with pytest.raises(Stale, match="not approved in time"):
         room.approve(proposal)
     assert (room.row(proposal)["state"], room.case(transfer_id), money(room)) == ("expired", "open", before)
+    assert words(room) == ("anna has seen it", "expired: not approved in time")
     room.audit()
 
 

@@ -152,12 +152,11 @@ def test_who_was_refused_learns_why(lone: Bench) -> None:
     note = {"operator_id": lone.operator, "address": "203.0.113.7", "subject": transfer_id, "kind": "approve",
             "at": lone.runtime.clock.now(), "person_id": person(lone, "chloe"), "outcome": "refused"}  # fmt: skip
     put(lone, "access_note", id=1, reason="saw it", after="invalid: amount is not the amount that is at stake", **note)
-    late = {"reason": "not approved in time", "before": "confirm open", "after": "confirm expired"}
-    put(lone, "access_note", id=2, **late, **note)
+    put(lone, "access_note", id=2, reason="saw the ticket", after="expired: not approved in time", **note)
     entries = page(lone, transfer_id).line.entries
     assert sorted((each.title, each.detail) for each in entries if each.kind is Kind.PERSON) == [
         ("Chloe wanted to approve the proposal, and was refused",
-         "not approved in time"),
-        ("Chloe wanted to approve the proposal, and was refused",
          'refused because: amount is not the amount that is at stake; their reason: "saw it"'),
+        ("Chloe wanted to approve the proposal, and was refused",
+         'refused because: not approved in time; their reason: "saw the ticket"'),
     ]  # fmt: skip

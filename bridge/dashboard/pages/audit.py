@@ -1,4 +1,4 @@
-"""The audit log: who did or tried what at the desk; as a file; and that somebody has reviewed it."""
+"""The audit log: who did or tried what at the desk; as a file; and its review, page by page, oldest first."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from bridge.dashboard.entrance import EVERYBODY, Page, Visit, allowed
 from bridge.dashboard.pages import asked, files
 from bridge.desk import accesses, reviews
 from bridge.errors import Invalid
+from bridge.models import desk
 from bridge.views import audit_log
 
 room = Blueprint("audit", __name__, url_prefix="/ops")
@@ -25,15 +26,20 @@ class Outcome(StrEnum):
     """How an access ended, or either way."""
 
     ANY = "any"
-    DONE = audit_log.DONE
-    REFUSED = audit_log.REFUSED
+    DONE = desk.Outcome.DONE.value
+    REFUSED = desk.Outcome.REFUSED.value
 
 
 @room.get("/audit")
 @allowed(*EVERYBODY)
 def show(visit: Visit) -> Page:
     """A page of the log, newest first."""
-    return _page(visit, {})
+    wanted = _wanted()
+    told = audit_log.page(visit.runtime, visit.operator_id, wanted)
+    return render_template(
+        "desk/audit.html", told=told, wanted=wanted, outcomes=tuple(Outcome), kinds=accesses.KINDS, again=asked.again,
+        by_command=accesses.COMMAND_LINE, most_counted=audit_log.MOST_COUNTED,
+    )  # fmt: skip
 
 
 @room.get("/audit.csv")
@@ -44,27 +50,35 @@ def export(visit: Visit) -> Page:
     return files.taken(visit, "audit.csv", "audit.csv", lines)
 
 
+@room.get("/audit/review")
+@allowed(*EVERYBODY)
+def unreviewed(visit: Visit) -> Page:
+    """The oldest entries that nobody has reviewed, a page of them, and a form below to say that one has."""
+    return _unreviewed(visit, {})
+
+
 @room.post("/audit/review")
 @allowed(*EVERYBODY)
 def review(visit: Visit) -> Page:
-    """Say that it is reviewed up to an entry, and what was found. A viewer may: whoever reviews need not act."""
-    told = request.form.get("up_to", "")
+    """Say that what was shown is reviewed, and what was found. A viewer may: whoever reviews need not act."""
+    form = request.form
+    up_to, shown = form.get("up_to", ""), form.get("shown", "")
     try:
-        if not _NUMBER.fullmatch(told):
+        if not _NUMBER.fullmatch(up_to):
             raise Invalid(fields={"up_to": "is no entry of this log"})
-        reviews.record(visit.runtime, visit.sitting, int(told), request.form.get("reason", ""))
+        if not _NUMBER.fullmatch(shown):
+            raise Invalid(fields={"shown": "says not how many entries were"})
+        more = reviews.record(visit.runtime, visit.sitting, int(up_to), int(shown), form.get("reason", ""))
     except Invalid as refusal:
-        return _page(visit, refusal.fields), REFUSED
-    return redirect(url_for("audit.show"), SEE_OTHER)
+        return _unreviewed(visit, refusal.fields), REFUSED
+    return redirect(url_for("audit.unreviewed" if more else "audit.show"), SEE_OTHER)
 
 
-def _page(visit: Visit, wrong: dict[str, str]) -> str:
-    wanted = _wanted()
-    told = audit_log.page(visit.runtime, visit.operator_id, wanted)
+def _unreviewed(visit: Visit, wrong: dict[str, str]) -> str:
+    told = audit_log.unreviewed(visit.runtime, visit.operator_id)
     return render_template(
-        "desk/audit.html", told=told, wanted=wanted, outcomes=tuple(Outcome), kinds=accesses.KINDS, again=asked.again,
-        by_command=accesses.COMMAND_LINE, most_counted=audit_log.MOST_COUNTED, wrong=wrong,
-        reason=request.form.get("reason", ""), least=reasons.LEAST, most=reviews.LONGEST_FINDING,
+        "desk/audit_review.html", told=told, by_command=accesses.COMMAND_LINE, most_counted=audit_log.MOST_COUNTED,
+        wrong=wrong, reason=request.form.get("reason", ""), least=reasons.LEAST, most=reasons.MOST,
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def one(visit: Visit, name: str) -> Page:
     seen = "" if told.door.closed is None else switches.mark(told.door.closed)
     return render_template(
         "desk/provider.html", told=told, may_switch=may_switch, seen=seen, least=reasons.LEAST,
-        longest=switches.LONGEST_REASON,
+        longest=reasons.MOST,
     )  # fmt: skip
 
 
