@@ -53,11 +53,11 @@ class Alert(SQLModel, table=True):
     kind: str
     about: str  # a provider, a job, an operator's number: what tells two of a kind apart
     operator_id: int | None = Field(default=None, foreign_key="operator.id", sa_type=RowId)  # None: all of them
-    sentence: str
+    sentence: str  # how it stood when it was last seen
     over: str  # the sentence for its end
     began_at: int = Field(sa_type=BigInteger)
     seen_at: int = Field(sa_type=BigInteger)
-    told_at: int = Field(sa_type=BigInteger)
+    told_at: int = Field(sa_type=BigInteger)  # all of it; that there is more of it does not count
     ended_at: int | None = Field(default=None, sa_type=BigInteger)
 
 
