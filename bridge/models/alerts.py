@@ -113,7 +113,8 @@ class CapHit(SQLModel, table=True):
 class AlertTurn(SQLModel, table=True):
     """Whose turn it is: `look` is held by one transaction at a time, `watch` by one web process for a while, of those
     that have the ways to people that stand behind the word; until when a `way` is taken to be some process's. Beside
-    the turns, `jobs ran`: when the jobs last looked, and, by check, from when it counts that they ran (`checks.py`)."""
+    the turns, `jobs ran`: when the jobs last looked, and, by check, from when it counts that they ran; and when they
+    first did (`checks.py`)."""
 
     __tablename__ = "alert_turn"
     name: str = Field(primary_key=True)
