@@ -37,6 +37,9 @@ RAN = "jobs ran"
 """The row, of those about turns, that says when the jobs last looked; with the name of a check behind it: from when the
 time counts in which they ran without its ending, each stop left out."""
 
+FIRST_RAN = "jobs first ran"
+"""The row that says when the jobs looked for the first time: from then on a verification is to be begun."""
+
 NOTED_SECONDS = 60
 """That the jobs run is noted this often."""
 
@@ -88,16 +91,20 @@ def last(connection: Connection, runtime: Runtime, job: str) -> Ended | None:
 
 def _since(connection: Connection, runtime: Runtime, job: str) -> int | None:
     """When a check last ended, in whatever slot: those of another interval are numbered otherwise. Where none has, when
-    there was something to check first: a seal, or the first verification that was begun; None before that."""
-    ended = select(func.max(_runs.c.finished_at)).where(
-        _runs.c.job == job, _runs.c.finished_at <= runtime.clock.now()
-    )  # fmt: skip
+    there was something to check first: a seal; or when the first verification was begun, or was to be, for the jobs
+    ran. None before that."""
+    ended: int | None = connection.execute(
+        select(func.max(_runs.c.finished_at)).where(_runs.c.job == job, _runs.c.finished_at <= runtime.clock.now())
+    ).scalar()
+    if ended is not None:
+        return ended
     first = {
         VERIFY: select(func.min(_runs.c.started_at)).where(_runs.c.job == VERIFY),
         INSPECT: select(_seal.c.at).where(_seal.c.chain == -1).order_by(_seal.c.number).limit(1),
     }[job]
-    since: int | None = connection.execute(ended).scalar()
-    return connection.execute(first).scalar() if since is None else since
+    begun: int | None = connection.execute(first).scalar()
+    ran = _kept(connection, FIRST_RAN) if job == VERIFY else None
+    return min((at for at in (begun, ran) if at is not None), default=None)
 
 
 def inspected_age(connection: Connection, runtime: Runtime) -> float | None:
@@ -148,6 +155,9 @@ def note(connection: Connection, runtime: Runtime) -> None:
             since = _since(connection, runtime, job)
             if since is not None:
                 _keep(connection, f"{RAN} {job}", _counted_from(connection, job, since, now))
+    first = _kept(connection, FIRST_RAN)
+    if first is None or first > now:
+        _keep(connection, FIRST_RAN, now)
     _keep(connection, RAN, now)
 
 

@@ -35,7 +35,8 @@ is left alone; the amount stands in **custody**, or, where the wallet had been g
   transfer, done or cancelled as intended and believed, makes a word older.
 - What is taken from a wallet must be there; else the decision is refused (`wallet_spent`) and nothing is posted.
 - While a request of the transfer is on its way nothing can be decided, nor while a claw-back may still be carried out:
-  until it is proved, contradicted, or as old as the provider's patience.
+  until it is proved, contradicted, or as old as the provider's patience. The page of the transfer says to wait until
+  then; afterwards it names every decision that is possible, and the answer of the provider that each fits.
 - A claw-back rests on the game having the amount. When the provider says otherwise before it has left, it is not sent;
   another one takes only what is left. If both were carried out, ours and the provider's own cancel, the game lacks the
   amount and no decision says so: have the provider put one of them back first.

@@ -35,9 +35,11 @@ def found_wrong(runtime: Runtime) -> list[Trouble]:
     unreachable = _asked(runtime, "database", _database)
     if unreachable:
         return unreachable
-    checks = {"clock": _clock, "scheduler": _silent, "resolver": _overdue, "verify": _verified, "events": _unnumbered}
-    checks["audit"] = _sealed
-    return [trouble for name, check in checks.items() for trouble in _asked(runtime, name, check)]
+    asked = {
+        "clock": _clock, "scheduler": _silent, "resolver": _overdue, "verify": _verified, "events": _unnumbered,
+        "audit": _sealed,
+    }  # fmt: skip
+    return [trouble for name, check in asked.items() for trouble in _asked(runtime, name, check)]
 
 
 def _asked(runtime: Runtime, name: str, check: Callable[[Runtime], str]) -> list[Trouble]:

@@ -245,26 +245,34 @@ class _Round:
         return str(row["id"])
 
     def _go_on(self, key: tuple[str, str], row: RowMapping) -> None:
-        values: dict[str, Any] = {"seen_at": self._now} if self._is_due(row, SEEN_SECONDS, "seen_at") else {}
         hours = self._runtime.config.alerts.again_hours
         grown = row["kind"] == Kind.ORPHANS and any(
             str(group.operator_id) == row["about"] for group in self._orphans.groups
         )
         untold = self._untold(row)
         is_due = untold or (self._is_due(row, hours * 3600, "told_at") and not grown)
-        still = self._still(key, row) if is_due else None
-        if still is not None:
-            values |= {"seen_at": self._now, "told_at": self._now, "sentence": still[0]}
+        if not is_due and not self._is_due(row, SEEN_SECONDS, "seen_at"):
+            return
+        still, told = self._still(key, row), {}
+        if is_due and still is not None:
             had = {sink for sink in self._ways.get(row["id"], set()) if self._is_had(sink)}
             self._say(row, Phase.BEGUN if untold else Phase.AGAIN, *still, untold or had)
-        if values:
-            self._connection.execute(update(_alert).where(_alert.c.id == row["id"]).values(**values))
+            told = {"told_at": self._now}
+        self._keep(row["id"], row["sentence"] if still is None else still[0], **told)
+
+    def _keep(self, alert_id: str, sentence: str, **told: int) -> None:
+        """It was seen now, and this is how it stands: what people read has no older figures than what they are told."""
+        values = {"seen_at": self._now, "sentence": sentence, **told}
+        self._connection.execute(update(_alert).where(_alert.c.id == alert_id).values(**values))
 
     def _still(self, key: tuple[str, str], row: RowMapping) -> tuple[str, dict[str, Any]] | None:
         """How it stands now, in a sentence and with what is told beside it; None where nothing is left of it."""
         if row["kind"] != Kind.ORPHANS or Kind.ORPHANS in self._unread:
             return (self._found[key].sentence if key in self._found else row["sentence"]), {}
-        number, units = orphans.standing(self._connection, int(row["about"]))
+        return self._of_all_orphans(int(row["about"]))
+
+    def _of_all_orphans(self, operator_id: int) -> tuple[str, dict[str, Any]] | None:
+        number, units = orphans.standing(self._connection, operator_id)
         return wording.of_orphans(number, units, self._runtime.currencies, (), new=False) if number else None
 
     def _close(self, row: RowMapping) -> None:
@@ -274,7 +282,8 @@ class _Round:
             self._say(row, Phase.OVER, row["over"], lasted, self._ways.get(row["id"], set()))
 
     def _tell_orphans(self, group: orphans.Group) -> None:
-        """All new orphans of an operator in one message; those that are there already were told before."""
+        """All new orphans of an operator in one message; those that are there already were told before, and all of them
+        are told again at their time, whatever is new by then."""
         named = group.transfers[: orphans.NAMED]
         currencies, number = self._runtime.currencies, len(group.transfers)
         sentence, more = wording.of_orphans(number, group.units, currencies, named, new=True)
@@ -285,8 +294,8 @@ class _Round:
         else:
             alert_id = row["id"]
             self._say(row, Phase.MORE, sentence, more)
-            fresh = {"seen_at": self._now, "told_at": self._now}
-            self._connection.execute(update(_alert).where(_alert.c.id == alert_id).values(**fresh))
+        still = self._of_all_orphans(group.operator_id)
+        self._keep(alert_id, sentence if still is None else still[0])
         orphans.mark_told(self._connection, group, alert_id)
 
     def _say(

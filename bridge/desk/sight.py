@@ -23,6 +23,7 @@ from bridge.evidence import Answer, Evidence, Source
 from bridge.models.proposals import ProposalKind
 from bridge.runtime import Runtime
 from bridge.transfers import rows
+from bridge.transfers.core import decisions
 from bridge.transfers.core.decisions import MEANINGFUL, Kind, place
 from bridge.transfers.core.facts import Transfer
 from bridge.transfers.core.hindsight import said
@@ -113,15 +114,13 @@ def permitted(runtime: Runtime, person: Person, transfer_id: str) -> dict[Propos
     """What may be proposed about a transfer now, each with what it says; a split is then to be filled in."""
     with db.reading(runtime.engine) as connection:
         transfer = owned(rows.load(connection, transfer_id), person)
-    is_askable = transfer.state in ASKABLE and transfer.provider in runtime.providers
-    found = {ProposalKind.ASK_AGAIN: ASKED} if is_askable else {}
-    for kind, meaning in _meaningful(transfer).items():
-        try:
-            _require_sense(runtime, transfer, _example(transfer, kind))
-        except Invalid:
-            continue
-        found[ProposalKind(kind.value)] = meaning
-    return found
+    provider = runtime.providers.get(transfer.provider)
+    if provider is None:
+        return {}
+    found = {ProposalKind.ASK_AGAIN: ASKED} if transfer.state in ASKABLE else {}
+    kinds = decisions.permitted(transfer, provider.descriptor, runtime.clock.now())
+    said = {ProposalKind(kind.value): meaning for kind, meaning in _meaningful(transfer).items() if kind in kinds}
+    return found | said
 
 
 def owned(transfer: Transfer | None, person: Person) -> Transfer:
@@ -176,11 +175,6 @@ def _decision(wanted: Wanted) -> Decision:
 
 def _meaningful(transfer: Transfer) -> Mapping[Kind, str]:
     return MEANINGFUL[transfer.direction, place(transfer)] if transfer.state is TransferState.ORPHANED else {}
-
-
-def _example(transfer: Transfer, kind: Kind) -> Wanted:
-    parts = (1, transfer.amount - 1) if kind is Kind.SPLIT else (0, 0)
-    return Wanted(ProposalKind(kind.value), *parts)
 
 
 def _touched(connection: Connection, transfer: Transfer, foreseen: Foreseen, *, holding: bool) -> tuple[Touched, ...]:

@@ -53,11 +53,11 @@ class Alert(SQLModel, table=True):
     kind: str
     about: str  # a provider, a job, an operator's number: what tells two of a kind apart
     operator_id: int | None = Field(default=None, foreign_key="operator.id", sa_type=RowId)  # None: all of them
-    sentence: str
+    sentence: str  # how it stood when it was last seen
     over: str  # the sentence for its end
     began_at: int = Field(sa_type=BigInteger)
     seen_at: int = Field(sa_type=BigInteger)
-    told_at: int = Field(sa_type=BigInteger)
+    told_at: int = Field(sa_type=BigInteger)  # all of it; that there is more of it does not count
     ended_at: int | None = Field(default=None, sa_type=BigInteger)
 
 
@@ -113,7 +113,8 @@ class CapHit(SQLModel, table=True):
 class AlertTurn(SQLModel, table=True):
     """Whose turn it is: `look` is held by one transaction at a time, `watch` by one web process for a while, of those
     that have the ways to people that stand behind the word; until when a `way` is taken to be some process's. Beside
-    the turns, `jobs ran`: when the jobs last looked, and, by check, from when it counts that they ran (`checks.py`)."""
+    the turns, `jobs ran`: when the jobs last looked, and, by check, from when it counts that they ran; and when they
+    first did (`checks.py`)."""
 
     __tablename__ = "alert_turn"
     name: str = Field(primary_key=True)

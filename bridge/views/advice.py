@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from bridge.evidence import Answer, Evidence, Source
 from bridge.money import Currencies
 from bridge.ports import SECOND, Descriptor, Direction
 from bridge.transfers.core import contract, decisions, fold
-from bridge.transfers.core.decisions import Place
+from bridge.transfers.core.decisions import Kind, Place
 from bridge.transfers.core.facts import Leg, Transfer
 from bridge.transfers.core.proof import Finding, Verdict
 from bridge.transfers.core.reasons import WALLET_SPENT
@@ -47,6 +47,42 @@ SOURCES = {
     Source.CONTRACT: "the rule of the contract",
 }
 """Where a proof comes from, before "of" and its instant."""
+
+_BORNE = {
+    Kind.CLAW_BACK: "If it is to come out of the game: propose to claw it back.",
+    Kind.WRITE_OFF: "If neither can be had back: propose to write it off.",
+}
+_IN = {
+    Kind.CONFIRM: "If it is in the game, propose to confirm.",
+    Kind.REVERSE: "If it never reached the game, and that is final, propose to reverse.",
+    Kind.SPLIT: "If only a part of it moved, propose to split.",
+}
+_OUT = {
+    Kind.CONFIRM: "If it is out of the game, propose to confirm.",
+    Kind.REVERSE: "If it is still in the game, and that is final, propose to reverse.",
+    Kind.SPLIT: "If only a part of it moved, propose to split.",
+}
+_KEPT = {Kind.WRITE_OFF: "If the game has all of it, and the wallet is to keep its part, propose to write it off."}
+
+ANSWERS: dict[tuple[Direction, Place], dict[Kind, str]] = {
+    (Direction.IN, Place.CUSTODY): _IN,
+    (Direction.IN, Place.BOTH): _IN | _KEPT,
+    (Direction.IN, Place.HOUSE): {
+        Kind.CONFIRM: "If the game has it and the wallet's second one is to go back: propose to confirm.",
+        Kind.REVERSE: "If it has been taken out there already: propose to reverse.",
+        Kind.SPLIT: "If the game has only a part of it: propose to split.",
+        **_BORNE,
+    },
+    (Direction.OUT, Place.CUSTODY): _OUT,
+    (Direction.OUT, Place.BOTH): _OUT | _KEPT,
+    (Direction.OUT, Place.HOUSE): {
+        Kind.CONFIRM: "If it did leave the game: propose to confirm.",
+        Kind.REVERSE: "If it is still in the game, and the wallet is to give it back: propose to reverse.",
+        Kind.SPLIT: "If only a part of it left the game: propose to split.",
+        **_BORNE,
+    },
+}
+"""Direction and place → decision → the answer of the provider that it fits."""
 
 LATE = 60 * SECOND
 """What is due for so long is not being looked at: it is every second, while anybody does."""
@@ -108,42 +144,64 @@ def _waiting(transfer: Transfer, around: Around) -> str:
 def _of_an_orphan(
     transfer: Transfer, finding: Finding, descriptor: Descriptor, currencies: Currencies, around: Around
 ) -> Advice:
-    leg = transfer.driven
     because = (*_decided(transfer, around), *_given(transfer, currencies), *_all_facts(transfer, currencies))
-    if leg.undoes is not None and leg.state not in (LegState.APPLIED, LegState.REFUSED):
+    if decisions.is_being_taken(transfer, descriptor, around.now):
         step = f"Wait: {transfer.provider} is told to take it out of the game, and is asked until that is proved."
         if contract.is_withdrawn(transfer, finding):
-            step = "What the decision rests on was told otherwise since: look at it again, and decide anew."
-        return Advice(step, because, _numbers(finding))
-    return Advice(" ".join(_steps(transfer, finding, descriptor, currencies)), because, _numbers(finding))
+            step = (
+                f"Wait: what the decision rests on was told otherwise since. {transfer.provider} is asked whether it "
+                "took it out of the game all the same; then decide anew."
+            )
+    elif transfer.may_be_on_the_wire(around.now):
+        step = "Wait: a request about it is on its way, and nothing can be decided before its end."
+    else:
+        permitted = decisions.permitted(transfer, descriptor, around.now)
+        step = " ".join((*_questions(transfer, finding, currencies), *_answers(transfer, permitted)))
+    return Advice(step, because, _numbers(finding))
 
 
-def _steps(transfer: Transfer, finding: Finding, descriptor: Descriptor, currencies: Currencies) -> Iterator[str]:
-    leg, provider = transfer.outside, transfer.provider
-    if transfer.reason_code == WALLET_SPENT:
-        yield "The wallet does not hold what it would have to give back: have it paid in, or write it off."
+def _questions(transfer: Transfer, finding: Finding, currencies: Currencies) -> Iterator[str]:
+    """What is to be found out, or had, before people decide."""
+    leg, driven, provider = transfer.outside, transfer.driven, transfer.provider
+    if _is_spent(transfer):
+        end = "confirm" if transfer.direction is Direction.IN else "reverse"
+        yield f"The wallet does not hold what it would have to give back: have it paid in, and propose to {end}."
         return
-    if _was_refused(transfer.driven):
-        yield f"Taking it out of the game was refused{_why_refused(transfer, transfer.driven, currencies)}."
-        yield from _answers(transfer, descriptor)
+    if _was_refused(driven):
+        yield f"Taking it out of the game was refused{_why_refused(transfer, driven, currencies)}."
         return
-    named = f"reference {leg.reference}"
-    if leg.provider_reference:
-        named += f" (their {leg.provider_reference})"
+    if driven.undoes is not None and driven.state is not LegState.APPLIED:
+        yield (
+            f"Ask {provider} whether it took it out of the game under {_named(driven)}, first sent "
+            f"{_first_sent(driven)}: it was told to, and nothing proves what came of that."
+        )
+        if not contract.is_withdrawn(transfer, finding):
+            return
     match finding.verdict:
         case Verdict.MISMATCHED:
             yield (
-                f"Ask {provider} what it really did under {named}: it told something else than was asked for. "
+                f"Ask {provider} what it really did under {_named(leg)}: it told something else than was asked for. "
                 "Decide only when amount, currency and player are certain."
             )
         case Verdict.CONTRADICTED:
-            yield f"Ask {provider} which of its statements about {named} holds: both cannot be true."
+            yield f"Ask {provider} which of its statements about {_named(leg)} holds: both cannot be true."
         case _:
             yield (
-                f"Ask {provider} what became of {named}, {written(currencies, leg.amount, transfer.currency)}, "
+                f"Ask {provider} what became of {_named(leg)}, {written(currencies, leg.amount, transfer.currency)}, "
                 f"first sent {_first_sent(leg)}."
             )
-    yield from _answers(transfer, descriptor)
+
+
+def _is_spent(transfer: Transfer) -> bool:
+    """Whether all is proved, and the wallet is to give what it does not hold. Where people have ordered the amount to
+    be taken out of the game instead, what became of that comes first: both would take twice."""
+    return transfer.reason_code == WALLET_SPENT and not transfer.ordered
+
+
+def _named(leg: Leg) -> str:
+    """By our reference, and by the provider's where it has told one."""
+    theirs = f" (their {leg.provider_reference})" if leg.provider_reference else ""
+    return f"reference {leg.reference}{theirs}"
 
 
 def _was_refused(leg: Leg) -> bool:
@@ -157,27 +215,12 @@ def _why_refused(transfer: Transfer, leg: Leg, currencies: Currencies) -> str:
     return f": {told.in_full(transfer, leg, refusals[-1], currencies)}" if refusals else ""
 
 
-def _answers(transfer: Transfer, descriptor: Descriptor) -> Iterator[str]:
-    """Which decision fits which answer of the provider."""
-    inward, place = transfer.direction is Direction.IN, decisions.place(transfer)
-    again = _was_refused(transfer.driven)
-    takes = decisions.left_to_take(transfer, descriptor) > 0
-    done, not_done = ("in the game", "never reached the game") if inward else ("out of the game", "still in the game")
-    if place is Place.HOUSE and inward:
-        yield "If the game has it and the wallet's second one is to go back: propose to confirm."
-        if takes and again:
-            yield "Only if what kept it from being taken is gone: propose to claw it back again."
-        elif takes:
-            yield "If it is to come out of the game: propose to claw it back."
-        yield "If it has been taken out there already: propose to reverse. If neither can be had back: write it off."
-        return
-    if place is Place.HOUSE:
-        claw = "to claw it back again if what kept it from being taken is gone," if again else "to claw it back,"
-        yield f"If it did leave the game: propose to confirm. If it is {not_done}: propose to reverse, {claw}"
-        yield "or to write it off."
-        return
-    yield f"If it is {done}, propose to confirm. If it {'' if inward else 'is '}{not_done}, and that is final, propose"
-    yield "to reverse. If only a part of it moved, propose to split."
+def _answers(transfer: Transfer, permitted: Collection[Kind]) -> Iterator[str]:
+    """Which decision fits which answer of the provider, of those that may be made now."""
+    again = {Kind.CLAW_BACK: "Only if what kept it from being taken is gone: propose to claw it back again."}
+    answers = ANSWERS[transfer.direction, decisions.place(transfer)] | (again if _was_refused(transfer.driven) else {})
+    of_use = {Kind.CLAW_BACK, Kind.WRITE_OFF} if _is_spent(transfer) else set(Kind)
+    yield from (answer for kind, answer in answers.items() if kind in of_use.intersection(permitted))
 
 
 def _all_facts(transfer: Transfer, currencies: Currencies) -> Iterator[str]:

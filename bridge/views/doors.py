@@ -69,11 +69,6 @@ class Door:
         """Where a cap is reached, or has kept a transfer out a moment ago."""
         return tuple(used for used in self.exposure if used.cap is not None and (used.room == 0 or used.refused))
 
-    @property
-    def is_open(self) -> bool:
-        """Whether nothing keeps transfers in from beginning."""
-        return self.way is Way.ACCEPTED
-
 
 def doors(
     connection: Connection, runtime: Runtime, providers: Sequence[str], unresolved: Iterable[gauges.Unresolved]

@@ -22,6 +22,9 @@ SECRET = "whsec_YWxlcnRzIHRvIHBlb3BsZTogZm9yIHRlc3RzIDAwMDE="
 LIVES = 1
 """When a process of jobs was started that beats at each tick of the test."""
 
+SOUND = 0
+"""The slot of a verification that ends at each tick of the test and finds nothing; any other one is newer."""
+
 TO, SENDER = "oncall@casino.example", "bridge@casino.example"
 
 
@@ -38,9 +41,10 @@ class Watched:
         return alerts.run_once(runtime, runtime.clock.now(), 100, Event())
 
     def alive(self) -> None:
-        """The process of `LIVES` is as alive as the clock is late."""
+        """The process of `LIVES` is as alive as the clock is late, and has just ended a verification."""
         with self.made.runtime.engine.begin() as connection:
             connection.exec_driver_sql(f"UPDATE beat SET seen_at = {self.hands.now()} WHERE started_at = {LIVES}")
+            connection.exec_driver_sql(f"UPDATE job_run SET finished_at = {self.hands.now()} WHERE slot = {SOUND}")
 
     def pass_time(self, seconds: float, step: float = 10) -> None:
         """Time passes, and the job ticks."""
@@ -126,6 +130,8 @@ def build(
         running.append(opened)
         watched = Watched(made, hands, one, receiver, box)
         alive(watched)
+        with made.runtime.engine.begin() as connection:
+            connection.exec_driver_sql(f"INSERT INTO job_run VALUES ('verify', {SOUND}, 'w', 1, 1, 'ok')")
         return watched
 
     yield built

@@ -259,13 +259,13 @@ def test_an_error_of_the_database_silences_no_other(watched, table):
 
 
 def test_orphans_that_cannot_be_read_are_told_again_all_the_same(watched):
-    """In the words in which they were told."""
+    """In the words in which they stood when they were seen last."""
     watched.orphan()
     watched.pass_time(61, step=61)
     write(watched.made, "ALTER TABLE alerted_orphan RENAME TO hidden")
     watched.pass_time(4 * HOUR, step=600)
     again = [each["data"] for each in watched.posted() if each["type"] == "alert.again"]
-    assert [each["sentence"] for each in again] == ["1 new orphaned transfer: 10.00 EUR."]
+    assert [each["sentence"] for each in again] == ["1 orphaned transfer: 10.00 EUR."]
 
 
 def test_what_was_found_before_is_sent_though_nothing_can_be_read(watched, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from bridge import board, checks, db
 from bridge.board import Planned
 from bridge.ports import SECOND
-from tests.alerts.conftest import alive
+from tests.alerts.conftest import SOUND, alive
 from tests.alerts.test_episodes import HOUR, looks, verified, write
 
 BOTH = pytest.mark.parametrize("job", ["verify", "inspect"])
@@ -18,11 +18,14 @@ BEGUN, AGAIN, OVER = (f"alert.{each}" for each in ("begun", "again", "over"))
 
 
 @pytest.fixture
-def watched(watched: Any) -> Any:
-    """A bridge that inspects every hour, so that an inspection is late as early as a verification: after two."""
+def watched(watched: Any, request: pytest.FixtureRequest) -> Any:
+    """A bridge that inspects every hour, so that an inspection is late as early as a verification: after two. Of both,
+    none ends but by the test; where that is about inspections, verifications do."""
     config = watched.made.runtime.config
     hourly = config.model_copy(update={"audit": config.audit.model_copy(update={"inspect_hours": 1})})
     watched.made.runtime = replace(watched.made.runtime, config=hourly)
+    if request.node.callspec.params.get("job") != "inspect":
+        write(watched.made, "DELETE FROM job_run WHERE slot = :sound", sound=SOUND)
     return watched
 
 
@@ -93,6 +96,52 @@ def test_a_first_verification_that_never_ends_is_told(watched):
     assert told(watched) == [BEGUN]
 
 
+def test_a_verification_that_never_begins_is_told(watched):
+    """None is ever claimed, whatever keeps it: counted from when the jobs were first seen to run, each stop left out.
+    That one begins is no all-clear."""
+    watched.tick()
+    watched.pass_time(HOUR, step=300)
+    stop(watched, 100 * HOUR)
+    watched.pass_time(HOUR - 300, step=300)
+    assert watched.heard() == []
+    watched.pass_time(600, step=300)
+    assert told(watched) == [BEGUN]
+    assert watched.posted()[0]["data"]["sentence"].startswith("No verification has ended for 102 hours: ")
+    begins(watched, "verify", 1)
+    stop(watched, 100 * HOUR)
+    watched.pass_time(HOUR, step=300)
+    assert OVER not in told(watched)
+    verified(watched.made, 2, "ok")
+    watched.pass_time(60)
+    assert told(watched)[-1] == OVER
+
+
+def test_a_bridge_whose_jobs_were_noted_before_counts_from_now(watched):
+    """An upgrade: that the jobs run was noted, and not since when. A clock that was ahead is believed no longer."""
+    watched.tick()
+    write(watched.made, "DELETE FROM alert_turn WHERE name <> 'jobs ran'")
+    watched.pass_time(2 * HOUR, step=300)
+    assert watched.heard() == []
+    write(watched.made, "UPDATE alert_turn SET until = until + 9000000000000 WHERE name LIKE 'jobs %'")
+    watched.pass_time(2 * HOUR, step=300)
+    assert watched.heard() == []
+    watched.pass_time(900, step=300)
+    assert told(watched) == [BEGUN]
+
+
+def test_a_pause_before_the_first_verification_is_no_alarm(watched):
+    """Nor is it one that people rested it, and nobody ran the jobs afterwards."""
+    watched.tick()
+    watched.pass_time(HOUR, step=300)
+    pause(watched)
+    watched.pass_time(8 * HOUR, step=600)
+    stop(watched, 100 * HOUR)
+    watched.pass_time(HOUR - 600, step=300)
+    assert watched.heard() == []
+    watched.pass_time(900, step=300)
+    assert told(watched) == [BEGUN]
+
+
 @BOTH
 def test_a_stop_of_the_jobs_makes_no_check_late(watched, job):
     """After a night, or a week, in which nobody ran the jobs a check has its time; one that dies at each run, whose
@@ -149,10 +198,11 @@ def test_a_start_of_the_jobs_is_no_all_clear(watched, job, seconds):
     assert told(watched)[-1] == OVER
 
 
+@pytest.mark.parametrize("job", ["inspect"])
 @pytest.mark.parametrize("seconds", [30, 1200])
-def test_jobs_that_are_started_anew_each_hour_are_late_all_the_same(watched, seconds):
+def test_jobs_that_are_started_anew_each_hour_are_late_all_the_same(watched, job, seconds):
     """No inspection begins any more, whatever keeps it: no process lives for as long as it takes to be late."""
-    verified(watched.made, 1, "ok", "inspect")
+    verified(watched.made, 1, "ok", job)
     watched.tick()
     for _ in range(12):
         watched.pass_time(HOUR - seconds, step=590)

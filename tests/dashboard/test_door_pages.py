@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
-from bridge import gates, troubles
+from bridge import checks, gates, troubles
+from bridge.alerts import episodes
+from bridge.models.desk import Role
 from bridge.views import balances
 from tests.dashboard.stock import Stock, stock
 from tests.dashboard.test_money_pages import examine
-from tests.desk.stand import Desk
+from tests.desk import crew
+from tests.desk.stand import STRANGER, Desk
 
+FIRST = "/ops/overview"
 SHOWN_ON = ("/ops/overview", "/ops/overview/part", "/ops/providers", "/ops/providers/sim")
 
 
@@ -20,6 +24,11 @@ SHOWN_ON = ("/ops/overview", "/ops/overview/part", "/ops/providers", "/ops/provi
 def shelves(desk: Desk) -> Stock:
     """The desk with a player and a provider."""
     return stock(desk)
+
+
+def wrong_now(page: str) -> str:
+    """What the first page says of that, with the marks in it."""
+    return " ".join(page.partition("Wrong now:")[2].partition("</section>")[0].split())
 
 
 def breaker(shelves: Stock) -> None:
@@ -86,13 +95,14 @@ def test_silent_jobs_do_not_work(shelves: Stock) -> None:
         assert page.count(">silent<") >= 2
     page = viewer.get("/ops/overview").text
     examine(page)
-    line = page.partition("Wrong now:")[2].partition("</section>")[0]
+    line = wrong_now(page)
     (wrong,) = desk.nobody.client.get("/readyz").json["wrong"]
     assert f"{wrong['check']}: {wrong['detail']}" in line
 
 
 def test_open_alerts_stand_on_the_first_page(shelves: Stock) -> None:
-    """Each in its sentence, and text only."""
+    """Each in its sentence, and text only; the first four at once, the others in what opens, and stays open by its
+    name when the page refreshes itself."""
     desk = shelves.desk
     for number in range(6):
         desk.write("INSERT INTO alert (id, kind, about, operator_id, sentence, over, began_at, seen_at, told_at) "
@@ -101,10 +111,45 @@ def test_open_alerts_stand_on_the_first_page(shelves: Stock) -> None:
                    at=number)  # fmt: skip
     page = desk.sitting("viewer").get("/ops/overview").text
     examine(page)
-    line = page.partition("Wrong now:")[2].partition("</section>")[0]
-    assert re.findall(r"(\d) orphans", line) == ["5", "4", "3", "2"]
-    assert "And 2 other alerts." in line
+    line = wrong_now(page)
+    shown, _, others = line.partition('<details id="other-alerts"')
+    assert re.findall(r"(\d) orphans", shown) == ["5", "4", "3", "2"]
+    assert "<summary>And 2 other alerts</summary>" in others
+    assert re.findall(r"(\d) orphans", others) == ["1", "0"]
     assert "<b>" not in line
+
+
+def test_locked_logins_hide_no_other_alert(shelves: Stock) -> None:
+    """Whoever tries every login locks many: orphans, and that nobody runs the jobs, stand before that, which is one
+    line."""
+    desk = shelves.desk
+    shelves.orphan()
+    desk.hands.turn(120)
+    episodes.look(desk.runtime)
+    desk.hands.turn(60)
+    for number in range(55):
+        crew.hire(desk.runtime, desk.operator, Role.VIEWER, f"p{number:03}", locked_at=desk.hands.now())
+    episodes.look(desk.runtime)
+    line = wrong_now(desk.sitting("viewer").get("/ops/overview").text)
+    silent, orphans, locked = (line.find(words) for words in ("The scheduler is silent", "1 orphaned", "55 logins at "))
+    assert 0 <= silent < orphans < locked
+    assert "A login at the desk" not in line
+
+
+def test_what_all_share_is_told_to_others_without_its_detail(shelves: Stock) -> None:
+    """People of another operator than the steward learn which check is not well, and nothing of what it found: neither
+    from the alert nor beside it."""
+    desk = shelves.desk
+    slot = checks.slot_of(desk.runtime.config, checks.VERIFY, desk.hands.now())
+    desk.write("INSERT INTO job_run (job, slot, worker, started_at, finished_at, outcome) "
+               "VALUES ('verify', :slot, 'w', :now, :now, 'failed: I-03 (2 rows)')",
+               slot=slot, now=desk.hands.now())  # fmt: skip
+    episodes.look(desk.runtime)
+    assert "verify: the last verification failed: I-03 (2 rows)" in wrong_now(desk.sitting("admin").get(FIRST).text)
+    line = wrong_now(desk.sitting(STRANGER).get(FIRST).text)
+    assert "A check of the books or of the audit fails, or is late." in line
+    assert "Not ready: verify." in line
+    assert "I-03" not in line
 
 
 def test_what_is_known_of_balances_is_said(shelves: Stock) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import text
 
 from bridge import db
+from bridge.transfers.advance import advance
+from bridge.transfers.core import decisions
 from bridge.transfers.decide import decide
 from bridge.views import orphans, transfer
 from bridge.views.timeline import Entry, Kind, Line
 from tests.harness import Bench, Hands
 from tests.transfers.scripted_one import DROPPED, LOST, REFUSES, SILENT, ScriptedOne
-from tests.transfers.test_decide import decision, orphan
+from tests.transfers.test_after_decisions import executed_late, order
+from tests.transfers.test_decide import ORPHANS, decision, orphan
 from tests.views.conftest import person, put
 
 
@@ -23,9 +29,9 @@ def page(lone: Bench, transfer_id: str) -> transfer.Page:
 # --- what people ordered to be taken back ---------------------------------------------------------------------
 
 
-def ordered(lone: Bench, one: ScriptedOne, hands: Hands, fault: str) -> str:
+def ordered(lone: Bench, one: ScriptedOne, hands: Hands, fault: str, direction: str = "in") -> str:
     """An orphan whose amount is to be taken out of the game; the provider does `fault` with the first request."""
-    transfer_id = orphan(lone, one, hands, "in", "house")
+    transfer_id = orphan(lone, one, hands, direction, "house")
     decide(lone.runtime, lone.operator, transfer_id, decision(lone, transfer_id, "claw_back"))
     one.script, one.asked = [fault], [SILENT] * 20
     hands.turn(1)
@@ -65,6 +71,108 @@ def test_a_take_back_under_way_shows_its_requests(lone: Bench, one: ScriptedOne,
     told = page(lone, ordered(lone, one, hands, DROPPED)).advice
     assert told.step.startswith("Wait: sim is told to take it out of the game")
     assert any(fact.startswith("Taking it back: request 1 (transfer), sent ") for fact in told.because)
+
+
+# --- what is said is what is permitted ------------------------------------------------------------------------
+
+WORDS = {
+    "to confirm": "confirm", "to reverse": "reverse", "to split": "split", "to write it off": "write_off",
+    "to claw it back": "claw_back",
+}  # fmt: skip
+DAY = 86_400
+
+
+def said(step: str) -> set[str]:
+    """The decisions that a step says may be proposed."""
+    return {WORDS[each] for each in re.findall(rf"propose ({'|'.join(WORDS)})", step)}
+
+
+def permitted(lone: Bench, one: ScriptedOne, transfer_id: str) -> set[str]:
+    """The decisions that would not be refused now."""
+    seen, now = lone.get(transfer_id), lone.runtime.clock.now()
+    parts = {decisions.Kind.SPLIT: (1, seen.amount - 1)}
+    return {
+        kind.value
+        for kind in decisions.Kind
+        if decisions.refusal(seen, one.descriptor, kind, *parts.get(kind, (0, 0)), now) is None
+    }
+
+
+def pass_time(lone: Bench, one: ScriptedOne, hands: Hands, seconds: float) -> None:
+    """Time passes, the bridge looks, and its look-ups are answered by nobody."""
+    one.asked = [SILENT] * 2000
+    for _ in range(30):
+        hands.turn(seconds / 30)
+        lone.resolve_due()
+
+
+@pytest.mark.parametrize(("direction", "place"), ORPHANS)
+def test_of_an_orphan_everything_permitted_is_said(
+    lone: Bench, one: ScriptedOne, hands: Hands, direction: str, place: str
+) -> None:
+    """Each decision that is possible has its answer of the provider, wherever the amount stands."""
+    transfer_id = orphan(lone, one, hands, direction, place)
+    step = page(lone, transfer_id).advice.step
+    assert said(step) == permitted(lone, one, transfer_id) != set(), step
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+@pytest.mark.parametrize("fault", [REFUSES, DROPPED, LOST])
+def test_of_a_take_back_what_is_permitted_is_said(
+    lone: Bench, one: ScriptedOne, hands: Hands, direction: str, fault: str
+) -> None:
+    """While something may come of it, to wait; once it has had its time without a proof, what people may decide."""
+    transfer_id = ordered(lone, one, hands, fault, direction)
+    for seconds in (0, 60, DAY + 3600):
+        pass_time(lone, one, hands, seconds)
+        step = page(lone, transfer_id).advice.step
+        assert said(step) == permitted(lone, one, transfer_id), step
+        assert step.startswith("Wait: ") == (said(step) == set())
+    assert {"confirm", "reverse", "split", "write_off"} <= said(step)
+    if fault != REFUSES:
+        reference = lone.get(transfer_id).driven.reference
+        assert step.startswith(f"Ask sim whether it took it out of the game under reference {reference}, ")
+
+
+def test_what_a_take_back_rested_on_gave_way(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """The provider has cancelled the transfer itself, and whether ours was carried out too is not proved: people decide
+    anew, but not before that."""
+    transfer_id = executed_late(lone, one, hands)
+    order(lone, transfer_id)
+    one.script, one.asked = [DROPPED], [SILENT]
+    hands.turn(1)
+    lone.resolve_due()
+    leg = lone.get(transfer_id).outside
+    gone = one.take_back(str(leg.reference))
+    advance(lone.runtime, transfer_id, None, replace(gone, ordinal=leg.ordinal))
+    step = page(lone, transfer_id).advice.step
+    assert step == (
+        "Wait: what the decision rests on was told otherwise since. sim is asked whether it took it out of the game "
+        "all the same; then decide anew."
+    )
+    assert permitted(lone, one, transfer_id) == set()
+    pass_time(lone, one, hands, DAY + 3600)
+    step = page(lone, transfer_id).advice.step
+    assert said(step) == permitted(lone, one, transfer_id) != set(), step
+    assert "which of its statements about" in step
+
+
+def test_a_wallet_that_was_spent(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """What is proved needs nobody's word, and no later deposit is taken without one."""
+    transfer_id = lone.run("out")
+    lone.cash("withdrawal", "ann", f"{lone.wallet() // 100}.00")
+    hands.turn(60)
+    advance(lone.runtime, transfer_id, None, one.take_back(str(lone.get(transfer_id).outside.reference)))
+    assert lone.row(transfer_id)["reason_code"] == "wallet_spent"
+    step = page(lone, transfer_id).advice.step
+    assert step.startswith("The wallet does not hold what it would have to give back: have it paid in, and propose to ")
+    assert said(step) == {"reverse", "claw_back", "write_off"} <= permitted(lone, one, transfer_id)
+    decide(lone.runtime, lone.operator, transfer_id, decision(lone, transfer_id, "claw_back"))
+    one.script = [LOST]
+    pass_time(lone, one, hands, DAY + 3600)
+    step = page(lone, transfer_id).advice.step
+    assert step.startswith("Ask sim whether it took it out of the game under reference ")
+    assert said(step) == permitted(lone, one, transfer_id) != set(), step
 
 
 # --- what differs, in money -----------------------------------------------------------------------------------

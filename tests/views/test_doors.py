@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from bridge import db, gates, keys
+from bridge.alerts import conditions
 from bridge.transfers.decide import decide
 from bridge.transfers.hear import PASSED_OVER_AS_BUSY
-from bridge.views import balances, overview, providers
+from bridge.views import alerted, balances, overview, providers
 from bridge.views.balances import Compare
 from bridge.views.doors import Door, Used, Way
 from tests.harness import Bench, Hands
@@ -43,7 +44,6 @@ def test_one_property_knows_all_that_keeps_a_transfer_out(kept: dict[str, Any], 
     """People, a restore, the breaker and the caps, in that order; only where none does it is accepted."""
     door = Door("sim", **{"breaker_open": False, "closed": None, "exposure": (FREE,), **kept})
     assert door.way is way
-    assert door.is_open == (way is Way.ACCEPTED)
 
 
 def test_a_cap_that_has_refused_is_told(lone: Bench) -> None:
@@ -167,6 +167,25 @@ def test_open_alerts_are_told(lone: Bench, one: ScriptedOne) -> None:
     def told(operator: int, *, whole: bool) -> list[str]:
         return [each.sentence for each in overview.overview(lone.runtime, operator, whole=whole).alerts]
 
-    assert told(lone.operator, whole=True) == ["sentence 1 of host-7", "sentence 0 of host-7"]
-    assert told(lone.operator, whole=False) == ["A job fails.", "sentence 0 of host-7"]
+    assert told(lone.operator, whole=True) == ["sentence 0 of host-7", "sentence 1 of host-7"]
+    assert told(lone.operator, whole=False) == ["sentence 0 of host-7", "A job fails."]
     assert told(stranger, whole=False) == ["sentence 2 of host-7", "A job fails."]
+
+
+def test_the_most_serious_alert_is_the_first(lone: Bench) -> None:
+    """Whatever began last; logins are one line, however many somebody locks, and hide nothing."""
+    for number, kind in enumerate((*alerted.MOST_SERIOUS_FIRST, *[conditions.Kind.LOCKED] * 200)):
+        put(
+            lone, "alert", id=f"al_{number}", kind=kind.value, about=str(number), operator_id=lone.operator, over="x",
+            sentence=f"{kind.value}.", began_at=100 + number, seen_at=1, told_at=1,
+        )  # fmt: skip
+    *others, locked = overview.overview(lone.runtime, lone.operator).alerts
+    assert [each.sentence for each in others] == [f"{kind.value}." for kind in alerted.MOST_SERIOUS_FIRST[:-1]]
+    assert locked.sentence.startswith("201 logins at the desk are locked ")
+    assert locked.since == 100 + len(others)
+
+
+def test_every_kind_of_alert_has_its_place() -> None:
+    """None is forgotten where they are put in order, and last whoever has locked himself out."""
+    assert sorted(alerted.MOST_SERIOUS_FIRST) == sorted(conditions.Kind)
+    assert alerted.MOST_SERIOUS_FIRST[-1] is conditions.Kind.LOCKED

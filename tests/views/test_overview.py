@@ -13,6 +13,7 @@ from bridge.ports import SECOND
 from bridge.transfers.decide import decide
 from bridge.views import amounts, audit_log, jobs, overview, providers
 from bridge.views.audit_log import Wanted
+from bridge.views.doors import Way
 from bridge.views.overview import Heap, Hour, Standing
 from tests.harness import Bench, Hands
 from tests.transfers.scripted_one import DROPPED, SILENT, ScriptedOne
@@ -37,8 +38,8 @@ def test_what_is_unresolved(lone: Bench, one: ScriptedOne, hands: Hands) -> None
     assert (told.count("orphaned"), told.total("unknown")) == (1, [amounts.Money(700, "EUR")])
     assert told.oldest("unknown") == unknown_at
     (door,) = told.doors
-    assert (door.is_open, [(used.currency, used.units, used.cap) for used in door.exposure]) == (
-        True, [("EUR", 2200, None), ("USD", 0, None)]
+    assert (door.way, [(used.currency, used.units, used.cap) for used in door.exposure]) == (
+        Way.ACCEPTED, [("EUR", 2200, None), ("USD", 0, None)]
     )  # fmt: skip
     stranger = keys.add_operator(lone.runtime, "stranger")
     empty = overview.overview(lone.runtime, stranger)
@@ -108,7 +109,7 @@ def test_a_provider(lone: Bench, one: ScriptedOne) -> None:
     assert dict(page.contract)["not found"] == "proves absence 60 s after the last request, seen 2 times"
     assert dict(page.limits)["patience, then orphaned"] == "900 s"
     assert page.door.closed is not None
-    assert (page.door.closed.reason, page.door.breaker_open, page.door.is_open) == ("they are <down>", True, False)
+    assert (page.door.closed.reason, page.door.breaker_open, page.door.way) == ("they are <down>", True, Way.CLOSED)
     assert page.broken == providers.Broken(1, 2)
     assert [(each.source, each.answer, each.times) for each in page.said] == [
         ("call", "applied", 1), ("call", "unknown", 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, current_app, render_template
@@ -43,11 +44,18 @@ def part(visit: Visit) -> Page:
 def _read(visit: Visit) -> Mapping[str, Any]:
     told = overview.overview(visit.runtime, visit.operator_id, whole=visit.is_steward)
     charts = (_of_days(told.days), _of_hours(told.hours))
-    return {"told": told, "troubles": _troubles(visit.runtime), "charts": charts}
+    return {"told": told, "troubles": _troubles(visit), "charts": charts}
 
 
-def _troubles(runtime: Runtime) -> list[Trouble]:
-    """What makes `/readyz` red. All who look are told the same, so it is not asked anew for each of them."""
+def _troubles(visit: Visit) -> list[Trouble]:
+    """What makes `/readyz` red. People of other operators than the steward are told which check it is, and not what it
+    found: that is of all."""
+    found = _found_wrong(visit.runtime)
+    return found if visit.is_steward else [replace(each, detail="") for each in found]
+
+
+def _found_wrong(runtime: Runtime) -> list[Trouble]:
+    """All who look are told the same, so it is not asked anew for each of them."""
     now, kept = runtime.clock.now(), current_app.extensions.get(KEPT)
     if kept is None or not 0 <= now - kept[0] < FRESH:
         kept = current_app.extensions[KEPT] = (now, troubles.found_wrong(runtime))

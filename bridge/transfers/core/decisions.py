@@ -111,9 +111,22 @@ def refusal(
             return "arrived", "and returned must be the whole amount together"
     if transfer.may_be_on_the_wire(now):
         return "transfer_id", "has a request on its way: wait for its end"
-    if any(_is_under_way(transfer, leg, descriptor, now) for leg in transfer.ordered):
+    if is_being_taken(transfer, descriptor, now):
         return "transfer_id", "is being taken out of the game at the provider: wait for its end"
     return _refusal_to_take(transfer, descriptor) if kind is Kind.CLAW_BACK else None
+
+
+def permitted(transfer: Transfer, descriptor: Descriptor, now: int) -> frozenset[Kind]:
+    """What may be decided about this transfer now; of splits, whether there is any."""
+    parts = {Kind.SPLIT: (1, transfer.amount - 1)}
+    return frozenset(
+        kind for kind in Kind if refusal(transfer, descriptor, kind, *parts.get(kind, (0, 0)), now) is None
+    )
+
+
+def is_being_taken(transfer: Transfer, descriptor: Descriptor, now: int) -> bool:
+    """Whether something may still come by itself of what people ordered to be taken out of the game."""
+    return any(_is_under_way(transfer, leg, descriptor, now) for leg in transfer.ordered)
 
 
 def _refusal_to_take(transfer: Transfer, descriptor: Descriptor) -> tuple[str, str] | None:
@@ -125,8 +138,8 @@ def _refusal_to_take(transfer: Transfer, descriptor: Descriptor) -> tuple[str, s
 
 
 def _is_under_way(transfer: Transfer, leg: Leg, descriptor: Descriptor, now: int) -> bool:
-    """Whether something may still come of a take-back by itself. What the provider contradicts itself about, or did
-    otherwise than ordered, is at its end for us; so is what it has not proved in all its time."""
+    """Whether that take-back is not at its end. What the provider contradicts itself about, or did otherwise than
+    ordered, is at its end for us; so is what it has not proved in all its time."""
     if leg.state in (LegState.APPLIED, LegState.REFUSED) or not judge(transfer, leg, descriptor).is_open:
         return False
     if not leg.attempts:
