@@ -93,7 +93,7 @@ def lies_of(seed: int, protocol: str) -> Lies:
     for number, honest in HONEST_VARIANTS[protocol].items():
         worse = dishonest and dice.random() < (0.8 if number in UNASKED else 0.5)
         variant = dice.choice(BREAKING_VARIANTS[protocol][number] if worse else honest)
-        instead = variant in INSTEAD and Random(f"{seed}/instead").random() < 0.5
+        instead = variant in INSTEAD and Random(f"{seed}/another execution").random() < 0.5
         params[number] = {"variant": INSTEAD[variant] if instead else variant}
         if worse and number in chosen:
             breaking.add(number)
