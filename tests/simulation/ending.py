@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from bridge.audit.findings import Kind
@@ -11,19 +13,15 @@ from bridge.verify import verify
 from tests.simulation.node import Bridge
 from tests.simulation.oracle import Oracle
 from tests.simulation.settings import CURRENCIES, HEAL_SECONDS, PLAYERS, PROTOCOLS
+from tests.simulation.spoken import is_counted_after
 from tests.simulation.world import SECOND
 
 _DECIDED = "SELECT COALESCE(MAX(id), 0) FROM evidence WHERE transfer_id = ? AND source = 'person'"
-_SAID = """SELECT evidence.answer FROM evidence JOIN leg ON leg.transfer_id = evidence.transfer_id
-    AND leg.ordinal = evidence.ordinal WHERE evidence.transfer_id = ?1 AND leg.undoes IS NULL
-    AND evidence.answer IN ('applied', 'cancelled') AND evidence.source IN ('call', 'lookup', 'callback')
-    AND evidence.reference = leg.reference AND evidence.amount = leg.amount AND evidence.player = ?2
-    AND evidence.id > ?3 AND NOT EXISTS (SELECT 1 FROM evidence AS known WHERE known.transfer_id = leg.transfer_id
-        AND known.ordinal = leg.ordinal AND known.id < ?3 AND known.answer IN ('applied', 'cancelled')
-        AND known.reference = leg.reference AND known.amount = leg.amount AND known.player = ?2
-        AND known.provider_reference IS evidence.provider_reference AND (known.answer = evidence.answer
-            OR COALESCE(evidence.sequence, known.sequence, 0) < known.sequence))
-    ORDER BY COALESCE(evidence.sequence, 0) DESC, evidence.id DESC LIMIT 1"""
+_SAID = """SELECT leg.ordinal, evidence.answer, evidence.provider_reference, evidence.sequence, evidence.id > ?3
+    FROM evidence JOIN leg ON leg.transfer_id = evidence.transfer_id AND leg.ordinal = evidence.ordinal
+    WHERE evidence.transfer_id = ?1 AND leg.undoes IS NULL AND evidence.answer IN ('applied', 'cancelled')
+    AND evidence.source IN ('call', 'lookup', 'callback') AND evidence.reference = leg.reference
+    AND evidence.amount = leg.amount AND evidence.player = ?2 ORDER BY evidence.id"""
 _ONE_VOICE = """SELECT 1 FROM leg WHERE transfer_id = ?1 AND undoes IS NULL AND holder <> 'wallet'
     AND EXISTS (SELECT 1 FROM evidence WHERE evidence.transfer_id = leg.transfer_id AND evidence.ordinal = leg.ordinal
         AND answer = 'applied' AND source IN ('call', 'lookup', 'callback') AND evidence.reference = leg.reference
@@ -62,6 +60,7 @@ _TAKEN_BACK = """SELECT 1 FROM leg JOIN evidence ON evidence.transfer_id = leg.t
 _OVERDUE = "SELECT id, state FROM transfer WHERE wake_at < ?"
 _UNNUMBERED = "SELECT transfer_id, state FROM outbox WHERE at < ?"
 OVERDUE_SECONDS = 3600
+_CHAINED = "SELECT content FROM seal WHERE source = ? AND chain >= 0"
 SEALED = ("posting", "evidence", "history")
 _UNHEARD = """SELECT inbox.message_id, leg.transfer_id FROM inbox JOIN leg ON leg.holder = inbox.provider
     AND leg.reference = inbox.reference WHERE inbox.received_at < ? AND inbox.kind LIKE 'transfer.%'
@@ -75,6 +74,23 @@ _KEY_OF_NOTHING = """SELECT operation, key FROM idempotency_key
 _POSTED_ONCE = """SELECT id FROM cash_movement WHERE 1 <> (SELECT COUNT(*) FROM posting
     WHERE posting.cash_movement_id = cash_movement.id AND posting.amount = cash_movement.amount
     AND (kind = 'deposit') = (posting.credit = 'wallet:' || cash_movement.player_id))"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """A word of a provider about one try of a transfer, done or cancelled, as the bridge has noted it. `is_new`: after
+    people had decided."""
+
+    ordinal: int
+    answer: str
+    provider_id: str | None
+    sequence: int | None
+    is_new: int
+
+    @property
+    def execution(self) -> tuple[int, str | None]:
+        """What it is about: each id of the provider's own is an execution with a count for itself."""
+        return self.ordinal, self.provider_id
 
 
 def check_healed(oracle: Oracle) -> None:
@@ -122,19 +138,19 @@ def _check_words(oracle: Oracle, row: Mapping[str, Any]) -> None:
     the first time after they decided counts again (design §5)."""
     transfer, provider, state = row["id"], row["provider"], row["state"]
     decided = int(oracle.ask(_DECIDED, transfer)[0][0])
-    word = _last_word(oracle, row, decided)
+    words = _last_words(oracle, row, decided)
     if state == "orphaned" and not decided and not _has_it_back(row) and _is_proved(oracle, row):
         oracle.fail("I8", f"{transfer} is orphaned, and {provider} has said that it was done, no more")
     if state == "orphaned" and not decided and _is_refused(oracle, row):
         oracle.fail("I8", f"{transfer} is orphaned, and {provider} has refused it, no more")
-    if state == "orphaned" and decided and not word:
+    if state == "orphaned" and decided and not words:
         _check_order(oracle, row)
     if state == "orphaned" and decided and oracle.ask(_REOPENED, transfer, decided):
         oracle.fail("I8", f"{transfer} was decided, is orphaned again, and {provider} has said nothing new")
-    told = word == "cancelled" or (not decided and provider not in oracle.silent)
+    told = "cancelled" in words or (not decided and provider not in oracle.silent)
     if state == "confirmed" and oracle.ledgers.is_undone(row) and told:
         oracle.fail("I5", f"{transfer} is confirmed, and the provider has taken it back and said so")
-    if state == "reversed" and word == "applied":
+    if state == "reversed" and "applied" in words:
         oracle.fail("I7", f"{transfer} is reversed, and the last word of {provider} is that it was done")
 
 
@@ -174,12 +190,22 @@ def _check_diligence(oracle: Oracle) -> None:
         oracle.fail("I8", f"{transfer} was {state} an hour ago, and no event tells of it")
 
 
-def _last_word(oracle: Oracle, row: Mapping[str, Any], since: int) -> str:
-    """What the provider said last, by its own count, of what was asked of it: done or cancelled; empty if neither. Of
-    what people have decided (`since`: their piece of evidence), only what it had not said before of this same transfer:
-    what it told of another, under whatever count, makes no word of this one known or old."""
-    found = oracle.ask(_SAID, row["id"], row["player_id"], since)
-    return str(found[0][0]) if found else ""
+def _last_words(oracle: Oracle, row: Mapping[str, Any], since: int) -> set[str]:
+    """What the provider said last, by its own count, of each execution of what was asked of it: done or cancelled. Of
+    what people have decided (`since`: their piece of evidence), only what it had not said before of this same
+    execution: what it told of another, under whatever count, makes no word of this one known or old."""
+    said = [Said(*found) for found in oracle.ask(_SAID, row["id"], row["player_id"], since)]
+    before = [word for word in said if not word.is_new]
+    last: dict[tuple[int, str | None], Said] = {}
+    for word in said:
+        known = any(
+            other.execution == word.execution and (other.answer == word.answer or is_counted_after(other, word))
+            for other in before
+        )
+        newest = last.get(word.execution)
+        if word.is_new and not known and (newest is None or not is_counted_after(newest, word)):
+            last[word.execution] = word
+    return {word.answer for word in last.values()}
 
 
 def _check_messages(oracle: Oracle) -> None:
@@ -191,13 +217,13 @@ def _check_messages(oracle: Oracle) -> None:
 
 
 def _check_seals(oracle: Oracle) -> None:
-    """I12: what is old enough is sealed."""
+    """I12: each row that is old enough is sealed; no newer one makes up for it."""
     since = oracle.world.now - OVERDUE_SECONDS * SECOND
     for table in SEALED:
-        old = oracle.ask(f"SELECT COUNT(*) FROM {table} WHERE at < ?", since)[0][0]
-        sealed = oracle.ask("SELECT COALESCE(SUM(entries), 0) FROM seal WHERE source = ? AND chain >= 0", table)[0][0]
-        if sealed < old:
-            oracle.fail("I12", f"of {table}, {old} rows are an hour old, and {sealed} are sealed")
+        old = {number for (number,) in oracle.ask(f"SELECT id FROM {table} WHERE at < ?", since)}
+        sealed = {row[0] for (content,) in oracle.ask(_CHAINED, table) for row in json.loads(content)}
+        if left := sorted(old - sealed):
+            oracle.fail("I12", f"of {table}, {len(left)} rows are an hour old and not sealed; the first is {left[0]}")
 
 
 def _verify(oracle: Oracle, bridges: list[Bridge], *, sealed: bool) -> None:

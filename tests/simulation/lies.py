@@ -27,6 +27,10 @@ BREAKING_VARIANTS: dict[str, dict[int, tuple[str, ...]]] = {
     "qtech": {},
     "generic": {21: ("twice",), 26: ("retention", "unrecorded"), 53: ("opposite",)},
 }
+INSTEAD = {"opposite": "another"}
+"""What a provider tells unasked in the place of that, in every other of such stories: in all the first, no cancel of
+another execution would ever be told."""
+
 LATE: dict[str, dict[int, int]] = {"qtech": {}, "generic": {15: 12, 25: 4}}
 LATE_HOURS, LATE_SHARE = 14, 0.35
 """What is executed after a look-up has said "not found" may be executed after people have decided, too. Until then some
@@ -34,7 +38,7 @@ providers answer whoever asks with another transfer, which may have changed more
 absence and people have to decide."""
 
 UNASKED, UNASKED_WEIGHT = {53}, 8
-"""What is told unasked goes wrong in eleven ways; one case of many, each would hardly ever be seen."""
+"""What is told unasked goes wrong in twelve ways; one case of many, each would hardly ever be seen."""
 
 BROKEN_WEIGHT = 4
 """What a provider denies that it has done, and then tells of, is what leaves both sides with the money: people need it
@@ -88,7 +92,9 @@ def lies_of(seed: int, protocol: str) -> Lies:
     breaking = set(ALWAYS_BREAKS[protocol]) & set(chosen)
     for number, honest in HONEST_VARIANTS[protocol].items():
         worse = dishonest and dice.random() < (0.8 if number in UNASKED else 0.5)
-        params[number] = {"variant": dice.choice(BREAKING_VARIANTS[protocol][number] if worse else honest)}
+        variant = dice.choice(BREAKING_VARIANTS[protocol][number] if worse else honest)
+        instead = variant in INSTEAD and Random(f"{seed}/another execution").random() < 0.5
+        params[number] = {"variant": INSTEAD[variant] if instead else variant}
         if worse and number in chosen:
             breaking.add(number)
     rate = Decimal(dice.choice(("0.2", "0.4", "0.7")))

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
+from bridge.config import Config
 from jobs.expire import ProposalsFailed
 from jobs.seal import TablesFailed
 from tests.simulation.announced import Announced
@@ -121,10 +122,10 @@ class Oracle:
         self._raw.row_factory = None
         self._take_in()
 
-    def heed(self, providers: Mapping[str, Any], spoken: Spoken) -> None:
+    def heed(self, config: Config, spoken: Spoken) -> None:
         """Judge by what the operator has configured of its providers, and by what they say."""
-        self.grounds = Grounds(spoken, self.fail, providers)
-        self.room = Room(self.ask, self.fail, providers)
+        self.grounds = Grounds(spoken, self.fail, self.ask, config.providers, config.engine.lease_slack_seconds)
+        self.room = Room(self.ask, self.fail, config.providers)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -1,5 +1,5 @@
 """What was spoken between the bridge and its providers, as the network heard it: every request about a transfer that
-left, every answer that was put on the wire whole, every callback under a right signature.
+left, every answer that was read to its last byte, every callback under a right signature that reached a process.
 
 It is read by protocols.md §1.1 and our own contract (`docs/provider-contract.md`), with none of the adapters' code.
 """
@@ -7,15 +7,16 @@ It is read by protocols.md §1.1 and our own contract (`docs/provider-contract.m
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from hashlib import sha256
 from http import HTTPStatus
-from typing import Any
+from http.client import responses
+from typing import Any, Protocol
 
 from bridge.simulator.messages import Delivery, Request
 from tests.simulation.ledgers import minor
@@ -46,19 +47,42 @@ class Asked:
     error: str = ""
 
 
+class Counted(Protocol):
+    """What a provider says of one execution, with its own count of that execution's changes, where it has one."""
+
+    @property
+    def provider_id(self) -> str | None:
+        """Its own id of the execution."""
+
+    @property
+    def sequence(self) -> int | None:
+        """The count."""
+
+
+def is_counted_after(word: Counted, other: Counted) -> bool:
+    """Whether a provider says one word later than another, by its own count (contract §2). Each id of its own has a
+    count for itself: of two executions nothing is later."""
+    if word.provider_id != other.provider_id or word.sequence is None or other.sequence is None:
+        return False
+    return word.sequence > other.sequence
+
+
 @dataclass(frozen=True)
 class Word:
-    """What a provider said of a transfer, asked or unasked. `what`: player, currency, side at the provider and amount
-    in minor units, as told; `requested`: how much it was asked for, where less than that was done."""
+    """What a provider said of a transfer, asked or unasked: `asked` says when. `what`: player, currency, side at the
+    provider and amount in minor units, as told; `requested`: how much it was asked for, where less than that was done.
+    `digest`: SHA-256 of what was received, by which whoever was told can be known to have heard it."""
 
     about: str
     said: str
     what: tuple[str, str, str, int] | None
     by: str
     asked: Asked | None
+    digest: str
     requested: int | None = None
     code: str = ""
     sequence: int | None = None
+    provider_id: str | None = None
 
 
 class Spoken:
@@ -80,18 +104,19 @@ class Spoken:
         return asked
 
     def answered(self, provider: str, asked: Asked, delivery: Delivery) -> None:
-        """The whole answer to a request was put on the wire."""
-        told = _content(delivery)
+        """The answer to a request was read to its last byte."""
+        told, digest = _content(delivery), sha256(f"{first_line(delivery)}\n".encode() + delivery.body).hexdigest()
         if delivery.status >= HTTPStatus.BAD_REQUEST:
             asked.error = str((told or {}).get("code", ""))
-        elif (word := _word(told, asked.operation, asked)) is not None:
+        elif (word := _word(told, asked.operation, asked, digest)) is not None:
             self._words[provider, asked.name].append(word)
 
     def called_back(self, provider: str, headers: Mapping[str, str], body: bytes) -> None:
-        """A provider has sent a callback. One that it did not sign says nothing."""
+        """A callback of a provider has reached a process that is up. One that the provider did not sign says nothing.
+        Whether it was answered is of no account: it may have been stored before the process was killed."""
         message = _object(body) if _is_signed(headers, body) else None
         data = None if message is None else message.get("data")
-        word = _word(data, CALLBACK, None) if isinstance(data, dict) else None
+        word = _word(data, CALLBACK, None, sha256(body).hexdigest()) if isinstance(data, dict) else None
         if word is not None and str(message and message["type"]).startswith("transfer."):
             self._words[provider, word.about].append(word)
 
@@ -119,7 +144,12 @@ def asks(request: Request) -> tuple[str, str]:
     return (operation, str(body["data"]["id"])) if kind == "transfer" else ("", "")
 
 
-def _word(told: dict[str, Any] | None, by: str, asked: Asked | None) -> Word | None:
+def first_line(delivery: Delivery) -> str:
+    """The first line of an answer."""
+    return f"HTTP/1.1 {delivery.status} {responses.get(delivery.status, 'Unknown')}"
+
+
+def _word(told: dict[str, Any] | None, by: str, asked: Asked | None, digest: str) -> Word | None:
     """A transfer as either protocol tells it; None for anything else, and for what is told of another one."""
     told = {} if told is None else told
     said = STATUSES.get(str(told.get("status")))
@@ -127,7 +157,7 @@ def _word(told: dict[str, Any] | None, by: str, asked: Asked | None) -> Word | N
         return None
     about = str(told.get("referenceId", told.get("id")))
     if said == NOT_FOUND:
-        return Word(about, said, None, by, asked)
+        return Word(about, said, None, by, asked, digest)
     try:
         currency = str(told["currency"])
         side = SIDES[str(told.get("direction", told.get("type")))]
@@ -135,7 +165,8 @@ def _word(told: dict[str, Any] | None, by: str, asked: Asked | None) -> Word | N
         requested = minor(str(told["requested"]), currency) if "requested" in told else None
     except (KeyError, ArithmeticError, AssertionError):
         return None
-    return Word(about, said, what, by, asked, requested, str(told.get("code", "")), told.get("sequence"))
+    own = told.get("provider_id", told.get("id") if "referenceId" in told else None)
+    return Word(about, said, what, by, asked, digest, requested, str(told.get("code", "")), told.get("sequence"), own)
 
 
 def _content(delivery: Delivery) -> dict[str, Any] | None:
@@ -156,5 +187,5 @@ def _is_signed(headers: Mapping[str, str], body: bytes) -> bool:
     signed = f"{headers.get('webhook-id', '')}.{headers.get('webhook-timestamp', '')}.".encode() + body
     given = headers.get("webhook-signature", "").split(" ")
     keys = (base64.b64decode(secret.removeprefix("whsec_")) for secret in CALLBACK_SECRETS)
-    right = ("v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode() for key in keys)
+    right = ("v1," + base64.b64encode(hmac.new(key, signed, sha256).digest()).decode() for key in keys)
     return any(each in given for each in right)

@@ -177,7 +177,7 @@ class Story:
         self.config = configuration(seed, stage.database, capped=not self.swarm.mild)
         self.oracle = Oracle(self.world, stage.database, self.ledgers)
         self.world.endless = lambda: self.oracle.fail("I8", f"there is no end of it: {MOST_EVENTS} events, and more")
-        self.oracle.heed(self.config.providers, self.spoken)
+        self.oracle.heed(self.config, self.spoken)
         self.network = Network(self.world, self._sent, self._left, self.spoken.answered)
 
     def tell(self, room: str, what: str) -> None:

@@ -13,13 +13,13 @@ import socket
 from collections import deque
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
-from http.client import responses
+from functools import partial
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from bridge.simulator.messages import Delivery, Request
 from tests.simulation.chance import Stream
-from tests.simulation.spoken import MONEY, Asked
+from tests.simulation.spoken import MONEY, Asked, first_line
 from tests.simulation.world import SECOND, TIMED_OUT, Killed, Node, Strand, World
 
 LATE_REQUEST_SECONDS = (0.5, 5, 12, 25, 40)
@@ -48,7 +48,7 @@ class Peer(Protocol):
 class Network:
     """Who is reached under which name. `sent(provider, name)`: a money request leaves, about what its provider knows by
     that name. `left(provider, request)`: any request leaves; `answered(provider, what was asked, answer)`: the answer
-    to it is put on the wire."""
+    to it was read to its last byte."""
 
     def __init__(
         self,
@@ -200,13 +200,13 @@ class Network:
 
     def _write(self, wire: Wire, delivery: Delivery) -> None:
         """As the provider's own server puts it on the socket."""
-        if wire.asked is not None:
-            self._answered_to(wire.peer.node.name, wire.asked, delivery)
         if delivery.cut == "hang":
             self.world.sleep(delivery.delay)
         if delivery.cut in ("", "half"):
             head = head_of(delivery, self.world.now)
             body = delivery.body[: len(delivery.body) // 2] if delivery.cut else delivery.body
+            if wire.asked is not None and not delivery.cut:
+                wire.expect(len(head + body), partial(self._answered_to, wire.peer.node.name, wire.asked, delivery))
             if delivery.drip:
                 self._drip(wire, head + body, delivery.drip)
             else:
@@ -232,6 +232,7 @@ class Wire(io.RawIOBase):
         self._come: deque[bytes | object] = deque()
         self._seconds: float | None = None
         self._reader: Strand | None = None
+        self._unread, self._when_read = 0, lambda: None
 
     @property
     def is_stale(self) -> bool:
@@ -285,9 +286,17 @@ class Wire(io.RawIOBase):
         self._come.popleft()
         if count < len(piece):
             self._come.appendleft(piece[count:])
+        if self._unread:
+            self._unread -= count
+            if not self._unread:
+                self._when_read()
         return count
 
     # --- from the other side --------------------------------------------------------------------------
+
+    def expect(self, size: int, when_read: Callable[[], None]) -> None:
+        """An answer of so many bytes is coming: whoever reads the last of them has heard it, and nobody else."""
+        self._unread, self._when_read = size, when_read
 
     def receive(self, piece: bytes | object) -> None:
         """Something arrives."""
@@ -326,7 +335,7 @@ def request_of(sent: bytes) -> Request:
 def head_of(delivery: Delivery, now: int) -> bytes:
     """Status line and headers of an answer."""
     headers: Mapping[str, str] = {"Date": formatdate(now // SECOND, usegmt=True), **delivery.headers}
-    lines = [f"HTTP/1.1 {delivery.status} {responses.get(delivery.status, 'Unknown')}"]
+    lines = [first_line(delivery)]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines.append(f"Content-Length: {len(delivery.body)}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")

@@ -106,6 +106,7 @@ LETTERS = {
     "amount": Letter((200,), 1, MISMATCH),
     "unknown": Letter((200,), 1, CONFIRMED),  # beside the one about a stranger
     "opposite": Letter((200,), 1, CONTRADICTED, (("delay", 0.3),)),
+    "another": Letter((200, 200), 2, CONTRADICTED, (("delay", 0.3),)),
     "twice": Letter((200, 200), 1, CONFIRMED),
     "storm": Letter((200,) * 10, 1, CONFIRMED),
 }

@@ -196,10 +196,11 @@ ONE_PHASE = (
 
 UNASKED = (
     Case(53, "callbacks: duplicate, order (taken back; told in the wrong order), delayed, forged, amount, old "
-         "(timestamp), unknown (transfer), opposite (verdict), twice (at the same instant), storm, anew (JSON "
-         "written anew)", (CALLBACK,), delay=2, meaning="late, where it is delayed or opposite",
-         variants=("duplicate", "order", "delayed", "forged", "amount", "old", "unknown", "opposite", "twice",
-                   "storm", "anew")),
+         "(timestamp), unknown (transfer), opposite (verdict), another (execution's cancel, under this id), twice (at "
+         "the same instant), storm, anew (JSON written anew)", (CALLBACK,), delay=2,
+         meaning="late, where it is delayed, opposite or another's",
+         variants=("duplicate", "order", "delayed", "forged", "amount", "old", "unknown", "opposite", "another",
+                   "twice", "storm", "anew")),
 )  # fmt: skip
 
 GENERIC = Table(

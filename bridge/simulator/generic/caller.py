@@ -21,6 +21,7 @@ from bridge.simulator.provider import Call
 
 TOLD = {CONFIRMED: "transfer.confirmed", CANCELLED: "transfer.cancelled"}
 OPPOSITE = {CONFIRMED: CANCELLED, CANCELLED: CONFIRMED}
+OF_A_CONFIRMATION = ("order", "another")
 REPORTED = "balance.reported"
 DUPLICATE_SECONDS = 0.1
 ROUNDS = 10  # of a storm
@@ -82,7 +83,7 @@ class Caller:
         if strike is None:
             return False
         variant = strike.params.get("variant") or strike.chance.choice(tuple(LIES))
-        if variant == "order" and transfer.now.name != CONFIRMED:
+        if variant in OF_A_CONFIRMATION and transfer.now.name != CONFIRMED:
             self.choice.give_back(strike)
             return False
         terms = transfer.terms
@@ -160,6 +161,15 @@ def _opposite(caller: Caller, transfer: Transfer, _letter: Letter, _strike: Stri
     caller.outbox.put(caller.letter(transfer, transfer.now, status=OPPOSITE[transfer.now.name]), delay)
 
 
+def _cancel_of_another(caller: Caller, transfer: Transfer, letter: Letter, _strike: Strike, delay: float) -> None:
+    """The truth, and then the cancel of an execution under another id of its own, of which nothing was told before: it
+    has a count for itself, and undoes nothing of this one."""
+    named, later = f"{transfer.id}-2", transfer.now.sequence + 1
+    other = caller.letter(transfer, transfer.now, status=CANCELLED, provider_id=named, sequence=later)
+    caller.outbox.put(letter)
+    caller.outbox.put(replace(other, id=f"{letter.id}_x"), delay)
+
+
 def _spoilt(spoil: Callable[[Letter], Letter]) -> Lie:
     """A letter that nobody may believe goes out once, and then the right one."""
 
@@ -187,6 +197,7 @@ LIES: dict[str, Lie] = {
     "old": _spoilt(lambda letter: replace(letter, age=OLD_SECONDS)),
     "unknown": _unknown,
     "opposite": _opposite,
+    "another": _cancel_of_another,
     "twice": _changed(copies=2),
     "storm": _changed(rounds=ROUNDS),
     "anew": _spoilt(lambda letter: replace(letter, body=anew(letter.body), signed=letter.body)),

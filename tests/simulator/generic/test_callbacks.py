@@ -171,6 +171,14 @@ def test_53_the_opposite_verdict(calling, receiver):
     assert (calling.status("r"), calling.moved("r")) == ("confirmed", "25.00")
 
 
+def test_53_the_cancel_of_another_execution(calling, receiver):
+    """Case 53: the truth, and then a cancel under the same id and another one of the provider's own; nothing moved."""
+    first, other = told(calling, receiver, "another", 2, delay=0.3)
+    assert [each.said for each in (first, other)] == [("r", "confirmed", 1), ("r", "cancelled", 2)]
+    assert (first.data["provider_id"], first.id) != (other.data["provider_id"], other.id)
+    assert (calling.status("r"), calling.moved("r")) == ("confirmed", "25.00")
+
+
 def test_53_twice_at_the_same_instant(calling, receiver):
     """C-28, case 53: one message from two threads at once."""
     first, second = told(calling, receiver, "twice", 2)
