@@ -34,7 +34,6 @@ Ask = Callable[..., list[tuple[Any, ...]]]
 """A query of the bridge's database, with its values."""
 
 _NOTED = "SELECT source, digest FROM evidence WHERE transfer_id = ? AND ordinal = ? AND answer <> 'unknown'"
-_LAST_SENT = "SELECT sent_at FROM attempt WHERE transfer_id = ? AND ordinal = ? ORDER BY attempt DESC LIMIT 1"
 
 DRAINED = ("insufficient_funds", "INSUFFICIENT_FUNDS")
 """What a provider says of a balance that the first attempt may have taken: said of a later one, it proves nothing. A
@@ -95,7 +94,7 @@ class Grounds:
         done = [word for word in words if word.said == DONE]
         if done:
             self._check_taken_back(row, leg, done)
-        elif any(self._is_off(row, leg, word) for word in words) or self._is_off_by_look_up(row, leg):
+        elif any(self._is_off(row, leg, word) for word in words) or self._is_off_by_look_up(row, leg, requests):
             return
         elif PROTOCOLS[row["provider"]] == "qtech":
             self._check_never_completed(row, requests)
@@ -119,16 +118,16 @@ class Grounds:
         assert word.asked is not None
         return word.code not in DRAINED or word.asked.nth == 1 or word.asked.operation == CANCEL
 
-    def _is_off_by_look_up(self, row: Mapping[str, Any], leg: Mapping[str, Any]) -> bool:
-        """Look-ups say so often enough, and none too early: some providers say so first and execute afterwards. A
-        provider of two phases never changes what is final."""
+    def _is_off_by_look_up(self, row: Mapping[str, Any], leg: Mapping[str, Any], requests: list[Asked]) -> bool:
+        """Look-ups say so often enough, and none too early after the last request has really left: some providers say
+        so first and execute afterwards. A provider of two phases never changes what is final."""
         words = [word for word in self._about(row, leg) if _fits(row, leg, word) and word.asked is not None]
         told = [word for word in words if word.by == LOOK_UP and word.said in (REFUSED, CANCELLED)]
         if PROTOCOLS[row["provider"]] == "qtech":
             return bool(told)
         settings = self._providers[row["provider"]]
         if self._are_sure(row, leg):
-            begins = self._ask(_LAST_SENT, row["id"], leg["ordinal"])[0][0] + settings.final_after_seconds * SECOND
+            begins = max(each.left for each in requests) + int(settings.final_after_seconds * SECOND)
             told = [word for word in told if word.asked is not None and word.asked.left >= begins]
         return len(told) >= settings.final_times
 

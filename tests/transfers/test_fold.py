@@ -78,7 +78,7 @@ STORIES: list[Story] = [
     # C-16: about somebody else
     ("another reference", "completed", [looked("applied", 20, reference="other")], "open"),
     ("another reference and amount", "completed", [looked("applied", 20, reference="other", amount=1)], "open"),
-    ("another reference refused", "completed", [looked("cancelled", t, reference="other") for t in (20, 40)], "open"),
+    ("another reference refused", "completed", [looked("cancelled", t, reference="other") for t in (22, 40)], "open"),
     # proof of the effect
     ("completed", "completed", [called(2, COMPLETE, "applied")], "applied"),
     ("looked up", "completed", [called(2, COMPLETE, "unknown"), looked("applied", 3)], "applied"),
@@ -118,16 +118,20 @@ STORIES: list[Story] = [
     # a complete's own refusals prove nothing
     ("complete refused", "completed", [called(1, PREPARE, "reserved"), called(2, COMPLETE, "not_applied")], "open"),
     ("complete cancelled", "completed", [called(1, PREPARE, "reserved"), called(2, COMPLETE, "cancelled")], "open"),
-    # negative look-ups: older than fail_final_after (12 s after the last send at 1 s) and twice
-    ("one cancelled", "completed", [looked("cancelled", 14)], "open"),
-    ("two cancelled, too young", "completed", [looked("cancelled", 5), looked("cancelled", 12.9)], "open"),
-    ("two cancelled, one too young", "completed", [looked("cancelled", 12.9), looked("cancelled", 14)], "open"),
-    ("two cancelled", "completed", [looked("cancelled", 13), looked("cancelled", 14)], "refused"),
-    ("two failed", "completed", [looked("not_applied", 13), looked("not_applied", 14)], "refused"),
+    # negative look-ups: older than fail_final_after (12 s after the lease of the last request, 1 s to 10 s) and twice
+    ("one cancelled", "completed", [looked("cancelled", 23)], "open"),
+    ("two cancelled, too young", "completed", [looked("cancelled", 5), looked("cancelled", 21.9)], "open"),
+    ("two cancelled, one too young", "completed", [looked("cancelled", 21.9), looked("cancelled", 23)], "open"),
+    ("two cancelled", "completed", [looked("cancelled", 22), looked("cancelled", 23)], "refused"),
+    ("two cancelled, the request known to have ended", "completed", [called(1, PREPARE, "reserved"),
+     called(2, COMPLETE, "unknown", 4), looked("cancelled", 16), looked("cancelled", 17)], "refused"),
+    ("two cancelled, too young behind its end", "completed", [called(1, PREPARE, "reserved"),
+     called(2, COMPLETE, "unknown", 4), looked("cancelled", 15.9), looked("cancelled", 17)], "open"),
+    ("two failed", "completed", [looked("not_applied", 22), looked("not_applied", 23)], "refused"),
     ("two cancelled, told bare", "completed", [replace(looked("cancelled", t),
-     reply=bare("cancelled")) for t in (13, 14)], "open"),
+     reply=bare("cancelled")) for t in (22, 23)], "open"),
     ("cancelled, then pending, then cancelled", "completed",
-     [looked("cancelled", 13), looked("in_progress", 14), looked("cancelled", 15)], "refused"),
+     [looked("cancelled", 22), looked("in_progress", 23), looked("cancelled", 24)], "refused"),
     # voids
     ("void answered", "voided", [called(1, PREPARE, "reserved"), called(2, VOID, "cancelled")], "refused"),
     ("void unanswered", "voided", [called(1, PREPARE, "reserved"), called(2, VOID, "unknown")], "open"),
@@ -137,10 +141,10 @@ STORIES: list[Story] = [
     ("complete applied, void cancelled", "voided after a complete",
      [called(2, COMPLETE, "applied"), called(3, VOID, "cancelled")], "contradicted"),
     # contradictions, whichever came first
-    ("applied, then twice cancelled", "completed", [looked("applied", 3), looked("cancelled", 13),
-     looked("cancelled", 14)], "contradicted"),
-    ("twice cancelled, then applied", "completed", [looked("cancelled", 13), looked("cancelled", 14),
-     looked("applied", 15)], "contradicted"),
+    ("applied, then twice cancelled", "completed", [looked("applied", 3), looked("cancelled", 22),
+     looked("cancelled", 23)], "contradicted"),
+    ("twice cancelled, then applied", "completed", [looked("cancelled", 22), looked("cancelled", 23),
+     looked("applied", 24)], "contradicted"),
     # mismatches: about our reference, with something else told
     ("another amount", "completed", [looked("applied", 3, amount=999)], "mismatched"),
     ("another currency", "completed", [looked("applied", 3, currency="USD")], "mismatched"),
@@ -281,7 +285,7 @@ APPLIED_WORLD = [
 ]  # fmt: skip
 CANCELLED_WORLD = [
     called(1, PREPARE, "reserved", 1, id_=1), called(2, COMPLETE, "unknown", 4, id_=2), looked("cancelled", 11, id_=3),
-    looked("cancelled", 14, id_=4), looked("cancelled", 20, id_=5), looked("not_found", 30, id_=6),
+    looked("cancelled", 20, id_=4), looked("cancelled", 24, id_=5), looked("not_found", 30, id_=6),
 ]  # fmt: skip
 CONFLICT_WORLD = [
     called(1, PREPARE, "unknown", 4, id_=1), called(2, PREPARE, "", 5, id_=2, reply=bare("cancelled",
@@ -331,7 +335,7 @@ def all_stories(shape: str, length: int) -> Iterator[tuple[Evidence, ...]]:
 def test_after_a_contradiction_nothing_moves_by_itself(shape: str, direction: str) -> None:
     """I-16 C-07 C-08 Once proofs have contradicted each other, no further evidence of any kind moves state,
     leg or money."""
-    worlds = sided([looked("applied", 20), looked("cancelled", 21), looked("cancelled", 22)], direction)
+    worlds = sided([looked("applied", 20), looked("cancelled", 23), looked("cancelled", 24)], direction)
     more = [tuple(sided(list(story), direction)) for story in all_stories(shape, 2)]
     more += [tuple(sided([looked("applied", 60, amount=5), looked("cancelled", 61, amount=5)], direction))]
     for first in (worlds, worlds[::-1]):
@@ -357,7 +361,7 @@ def test_orphaned_again_leaves_the_wallet_alone(direction: str) -> None:
         direction,
     )
     for ending in ("confirmed", "reversed"):
-        proof = [looked("applied", 20)] if ending == "confirmed" else [looked("cancelled", 20), looked("cancelled", 21)]
+        proof = [looked("applied", 20)] if ending == "confirmed" else [looked("cancelled", 22), looked("cancelled", 23)]
         final = transfer(tried("completed"), direction=direction, their_id="Q1")
         for piece in sided(proof, direction):
             final = arrive(final, piece, now=at(30)).transfer

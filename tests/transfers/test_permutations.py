@@ -208,7 +208,7 @@ def refusing(there: World, pieces: list[Evidence]) -> list[Evidence]:
     said = [p for p in pieces if p.source in (Source.CALL, Source.CALLBACK) and whole(p) and final(there, p)]
     looked_up = [p for p in pieces if p.source is Source.LOOKUP]
     if there.steps:
-        old = at(len(there.steps) - 1 + there.by.fail_final_after)
+        old = max(quiet(there, direct).values()) + round(there.by.fail_final_after * SECOND)
         negative = [p for p in looked_up if p.reply.answer.value in ("cancelled", "not_applied") and p.at >= old]
         negative = [p for p in negative if whole(p)]
         said += negative if len(negative) >= there.by.fail_final_times else []
@@ -259,16 +259,21 @@ def inferred(there: World, direct: dict[int, Evidence]) -> list[Evidence]:
     return [piece for piece in repeated if piece.reply.answer is Answer.CANCELLED]
 
 
+def quiet(there: World, direct: dict[int, Evidence]) -> dict[int, int]:
+    """From when on no byte of an attempt can leave any more: its answer, or the end of its lease."""
+    ends = {n: at(n - 1 + LEASE) for n in range(1, len(there.steps) + 1)}
+    return ends | {n: min(ends[n], piece.at) for n, piece in direct.items()}
+
+
 def absent(there: World, direct: dict[int, Evidence], looked_up: list[Evidence]) -> list[Evidence]:
     """Answers "not found", where told often enough, far enough apart, and long enough after the last lease ended."""
     rule = there.by.absence
     if rule is None:
         return []
-    quiet = {n: at(n - 1 + LEASE) for n in range(1, len(there.steps) + 1)}
-    quiet |= {n: min(quiet[n], p.at) for n, p in direct.items()}
+    begins = max(quiet(there, direct).values()) + rule.after * SECOND
     spaced: list[Evidence] = []
     for piece in sorted(looked_up, key=lambda p: p.at):
-        old = piece.at >= max(quiet.values()) + rule.after * SECOND
+        old = piece.at >= begins
         apart = not spaced or piece.at - spaced[-1].at >= rule.apart * SECOND
         if piece.reply.answer is Answer.NOT_FOUND and old and apart:
             spaced.append(piece)

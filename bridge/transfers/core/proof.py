@@ -269,10 +269,11 @@ class _Told:
         return [piece for piece in refusals if piece in self.pieces]
 
     def _repeated_negative_lookups(self) -> list[Evidence]:
-        """Some providers say FAIL first and execute or roll back later: only old and repeated ones count."""
+        """Some providers say FAIL first and execute or roll back later: only repeated ones count, and old ones. Their
+        age is counted from the last instant at which a request may have left, for it may have been held up here."""
         if not self.leg.attempts:
             return []
-        settled = self.leg.attempts[-1].sent_at + int(self.descriptor.fail_final_after * SECOND)
+        settled = self._all_quiet_since() + int(self.descriptor.fail_final_after * SECOND)
         negative = [
             piece
             for piece in self._lookups(settled)
@@ -288,8 +289,7 @@ class _Told:
         rule = self.descriptor.absence
         if rule is None or not self.leg.attempts:
             return []
-        quiet = max(self.leg.quiet_since(attempt) for attempt in self.leg.attempts)
-        begins = max(quiet, self.transfer.rewound_at or 0) + int(rule.after * SECOND)
+        begins = max(self._all_quiet_since(), self.transfer.rewound_at or 0) + int(rule.after * SECOND)
         retention = self.descriptor.lookup_retention
         ends = None if retention is None else self.leg.attempts[0].sent_at + int(retention * SECOND)
         spaced: list[Evidence] = []
@@ -299,6 +299,9 @@ class _Told:
             if not spaced or piece.at - spaced[-1].at >= int(rule.apart * SECOND):
                 spaced.append(piece)
         return spaced if len(spaced) >= rule.times else []
+
+    def _all_quiet_since(self) -> int:
+        return max(self.leg.quiet_since(attempt) for attempt in self.leg.attempts)
 
     def _fits_intent(self, reply: Reply) -> bool:
         told = (reply.reference, reply.amount, reply.currency, reply.player, reply.side)

@@ -72,7 +72,7 @@ def marks(books: Books, descriptor: Descriptor) -> tuple[int, ...]:
     """From when on a refusal that is looked up counts, and, where it ever does, absence."""
     if not books.attempts:
         return ()
-    final = books.attempts[-1]["sent_at"] + int(descriptor.fail_final_after * SECOND)
+    final = max(ended(books)) + int(descriptor.fail_final_after * SECOND)
     if descriptor.absence is None:
         return (final,)
     return final, max(ended(books)) + int(descriptor.absence.after * SECOND)
