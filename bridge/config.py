@@ -184,7 +184,9 @@ class GenericSection(ProviderSection):
     )
     absent_times: int = Field(2, ge=2, description="How often `not_found` must be seen for that.")
     absent_apart_seconds: Seconds = Field(20, description="How far apart those answers must be.")
-    final_after_seconds: Seconds = Field(10, description="When a look-up's refusal counts, after the last request has ended.")
+    final_after_seconds: Seconds = Field(
+        10, description="When a look-up's refusal counts, after the last request has ended."
+    )
     final_times: int = Field(2, ge=1, description="How often it must be seen for that.")
     settle_seconds: Wait = Field(10, description="After a kick, until the balance is read.")
 
