@@ -43,6 +43,7 @@ EXECUTES_AGAIN = replace(TWO_PHASE, same_id=SameId.UNSAFE)
 one, lost = [attempt(1, PREPARE)], called(1, PREPARE, "unknown", 4)
 reserved = called(1, PREPARE, "reserved", 1)
 both = [attempt(1, PREPARE), attempt(2, COMPLETE, 1)]
+ended = [reserved, called(2, COMPLETE, "unknown", 2)]  # so what is looked up counts 12 s later
 unsure = [reserved, called(2, COMPLETE, "unknown", 5)]
 twice = [attempt(1, PREPARE), attempt(2, PREPARE, 4)]
 held = {"leg": "reserved", "their_id": "Q1"}
@@ -104,11 +105,11 @@ STEPS: list[tuple[str, Transfer, float, Any]] = [
      settled_at=at(6)), 7, Done()),
     ("reversed by a refusal", transfer(one, [called(1, PREPARE, "not_applied")], state="reversed", leg="refused",
      settled_at=at(1)), 2, Done()),
-    ("reversed, aftercare", transfer(both, [looked("cancelled", 14), looked("cancelled", 15)], state="reversed",
-     leg="refused", **known, settled_at=at(15)), 16, Rest(at(75))),
-    ("reversed, aftercare due", transfer(both, [looked("cancelled", 14), looked("cancelled", 15)], state="reversed",
-     leg="refused", **known, settled_at=at(15)), 75, Ask()),
-    ("contradicted", transfer(both, [looked("applied", 6), looked("cancelled", 14), looked("cancelled", 15)],
+    ("reversed, aftercare", transfer(both, [*ended, looked("cancelled", 14), looked("cancelled", 15)],
+     state="reversed", leg="refused", **known, settled_at=at(15)), 16, Rest(at(75))),
+    ("reversed, aftercare due", transfer(both, [*ended, looked("cancelled", 14), looked("cancelled", 15)],
+     state="reversed", leg="refused", **known, settled_at=at(15)), 75, Ask()),
+    ("contradicted", transfer(both, [*ended, looked("applied", 6), looked("cancelled", 14), looked("cancelled", 15)],
      state="orphaned", leg="applied", **known), 16, Rest(at(35))),
     ("contradicted, prepared", transfer(one, [reserved, looked("applied", 2, amount=5)], state="orphaned", **held),
      3, Rest(at(22))),
@@ -237,7 +238,7 @@ def test_patience(seen: Transfer, second: float, spent: bool) -> None:
 
 def test_aftercare_is_asked_as_often_as_the_schedule_says() -> None:
     """C-07 A reversal by inference or cancel is asked about after 1 min, 10 min, 1 h, then left alone."""
-    evidence = [looked("cancelled", 14), looked("cancelled", 15)]
+    evidence = [*ended, looked("cancelled", 14), looked("cancelled", 15)]
     asked = []
     for second in range(16, 8000, 1):
         seen = transfer(both, evidence, state="reversed", leg="refused", **known, settled_at=at(15))
@@ -255,7 +256,7 @@ def test_aftercare_is_asked_as_often_as_the_schedule_says() -> None:
 def test_aftercare_counts_only_what_was_answered() -> None:
     """C-07 C-14 A look-up that failed is no look-up: it is asked again; one answer serves every mark that has
     passed."""
-    cancelled = [looked("cancelled", 14), looked("cancelled", 15)]
+    cancelled = [*ended, looked("cancelled", 14), looked("cancelled", 15)]
 
     def step(evidence: list[Evidence], second: float) -> Any:
         seen = transfer(
