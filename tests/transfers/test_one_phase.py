@@ -244,6 +244,15 @@ def test_verdict(attempts: list[Any], evidence: list[Evidence], verdict: str) ->
         assert (finding.proof is None) == (verdict == "open")
 
 
+@pytest.mark.parametrize(("seconds", "verdict"), [((30, 39.9), "open"), ((39.9, 41), "open"), ((40, 41), "refused")])
+def test_refusal_is_not_old_where_a_backup_was_restored(seconds: tuple[float, float], verdict: str) -> None:
+    """C-09 I-13 What was sent after the backup is forgotten, and may have left until the restore was seen: a refusal
+    that is looked up is final 10 s behind that, however old the request is that is known."""
+    evidence = [replace(looked("not_applied", second), id=number) for number, second in enumerate(seconds, 2)]
+    seen = transfer(first, [replace(lost, id=1), *evidence], rewound_at=at(30))
+    assert fold.find(seen, ONE_PHASE).verdict.value == verdict
+
+
 PART = {"amount": 400, "requested": 1000}
 PARTS: list[tuple[str, list[Evidence], str, int | None]] = [
     ("part of it", [called(1, TRANSFER, "applied", **PART)], "applied", 400),

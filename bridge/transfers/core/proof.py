@@ -284,12 +284,11 @@ class _Told:
         return negative if len(negative) >= self.descriptor.fail_final_times else []
 
     def _proved_absence(self) -> list[Evidence]:
-        """The answer "not found" proves absence only by the rule, and only while the provider still remembers;
-        of a database that was rewound, nobody knows what was sent before that."""
+        """The answer "not found" proves absence only by the rule, and only while the provider still remembers."""
         rule = self.descriptor.absence
         if rule is None or not self.leg.attempts:
             return []
-        begins = max(self._all_quiet_since(), self.transfer.rewound_at or 0) + int(rule.after * SECOND)
+        begins = self._all_quiet_since() + int(rule.after * SECOND)
         retention = self.descriptor.lookup_retention
         ends = None if retention is None else self.leg.attempts[0].sent_at + int(retention * SECOND)
         spaced: list[Evidence] = []
@@ -301,7 +300,9 @@ class _Told:
         return spaced if len(spaced) >= rule.times else []
 
     def _all_quiet_since(self) -> int:
-        return max(self.leg.quiet_since(attempt) for attempt in self.leg.attempts)
+        """The last instant at which a request may have left; of a database that was rewound, nobody knows what was sent
+        before that."""
+        return max(self.transfer.rewound_at or 0, *(self.leg.quiet_since(attempt) for attempt in self.leg.attempts))
 
     def _fits_intent(self, reply: Reply) -> bool:
         told = (reply.reference, reply.amount, reply.currency, reply.player, reply.side)
