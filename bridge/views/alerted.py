@@ -28,7 +28,7 @@ MOST_SERIOUS_FIRST = (
 """In this order they are told, whatever began last. All of them: of each kind there are as many as there are providers,
 jobs, endpoints; of logins as many as somebody cares to lock, and these are one line."""
 
-_TOGETHER = "{} logins at the desk are locked after three wrong tries; its admins see under People whose."
+_TOGETHER = "{} logins at the desk are locked after three wrong tries; whose stands in the audit log there."
 
 _OF_ALL = {
     Kind.SILENT: "No process runs the jobs.",

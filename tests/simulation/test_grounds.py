@@ -219,7 +219,7 @@ def test_an_end_is_judged_by_what_was_known_when_it_came(talk: Talk) -> None:
 def test_a_refusal_that_nobody_read_is_no_ground(talk: Talk) -> None:
     """It counts when its last byte is read: what is only written on the wire, nobody has been told."""
     network = Network(
-        SimpleNamespace(now=0),  # type: ignore[arg-type] # all of a world that an answer asks for
+        SimpleNamespace(now=0),  # all of a world that an answer asks for
         lambda *_sent: None,
         lambda *_left: None,
         lambda _provider, asked, _delivery: talk.answer(asked, told("refused")),
