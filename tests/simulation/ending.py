@@ -56,7 +56,12 @@ _TAKEN_BACK = """SELECT 1 FROM leg JOIN evidence ON evidence.transfer_id = leg.t
     AND leg.holder <> 'wallet' AND evidence.answer = 'applied' AND evidence.source IN ('call', 'lookup', 'callback')
     AND evidence.reference = leg.reference AND evidence.amount = leg.amount AND evidence.player = ?2
     AND NOT EXISTS (SELECT 1 FROM evidence AS undone WHERE undone.transfer_id = leg.transfer_id
-        AND undone.ordinal = leg.ordinal AND undone.answer = 'cancelled')"""
+        AND undone.ordinal = leg.ordinal AND undone.answer = 'cancelled')
+    AND NOT EXISTS (SELECT 1 FROM evidence AS otherwise JOIN transfer ON transfer.id = otherwise.transfer_id
+        WHERE otherwise.transfer_id = leg.transfer_id AND otherwise.ordinal = leg.ordinal
+        AND otherwise.answer = 'applied' AND otherwise.reference = leg.reference
+        AND (otherwise.amount <> leg.amount OR otherwise.player <> transfer.player_id
+            OR otherwise.side <> leg.side OR otherwise.currency <> transfer.currency))"""
 _OVERDUE = "SELECT id, state FROM transfer WHERE wake_at < ?"
 _UNNUMBERED = "SELECT transfer_id, state FROM outbox WHERE at < ?"
 OVERDUE_SECONDS = 3600
@@ -110,7 +115,7 @@ def check_ending(oracle: Oracle, bridges: list[Bridge], *, sealed: bool) -> None
     for row in rows:
         lane = row["provider"], row["player_id"], row["currency"]
         open_for = row["amount"] if row["state"] not in ("confirmed", "reversed") else 0
-        named[lane] = named.get(lane, 0) + max(2 * oracle.ledgers.lied_about(row), open_for)
+        named[lane] = named.get(lane, 0) + max(oracle.ledgers.lied_about(row), open_for)
         _check_words(oracle, row)
     balances = oracle.balances()
     for provider in PROTOCOLS:
@@ -155,7 +160,8 @@ def _check_words(oracle: Oracle, row: Mapping[str, Any]) -> None:
 
 
 def _check_order(oracle: Oracle, row: Mapping[str, Any]) -> None:
-    """I8: what people order to be taken back is asked for; where it was given back, the transfer has ended."""
+    """I8: what people order to be taken back is asked for; where it was given back, and
+    nothing else was told of that than was ordered, the transfer has ended."""
     if oracle.ask(_ORDERED, row["id"], oracle.world.now - OVERDUE_SECONDS * SECOND):
         oracle.fail("I8", f"people ordered {row['id']} taken back an hour ago, and nobody has asked for it")
     if oracle.ledgers.net(row) == 0 and oracle.ask(_TAKEN_BACK, row["id"], row["player_id"]):

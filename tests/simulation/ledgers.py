@@ -64,11 +64,13 @@ class ProviderLedgers:
         return self.lied_about(row) > 0
 
     def lied_about(self, row: Mapping[str, Any]) -> int:
-        """How much a transfer asked for, in minor units, under names about which that is so: a sweep that is tried
-        again asks for less than the try that was lied about."""
+        """How far, in minor units, the truth may be from what is believed of a transfer, under names about which that
+        is so: a sweep that is tried again asks for less than the try that was lied about. Twice what was asked for; all
+        that was moved under a name where the provider has executed it more often than that."""
         legs = [leg for leg in row["legs"] if leg["holder"] == row["provider"]]
         names = {(row["provider"], leg["reference"]): leg["amount"] for leg in legs}
-        return sum(amount for name, amount in names.items() if name in self.lies or name in self._undone)
+        false = [name for name in names if name in self.lies or name in self._undone]
+        return sum(max(2 * names[name], abs(self._nets[name])) for name in false)
 
     def is_undone(self, row: Mapping[str, Any]) -> bool:
         """Whether the provider took back what it had confirmed."""

@@ -45,3 +45,18 @@ def test_what_is_kept_and_what_is_posted_elsewhere_sum_to_zero(
         connection.executemany(_KEPT, kept)
     oracle.committed()
     assert [violation.invariant for violation in oracle.violations] == named
+
+
+def test_what_was_executed_over_and_over_is_all_believed_to_be_a_lie() -> None:
+    """A provider that executes each repetition moves more than twice what was asked for; of another nothing is
+    excused."""
+    ledgers = ProviderLedgers()
+    line = {"kind": "completed", "type": "CREDIT", "player": "ann", "currency": "EUR", "reference": "r", "id": "w"}
+    for now in range(4):
+        ledgers.wrote("beta", {**line, "amount": "2.50"}, now)
+    leg = {"holder": "beta", "reference": "r", "amount": 250}
+    row = {"provider": "beta", "legs": [leg]}
+    assert ledgers.lied_about(row) == 0
+    ledgers.lied("beta", "r", "executed again")
+    assert ledgers.lied_about(row) == 1000
+    assert ledgers.lied_about({**row, "legs": [{**leg, "reference": "other"}]}) == 0
