@@ -21,6 +21,7 @@ from tests.postgres_binaries import PostgresMissing, find_binaries, open_to_all,
 
 if TYPE_CHECKING:
     import psycopg
+    from sqlalchemy import Engine
 
 SUPERUSER = "bridge"
 GUARD = Path(__file__).with_name("postgres_guard.py")
@@ -317,3 +318,25 @@ def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+OTHERS_SECONDS = 60.0
+_OTHERS = (
+    "SELECT COUNT(*) FROM pg_stat_activity WHERE CAST(CAST(backend_xid AS text) AS bigint) < {begun} "
+    "AND (datname IS DISTINCT FROM current_database() OR backend_type <> 'client backend')"
+)
+
+
+def others_end(engine: Engine) -> None:
+    """Other tests share the server, and sealing waits for a transaction of theirs as for one of its own database: wait
+    until none is left that is running now. What the test itself has open is not waited for."""
+    if engine.dialect.name == "sqlite":
+        return
+    end = time.monotonic() + OTHERS_SECONDS
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        begun = connection.exec_driver_sql(
+            "SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint)"
+        ).scalar_one()
+        while connection.exec_driver_sql(_OTHERS.format(begun=int(begun))).scalar_one():
+            assert time.monotonic() < end, "a transaction of another database does not end"
+            time.sleep(0.02)

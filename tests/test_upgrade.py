@@ -24,6 +24,7 @@ from bridge.verify import verify
 from jobs import aftercare, resolve, seal
 from tests import previous
 from tests.harness import EUR, Bench, Simulator, configured, simulator
+from tests.postgres import others_end
 from tests.previous import SECOND, STORIES, Story
 
 AGE_SECONDS = 100
@@ -118,6 +119,7 @@ def test_what_was_there_is_sealed(old: Bench) -> None:
     runtime = replace(old.runtime, config=old.runtime.config.model_copy(update={"audit": audit}))
 
     for _ in range(2):
+        others_end(runtime.engine)
         seal.run_once(runtime, runtime.clock.now(), 10_000, Event())
 
     report = inspect(runtime)

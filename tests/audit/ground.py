@@ -4,7 +4,6 @@ seal and mirror; and the hand of whoever owns the database."""
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from bridge.runtime import Runtime
 from bridge.sections import AuditSection
 from jobs import seal
 from tests.harness import Hands, configured, in_its_time
+from tests.postgres import others_end
 
 DELAY = 30
 TABLES = models.metadata.tables
@@ -59,21 +59,9 @@ class Ground:
         runtime, stop = runtime or self.runtime, Event()
         first = seal.run_once(runtime, self.clock.now(), 10**9, stop)
         self.clock.turn(DELAY)
-        self._others_end()
+        others_end(self.runtime.engine)
         second = seal.run_once(runtime, self.clock.now(), 10**9, stop)
         return {name: first[name] + second[name] for name in second}
-
-    def _others_end(self) -> None:
-        """Other tests share the PostgreSQL server, and a transaction of theirs, too, is waited for by sealing: give it
-        three seconds."""
-        if self.runtime.engine.dialect.name == "sqlite":
-            return
-        begun = self.one("SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint)")
-        end = time.monotonic() + 3
-        while time.monotonic() < end:
-            if self.one("SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint)") >= begun:
-                return
-            time.sleep(0.02)
 
     def sealed(self, stories: int = 6) -> None:
         """Stories that are sealed, and mirrored where there is a mirror."""

@@ -23,6 +23,7 @@ from bridge.ports import SECOND
 from jobs import seal
 from tests.audit.ground import DELAY, TABLES, Ground, ground, story
 from tests.harness import together
+from tests.postgres import others_end
 
 
 @pytest.fixture
@@ -71,6 +72,7 @@ def test_a_row_is_sealed_behind_the_delay(made: Ground):
     made.clock.turn(29)
     assert seal.run_once(made.runtime, made.clock.now(), 10**6, stop)["sealed"] == 0
     made.clock.turn(1)
+    others_end(made.runtime.engine)
     counts = seal.run_once(made.runtime, made.clock.now(), 10**6, stop)
 
     assert counts == {"sealed": made.sound().entries, "late": 0}
@@ -93,6 +95,7 @@ def test_a_backlog_is_worked_off_in_pieces(made: Ground, monkeypatch: pytest.Mon
     made.write(30)
     seal.run_once(made.runtime, made.clock.now(), 10**6, Event())
     made.clock.turn(30)
+    others_end(made.runtime.engine)
     counts = [seal.run_once(made.runtime, made.clock.now(), 50, Event())["sealed"] for _ in range(20)]
     assert max(counts) < 50 + 7
     assert sum(counts) == 30 * 18
@@ -105,6 +108,7 @@ def test_sealers_at_once_make_one_chain(made: Ground):
     made.write(20)
     seal.run_once(made.runtime, made.clock.now(), 10**6, Event())
     made.clock.turn(30)
+    others_end(made.runtime.engine)
     others = [made.another() for _ in range(8)]
 
     counts = together(8, lambda number: seal.run_once(others[number], made.clock.now(), 10**6, Event()))
@@ -203,6 +207,7 @@ def test_a_process_that_dies_anywhere_leaves_whole_seals(made: Ground, kind: str
         made.write(1)
         seal.run_once(made.runtime, made.clock.now(), 10**6, Event())
         made.clock.turn(30)
+        others_end(made.runtime.engine)
         with dying(made, point, kind) as has_died:
             with suppress(Died):
                 seal.run_once(made.runtime, made.clock.now(), 10**6, Event())
@@ -378,6 +383,7 @@ def test_one_table_that_fails_keeps_no_other_from_being_sealed(made: Ground):
     with pytest.raises(seal.TablesFailed):
         seal.run_once(made.runtime, made.clock.now(), 10**6, Event())
     made.clock.turn(DELAY)
+    others_end(made.runtime.engine)
     with pytest.raises(seal.TablesFailed, match="'sealed': 68"):
         seal.run_once(made.runtime, made.clock.now(), 10**6, Event())
 

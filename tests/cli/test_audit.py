@@ -16,6 +16,7 @@ from bridge.api.health import found_wrong
 from bridge.audit.findings import Finding, Kind
 from jobs import inspect, seal
 from tests.cli.conftest import ROOT, Folder
+from tests.postgres import others_end
 
 
 def until(true, seconds=60.0):
@@ -80,6 +81,7 @@ def sealed(made) -> None:
     section = runtime.config.audit.model_copy(update={"delay_seconds": 0})
     object.__setattr__(runtime, "config", runtime.config.model_copy(update={"audit": section}))
     for _ in range(2):
+        others_end(runtime.engine)
         seal.run_once(runtime, runtime.clock.now(), 10**6, Event())
 
 

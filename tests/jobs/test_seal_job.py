@@ -11,6 +11,7 @@ from bridge.audit import sealing
 from bridge.ports import SECOND
 from jobs import seal
 from tests.harness import Hands, bench
+from tests.postgres import others_end
 
 
 def test_how_sealing_stands_is_kept_though_a_table_fails(migrated_url, monkeypatch):
@@ -20,6 +21,7 @@ def test_how_sealing_stands_is_kept_though_a_table_fails(migrated_url, monkeypat
         made.run("in")
 
         def run() -> None:
+            others_end(made.runtime.engine)
             seal.run_once(made.runtime, hands.now(), 10**6, Event())
 
         def but_postings(runtime, source, scope):
