@@ -61,7 +61,8 @@ _TAKEN_BACK = """SELECT 1 FROM leg JOIN evidence ON evidence.transfer_id = leg.t
         WHERE otherwise.transfer_id = leg.transfer_id AND otherwise.ordinal = leg.ordinal
         AND otherwise.answer = 'applied' AND otherwise.reference = leg.reference
         AND (otherwise.amount <> leg.amount OR otherwise.player <> transfer.player_id
-            OR otherwise.side <> leg.side OR otherwise.currency <> transfer.currency))"""
+            OR otherwise.side <> leg.side OR otherwise.currency <> transfer.currency))
+    AND 'claw_back' = (SELECT kind FROM decision WHERE decision.transfer_id = ?1 ORDER BY decided_at DESC LIMIT 1)"""
 _OVERDUE = "SELECT id, state FROM transfer WHERE wake_at < ?"
 _UNNUMBERED = "SELECT transfer_id, state FROM outbox WHERE at < ?"
 OVERDUE_SECONDS = 3600
@@ -160,8 +161,8 @@ def _check_words(oracle: Oracle, row: Mapping[str, Any]) -> None:
 
 
 def _check_order(oracle: Oracle, row: Mapping[str, Any]) -> None:
-    """I8: what people order to be taken back is asked for; where it was given back, and
-    nothing else was told of that than was ordered, the transfer has ended."""
+    """I8: what people order to be taken back is asked for; where it was given back, nothing else was told of that than
+    was ordered, and people have not decided otherwise meanwhile, the transfer has ended."""
     if oracle.ask(_ORDERED, row["id"], oracle.world.now - OVERDUE_SECONDS * SECOND):
         oracle.fail("I8", f"people ordered {row['id']} taken back an hour ago, and nobody has asked for it")
     if oracle.ledgers.net(row) == 0 and oracle.ask(_TAKEN_BACK, row["id"], row["player_id"]):
