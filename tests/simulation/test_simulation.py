@@ -109,14 +109,6 @@ def test_what_fails_is_shrunk_to_the_same_few_however_busy_the_machine_is() -> N
     assert NAMED.search(simulated(bug, "--seed", SHRUNK_SEED, "--kept", told[3]).stdout)
 
 
-@pytest.mark.parametrize("patch", sorted(PATCHES.glob("*.patch")), ids=lambda patch: patch.stem)
-def test_a_planted_bug_still_fits(patch: Path) -> None:
-    """A patch that does not apply any more would plant nothing."""
-    command = ["git", "apply", "--check", "--whitespace=nowarn", str(patch)]
-    fits = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert fits.returncode == 0, fits.stderr
-
-
 def test_a_bug_that_does_not_start_is_not_found(tmp_path: Path) -> None:
     """A program that ends with an error has found nothing."""
     run = simulate("--planted", "--bug", "there is no such bug")
