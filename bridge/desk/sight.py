@@ -170,7 +170,7 @@ def _require_sense(runtime: Runtime, transfer: Transfer, wanted: Wanted) -> None
 
 def _decision(wanted: Wanted) -> Decision:
     """The decision that it would be, without its people: they change nothing of what it comes to."""
-    return Decision(Kind(wanted.kind.value), "", "", "", 0, wanted.arrived, wanted.returned)
+    return Decision(Kind(wanted.kind.value), "", "", "", wanted.arrived, wanted.returned)
 
 
 def _meaningful(transfer: Transfer) -> Mapping[Kind, str]:

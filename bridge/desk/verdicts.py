@@ -210,7 +210,6 @@ def _carry_out(act: _Act, sight: Sight, maker: RowMapping, checkers: list[RowMap
         maker=maker["login"],
         checker=", ".join(row["login"] for row in checkers),
         reason=proposal.reason,
-        version=sight.transfer.version,
         arrived=proposal.arrived,
         returned=proposal.returned,
         proposal=proposal.id,

@@ -12,14 +12,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, insert
 
-from bridge import cases, db, ledger, models
-from bridge.errors import Declined, Invalid, NotFound, Stale
+from bridge import cases, ledger, models
+from bridge.errors import Invalid
 from bridge.evidence import Answer, Reply, Source
 from bridge.models.proposals import ProposalState
 from bridge.ports import Descriptor, Direction
 from bridge.runtime import Moment, Runtime
-from bridge.transfers import advance, rows
-from bridge.transfers.advance import Fact, Outcome, tell, within
+from bridge.transfers import advance
+from bridge.transfers.advance import Fact, Outcome, within
 from bridge.transfers.core import decisions, fold
 from bridge.transfers.core.decisions import Kind
 from bridge.transfers.core.draft import Move
@@ -33,7 +33,7 @@ _decision: Table = models.metadata.tables["decision"]
 
 @dataclass(frozen=True)
 class Decision:
-    """What is decided, by whom, why, and about which version of the transfer.
+    """What is decided, by whom, and why.
 
     `arrived` and `returned` (minor units) are named for a split alone. Maker and checker are two people; two checkers
     are named together. `proposal`: what of the desk is carried out by it.
@@ -43,7 +43,6 @@ class Decision:
     maker: str
     checker: str
     reason: str
-    version: int
     arrived: int = 0
     returned: int = 0
     proposal: str | None = None
@@ -57,30 +56,6 @@ class Foreseen:
     state: TransferState
     postings: tuple[tuple[str, str, int], ...]
     wallet_gives: int
-
-
-def decide(runtime: Runtime, operator_id: int, transfer_id: str, decision: Decision) -> Transfer:
-    """Carry out a decision; the transfer as it stands after it.
-
-    A claw-back leaves it orphaned until the provider has proved it. Raises NotFound; Stale when the transfer
-    changed since they looked; Invalid, naming the field, for what makes no sense here; Declined
-    (`wallet_spent`) when the wallet does not hold what would be taken from it. Nothing is stored then.
-    """
-    wrong = _wrong(decision)
-    if wrong:
-        raise Invalid(fields=wrong)
-    with db.writing(runtime.engine) as connection:
-        seen = rows.load(connection, transfer_id, to_move=True)
-        if seen is None or seen.operator_id != operator_id:
-            raise NotFound("There is no such transfer.")
-        if seen.version != decision.version:
-            raise Stale(transfer_id=transfer_id)
-        now = runtime.clock.now()
-        require_sense(runtime, seen, decision, now)
-        _require_funds(connection, seen, decision, runtime.providers[seen.provider].descriptor)
-        outcome = carry_out(connection, runtime, seen, decision, now)
-    tell(seen.state, outcome.transfer)
-    return outcome.transfer
 
 
 def require_sense(runtime: Runtime, seen: Transfer, decision: Decision, now: int) -> None:
@@ -124,29 +99,6 @@ class _Supposed:
 
     def wallet_holds(self, seen: Transfer) -> int:
         return seen.amount
-
-
-def _wrong(decision: Decision) -> dict[str, str]:
-    wrong = {
-        field: "is missing" for field in ("maker", "checker", "reason") if not str(getattr(decision, field)).strip()
-    }
-    if decision.maker.strip().casefold() == decision.checker.strip().casefold():
-        wrong["checker"] = "must be another person than the maker"
-    if decision.kind is not Kind.SPLIT and (decision.arrived or decision.returned):
-        wrong["arrived"] = "and returned are named for a split only"
-    return wrong
-
-
-def _require_funds(connection: Connection, seen: Transfer, decision: Decision, descriptor: Descriptor) -> None:
-    """What is taken back from a wallet must be there: whoever decides is told so before anything is stored."""
-    if decision.kind is Kind.CLAW_BACK:
-        return
-    owed = fold.wallet_owed(seen, _end(seen, decision, descriptor))
-    if owed >= 0:
-        return
-    held = ledger.lock_wallet(connection, seen.operator_id, seen.provider, seen.player, seen.currency)
-    if held < -owed:
-        raise Declined("The wallet does not hold what would be taken from it.", code="wallet_spent")
 
 
 def _end(seen: Transfer, decision: Decision, descriptor: Descriptor) -> Finding:

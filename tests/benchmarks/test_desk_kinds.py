@@ -11,7 +11,7 @@ from benchmarks.contestants.floor import plain
 from benchmarks.desk import kinds
 from bridge import verify
 from bridge.transfers.core.decisions import Kind
-from bridge.transfers.decide import Decision, decide
+from tests.deciding import Decision, decide
 from tests.harness import audit
 
 PLAIN, ORPHANS = 60, 24

@@ -15,12 +15,12 @@ from http import HTTPStatus
 
 from bridge.errors import Declined, Invalid, Stale
 from bridge.transfers.core.decisions import Kind
-from bridge.transfers.decide import Decision, decide
 from tests.chaos.books import Record, unheard
 from tests.chaos.client import ConnectionDied, Door, Reply
 from tests.chaos.letters import tell
 from tests.chaos.settings import CURRENCY, SIGNED, Contract
 from tests.chaos.station import MAX, Station
+from tests.deciding import Decision, decide
 
 Say = Callable[[str], None]
 

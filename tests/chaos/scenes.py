@@ -7,13 +7,13 @@ from threading import Event
 
 from bridge.transfers import resolve
 from bridge.transfers.core.decisions import Kind
-from bridge.transfers.decide import Decision, decide
 from jobs import inbox
 from tests.chaos.books import Record
 from tests.chaos.client import Door
 from tests.chaos.kills import PointNotReached, Scene, cancel, kill_web, leave_undecided, strike_web
 from tests.chaos.letters import late_packet, tell
 from tests.chaos.station import Point, Station, Wish
+from tests.deciding import Decision, decide
 
 AFTER_EXPIRY = 2.0  # seconds: the lease under which the prepare left, the margin, and some more
 

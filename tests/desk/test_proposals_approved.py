@@ -14,7 +14,7 @@ from bridge.models.desk import InvitationKind, Role
 from bridge.models.proposals import ProposalKind
 from bridge.transfers.advance import Fact, advance
 from bridge.transfers.core.decisions import Kind
-from bridge.transfers.decide import Decision, decide
+from tests.deciding import Decision, decide
 from tests.desk import crew
 from tests.desk.office import WHY, Office, everything
 

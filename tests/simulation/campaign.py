@@ -129,13 +129,22 @@ def _work(extent: Extent, number: int, ends: float | None, results: Any) -> None
         while (extent.seeds is None or number < extent.seeds) and (ends is None or time.monotonic() < ends):
             if os.getppid() != parent:
                 return  # nobody listens any more
-            outcome = Story(scene, extent.first + number).run()
+            outcome = _played(scene, extent.first + number)
             failure = _failure(scene, outcome, shrink=extent.shrink)
             told = {"steps": outcome.steps, "transfers": outcome.transfers, "counts": outcome.counts}
             results.put({**told, "seed": outcome.seed, "hash": outcome.hash, "failure": failure})
             number += extent.workers
         results.close()
         results.join_thread()
+
+
+def _played(scene: Stage, seed: int) -> Outcome:
+    """One story; an error that escapes from it ends the worker, and says whose it is."""
+    try:
+        return Story(scene, seed).run()
+    except Exception as error:
+        error.add_note(f"while seed {seed} was told")
+        raise
 
 
 def _failure(scene: Stage, outcome: Outcome, *, shrink: bool) -> str:

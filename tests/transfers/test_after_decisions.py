@@ -15,11 +15,11 @@ from bridge.transfers.advance import Fact, advance
 from bridge.transfers.cancel import cancel
 from bridge.transfers.core.decisions import Kind
 from bridge.transfers.core.facts import Leg
-from bridge.transfers.decide import decide
 from bridge.transfers.drive import drive
 from bridge.verify import verify
 from jobs.aftercare import STATES
 from statemachines import LegState
+from tests.deciding import decide
 from tests.harness import PLAYER, Bench, Hands
 from tests.transfers.scripted_one import (
     ABSENT,

@@ -15,10 +15,10 @@ from bridge.ports import Provider
 from bridge.transfers import hear, resolve
 from bridge.transfers.advance import Claim, advance
 from bridge.transfers.core.decisions import Kind
-from bridge.transfers.decide import Decision, decide
 from bridge.verify import verify
 from tests import callbacks
 from tests.callbacks import Office, letter
+from tests.deciding import Decision, decide
 from tests.harness import PROVIDER, Hands, together
 from tests.transfers.scripted_one import LOST, ONE_PHASE, SILENT, ScriptedOne
 

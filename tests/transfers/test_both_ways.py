@@ -22,10 +22,11 @@ from bridge.errors import Refusal
 from bridge.models import metadata
 from bridge.runtime import Ids
 from bridge.transfers import cancel as wishing
-from bridge.transfers import decide, ending, resolve, strokes
+from bridge.transfers import ending, resolve, strokes
 from bridge.transfers.advance import Fact, Outcome, advance
 from bridge.transfers.core.decisions import Kind
 from bridge.transfers.drive import drive, perform
+from tests import deciding
 from tests.harness import OPERATOR, Bench, Hands, bench
 from tests.transfers import scripted_one as words
 from tests.transfers.conftest import ONE_TIMES
@@ -221,8 +222,8 @@ class Tale:
         if not orphans:
             return None
         row, kind = self.draw.choice(orphans), self.draw.choice([Kind.CONFIRM, Kind.REVERSE, Kind.WRITE_OFF])
-        made = decide.Decision(kind, "ann", "bob", "because", row["version"])
-        return decide.decide(self.desk.runtime, self.desk.operator, row["id"], made).state.value
+        made = deciding.Decision(kind, "ann", "bob", "because", row["version"])
+        return deciding.decide(self.desk.runtime, self.desk.operator, row["id"], made).state.value
 
     def close_gate(self) -> Any:
         if self.desk.rows("SELECT provider FROM switch"):

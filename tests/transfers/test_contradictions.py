@@ -14,9 +14,9 @@ from bridge.transfers import resolve
 from bridge.transfers.advance import advance, effect_of
 from bridge.transfers.cancel import cancel
 from bridge.transfers.core.decisions import Kind
-from bridge.transfers.decide import Decision, decide
 from bridge.transfers.drive import drive, perform
 from bridge.verify import verify
+from tests.deciding import Decision, decide
 from tests.harness import EUR, Bench, Hands, cents, together
 from tests.transfers.scripted_one import (
     DROPPED,

@@ -13,7 +13,7 @@ from bridge.errors import Declined, Invalid
 from bridge.evidence import Answer, Reply, Source, Step
 from bridge.ports import Effect, Window
 from bridge.transfers.advance import Fact, advance
-from bridge.transfers.decide import decide
+from tests.deciding import decide
 from tests.harness import PLAYER, Bench, Hands
 from tests.transfers.scripted_one import BELATED, DROPPED, HALF, LOST, OK, REFUSES, SILENT, ScriptedOne
 from tests.transfers.test_after_decisions import (

@@ -9,10 +9,10 @@ from sqlalchemy import text
 
 from bridge.errors import Invalid
 from bridge.transfers import resolve
-from bridge.transfers.decide import decide
 from bridge.verify import verify
 from statemachines import LegState
 from tests.audit.ground import owned
+from tests.deciding import decide
 from tests.harness import PLAYER, Bench, Hands
 from tests.transfers.scripted_one import LOST, SILENT, ScriptedOne
 from tests.transfers.test_after_decisions import carry_out, executed_late, order, state

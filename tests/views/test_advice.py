@@ -11,9 +11,9 @@ from sqlalchemy import text
 from bridge import db
 from bridge.transfers.advance import advance
 from bridge.transfers.core import decisions
-from bridge.transfers.decide import decide
 from bridge.views import orphans, transfer
 from bridge.views.timeline import Entry, Kind, Line
+from tests.deciding import decide
 from tests.harness import Bench, Hands
 from tests.transfers.scripted_one import DROPPED, LOST, REFUSES, SILENT, ScriptedOne
 from tests.transfers.test_after_decisions import executed_late, order

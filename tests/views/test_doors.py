@@ -10,11 +10,11 @@ from sqlalchemy import text
 
 from bridge import db, gates, keys
 from bridge.alerts import conditions
-from bridge.transfers.decide import decide
 from bridge.transfers.hear import PASSED_OVER_AS_BUSY
 from bridge.views import alerted, balances, overview, providers
 from bridge.views.balances import Compare
 from bridge.views.doors import Door, Used, Way
+from tests.deciding import decide
 from tests.harness import Bench, Hands
 from tests.transfers.scripted_one import LOST, SILENT, ScriptedOne
 from tests.transfers.test_decide import decision, orphan

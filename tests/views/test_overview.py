@@ -10,11 +10,11 @@ from sqlalchemy import text
 from bridge import db, events, gates, keys, tallies
 from bridge.errors import NotFound
 from bridge.ports import SECOND
-from bridge.transfers.decide import decide
 from bridge.views import amounts, audit_log, jobs, overview, providers
 from bridge.views.audit_log import Wanted
 from bridge.views.doors import Way
 from bridge.views.overview import Heap, Hour, Standing
+from tests.deciding import decide
 from tests.harness import Bench, Hands
 from tests.transfers.scripted_one import DROPPED, SILENT, ScriptedOne
 from tests.transfers.test_decide import decision, orphan

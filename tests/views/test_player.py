@@ -9,8 +9,8 @@ import pytest
 
 from bridge import keys, players
 from bridge.errors import Invalid, NotFound
-from bridge.transfers.decide import decide
 from bridge.views import player
+from tests.deciding import decide
 from tests.harness import Bench, Hands
 from tests.transfers.scripted_one import MONEY_FAULTS, SILENT, ScriptedOne
 from tests.transfers.test_decide import decision, orphan

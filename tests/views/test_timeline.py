@@ -11,10 +11,10 @@ import pytest
 from bridge import endpoints, events
 from bridge.evidence import Answer, Reply, Source
 from bridge.transfers.advance import Fact, advance
-from bridge.transfers.decide import decide
 from bridge.views import timeline, transfer
 from bridge.views.timeline import Kind
 from tests.callbacks import KEY
+from tests.deciding import decide
 from tests.harness import Bench, Hands
 from tests.transfers.scripted_one import DROPPED, LOST, SILENT, ScriptedOne
 from tests.transfers.test_decide import decision, orphan

@@ -8,8 +8,8 @@ import pytest
 
 from bridge.errors import NotFound
 from bridge.transfers.cancel import cancel
-from bridge.transfers.decide import decide
 from bridge.views import transfer
+from tests.deciding import decide
 from tests.harness import Bench, Hands
 from tests.transfers.scripted_one import DROPPED, HALF, LOST, REFUSES, SILENT, ScriptedOne
 from tests.transfers.test_decide import decision, orphan
