@@ -99,16 +99,17 @@ class Desk:
 
     @contextmanager
     def _overtaken(self, transfer: str, kind: Kind) -> Iterator[None]:
-        """Whatever OVERTAKEN and TOGETHER name ends what is done here, and nothing more."""
+        """Whatever OVERTAKEN and TOGETHER name ends what is done here, and nothing more; any other error is a page that
+        could not be shown, which makes no story good."""
         try:
             yield
         except OVERTAKEN:
             return
         except Invalid as senseless:
             self._refused(transfer, kind, senseless)
-        except Conflict as conflict:
-            if conflict.code not in TOGETHER:
-                raise
+        except Exception as error:  # noqa: BLE001 - people go on behind whatever they are shown
+            if not (isinstance(error, Conflict) and error.code in TOGETHER):
+                self.oracle.page_failed(error)
 
     def _refused(self, transfer: str, kind: Kind, senseless: Invalid) -> None:
         """What is right by the provider's books is refused as senseless: now and then it may be."""

@@ -147,6 +147,11 @@ class Oracle:
         else:
             self.errors.append(f"{strand.name}: {error!r}")
 
+    def page_failed(self, error: Exception) -> None:
+        """People were shown that something went wrong, where nothing may."""
+        assert self.world.current is not None
+        self.tripped(self.world.current, error)
+
     # --- when something has become durable --------------------------------------------------------------
 
     def committed(self) -> None:

@@ -169,12 +169,17 @@ class People:
 
         def switch() -> None:
             since = self.world.now
-            with suppress(NotFound, DBAPIError):
+            try:
                 act()
-                if self.world.now - since < SWITCHED_BACK_SECONDS[0] * SECOND:
-                    query = f"SELECT 1 WHERE {'' if off else 'NOT '}EXISTS (SELECT 1 FROM switch WHERE provider = ?)"
-                    told = f"people were told that {provider} is {'closed' if off else 'open'}"
-                    self.oracle.told.require(query, provider, facts=told)
+            except (NotFound, DBAPIError):
+                return
+            except Exception as error:  # noqa: BLE001 - people go on behind whatever they are shown
+                self.oracle.page_failed(error)
+                return
+            if self.world.now - since < SWITCHED_BACK_SECONDS[0] * SECOND:
+                query = f"SELECT 1 WHERE {'' if off else 'NOT '}EXISTS (SELECT 1 FROM switch WHERE provider = ?)"
+                told = f"people were told that {provider} is {'closed' if off else 'open'}"
+                self.oracle.told.require(query, provider, facts=told)
 
         self.world.spawn(web, f"people switch {provider} {off} {self.world.now}", switch)
 
