@@ -40,12 +40,10 @@ def run(named: str) -> int:
     planted, green = len(waiting), 0
     while waiting:
         group, waiting = _fitting(waiting)
-        caught: dict[Path, str] = {}
-        left = _let_pass(group, caught)
-        keep({**{patch.stem: f"caught by {test}" for patch, test in caught.items()},
-              **{patch.stem: "green" for patch in left or ()}})  # fmt: skip
+        left = _let_pass(group)
         if left is None:
             return 1
+        keep({patch.stem: "green" for patch in left})
         green += len(left)
         for patch in left:
             _tell(f"  green    {patch.stem}")
@@ -63,8 +61,8 @@ def keep(verdicts: Mapping[str, str], record: Path = RECORD) -> None:
     record.write_text("".join(f"{known[name]}\n" for name in planted), encoding="utf-8")
 
 
-def _let_pass(group: list[Path], caught: dict[Path, str]) -> list[Path] | None:
-    """Those of a group that no test catches; None where a failure is nobody's. `caught`: the others, and by which."""
+def _let_pass(group: list[Path]) -> list[Path] | None:
+    """Those of a group that no test catches; None where a failure is nobody's. The others are written down at once."""
     stages, unexplained = list(STAGES), 0
     while group and stages:
         status, failed = _tested(group, *_whole(stages[0]))
@@ -73,8 +71,9 @@ def _let_pass(group: list[Path], caught: dict[Path, str]) -> list[Path] | None:
             continue
         before = len(group)
         for test in failed:
-            caught |= dict.fromkeys(_culprits(test, group), test)
-            group = [patch for patch in group if patch not in caught]
+            for culprit in _culprits(test, group):
+                keep({culprit.stem: f"caught by {test}"})
+                group = [patch for patch in group if patch != culprit]
         unexplained += len(group) == before
         if unexplained > UNEXPLAINED_AT_MOST:
             _tell(f"?? pytest ended with {status}, and no planted bug alone is why: {failed}")
