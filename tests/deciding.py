@@ -1,4 +1,7 @@
-"""What the desk does once the last approval is there, without the people: for tests of what comes of a decision."""
+"""What the desk does once the last approval is there, without the people: for tests of what comes of a decision.
+
+Who may decide, and that what was shown is what is carried out, is the desk's own: tests/desk shows it. What is refused
+here for an old version or another's transfer stands in for that, and no test asserts it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bugs that `make proof` and `make simulate-planted` plant: each still fits its place, and is a program."""
+"""The bugs that `make proof` and `bridge simulate --planted` plant: each still fits its place, and is a program."""
 
 from __future__ import annotations
 

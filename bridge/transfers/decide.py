@@ -115,8 +115,9 @@ def _end(seen: Transfer, decision: Decision, descriptor: Descriptor) -> Finding:
 
 
 def carry_out(connection: Connection, runtime: Runtime, seen: Transfer, decision: Decision, now: int) -> Outcome:
-    """Store a decision and move the transfer by it, in the caller's transaction, which holds the transfer as `seen`
-    and has asked whether it makes sense. Raises RuntimeError where the transfer does not end as decided."""
+    """Store a decision and move the transfer by it, in the caller's transaction, which holds the transfer as `seen` and
+    the wallet, and has asked whether it makes sense and the wallet holds what it would have to give. Raises
+    RuntimeError where the transfer does not end as decided."""
     fact = _fact(seen, decision, now)
     row: dict[str, Any] = {
         "id": runtime.ids.new("de"),
