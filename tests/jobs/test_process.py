@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from threading import Event
 
@@ -160,6 +161,9 @@ def test_no_run_is_skipped_because_it_is_late(migrated_url):
             assert {job.id for job in planned} == {job.name for job in SCHEDULE} | {"board beat", "board look"}
             assert {(job.misfire_grace_time, job.coalesce, job.max_instances) for job in planned} == {(None, True, 1)}
             assert str(scheduler.timezone) == "UTC"
+            first = [job.next_run_time for job in planned if job.id in {each.name for each in SCHEDULE}]
+            assert len({at.microsecond for at in first}) == len(SCHEDULE), "two jobs begin at once in each second"
+            assert max(first) - min(first) < timedelta(seconds=1)
         finally:
             scheduler.shutdown()
 
