@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from sqlalchemy import Connection, Table, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, text, update
 
 from bridge import db, log, models
 from bridge.config import Config
@@ -49,13 +49,15 @@ _UNRESOLVED_IN = text("transfer.direction = 'in' AND transfer.state IN ('pending
 
 @dataclass(frozen=True)
 class Closed:
-    """A provider into which nothing is sent, since when (microseconds), by whom and why."""
+    """A provider into which nothing is sent, since when (microseconds), by whom and why. `restored_at`: when a restore
+    closed it, be it beside people; None where what it holds need not be compared for that (any more)."""
 
     provider: str
     cause: str
     reason: str
     actor: str
     closed_at: int
+    restored_at: int | None = None
 
 
 def admit(connection: Connection, runtime: Runtime, provider: str, currency: str, amount: int, now: int) -> None:
@@ -172,7 +174,7 @@ def _note_hit(runtime: Runtime, provider: str, currency: str) -> None:
 
 def closed(connection: Connection, provider: str | None = None) -> Sequence[Closed]:
     """What is closed for transfers in, or whether one provider is: one entry or none."""
-    query = select(_switch.c.provider, _switch.c.cause, _switch.c.reason, _switch.c.actor, _switch.c.closed_at)
+    query = select(*(_switch.c[each.name] for each in fields(Closed)))
     if provider is not None:
         query = query.where(_switch.c.provider == provider)
     return [Closed(*row) for row in connection.execute(query.order_by(_switch.c.provider))]
@@ -180,7 +182,7 @@ def closed(connection: Connection, provider: str | None = None) -> Sequence[Clos
 
 def pause(runtime: Runtime, provider: str, reason: str, actor: str) -> None:
     """Close a configured provider for transfers in until a person opens it, whatever had closed it before, for a
-    reason that can be read later (else Invalid).
+    reason that can be read later (else Invalid). What a restore had closed is compared all the same.
 
     Raises NotFound.
     """
@@ -216,25 +218,34 @@ def resume_in(connection: Connection, provider: str) -> Closed:
 
 def _open(connection: Connection, seen: Closed) -> bool:
     """Open a provider; false if its switch is not the one that was seen any more."""
-    same = _switch.c.provider == seen.provider, _switch.c.cause == seen.cause, _switch.c.closed_at == seen.closed_at
-    return connection.execute(delete(_switch).where(*same)).rowcount == 1
+    return connection.execute(delete(_switch).where(*_same(seen))).rowcount == 1
+
+
+def _same(seen: Closed) -> tuple[ColumnElement[bool], ...]:
+    return tuple(_switch.c[name] == getattr(seen, name) for name in ("provider", "cause", "closed_at"))
 
 
 def close_restored(connection: Connection, providers: Iterable[str], reason: str, actor: str, now: int) -> None:
-    """Close providers because the database was set back. One that a person has paused stays a person's to open;
-    its reason then tells both."""
+    """Close providers because the database was set back. One that a person has paused is compared like the others, but
+    stays a person's to open; its reason then tells both."""
     _close(connection, providers, RESTORED, reason, actor, now)
 
 
-def open_swept(connection: Connection, seen: Closed) -> bool:
-    """Open a provider that a sweep found right; false if its switch is not the one that was seen any more."""
-    return seen.cause == RESTORED and _open(connection, seen)
+def found_right(connection: Connection, seen: Closed) -> bool:
+    """Note that a sweep found what a provider holds to be right: what a restore alone has closed opens, what people
+    have closed as well stays theirs. False, and nothing is noted, if its switch is not the one that was seen any more.
+    """
+    if seen.cause == RESTORED:
+        return _open(connection, seen)
+    return connection.execute(update(_switch).where(*_same(seen)).values(restored_at=None)).rowcount == 1
 
 
 def _close(connection: Connection, providers: Iterable[str], cause: str, reason: str, actor: str, now: int) -> None:
     for provider in sorted(providers):
         which = {"provider": provider, "direction": Direction.IN.value}
         row = {"cause": cause, "reason": reason, "actor": actor, "closed_at": now}
+        if cause == RESTORED:
+            row["restored_at"] = now
         if db.insert_if_absent(connection, _switch, {**which, **row}):
             continue
         before = connection.execute(select(_switch).filter_by(**which).with_for_update()).mappings().first()

@@ -1,4 +1,5 @@
 """Sweep: compares what a provider holds with our books where a restore has closed it, and opens it if all agrees.
+One that people have closed as well is compared like the others, and stays theirs to open.
 
 1. Where no provider is closed by a restore, nothing is done. Else one process gets the slot, and works alone.
 2. The provider's list of balances is read page by page, in each of its currencies, and each is compared with ours;
@@ -40,7 +41,7 @@ def run_once(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, i
     """
     counts = {"swept": 0, "compared": 0, "differing": 0, "opened": 0}
     with db.reading(runtime.engine) as connection:
-        closed = [each for each in gates.closed(connection) if each.cause == gates.RESTORED]
+        closed = [each for each in gates.closed(connection) if each.restored_at is not None]
     waiting = [each for each in closed if each.provider in runtime.providers]
     if not waiting or stop.is_set() or not _claimed(runtime, now):
         return counts
@@ -132,16 +133,18 @@ def _expected(runtime: Runtime, operator: int, provider: str, currency: str) -> 
 
 
 def _opened(runtime: Runtime, switch: gates.Closed, found: Counter[Compared]) -> bool:
-    """Open the switch that was seen if everything agreed and nothing is unresolved there; whether it was opened."""
+    """Note it if everything agreed and nothing is unresolved there; whether the switch that was seen is open by that."""
     if found.total() != found[Compared.EQUAL]:
         return False
     unresolved = _transfer.c.state.in_((TransferState.PENDING.value, TransferState.ORPHANED.value))
     with db.writing(runtime.engine) as connection:
         mine = _transfer.select().where(_transfer.c.provider == switch.provider, unresolved).limit(1)
-        if connection.execute(mine).first() is not None or not gates.open_swept(connection, switch):
+        if connection.execute(mine).first() is not None or not gates.found_right(connection, switch):
             return False
-    _log.warning("provider opened", provider=switch.provider, compared=found.total(), was=switch.reason)
-    return True
+    opened = switch.cause == gates.RESTORED
+    news = "provider opened" if opened else "provider found right, and still paused"
+    _log.warning(news, provider=switch.provider, compared=found.total(), was=switch.reason)
+    return opened
 
 
 def _differing(found: Counter[Compared]) -> int:

@@ -286,7 +286,7 @@ def test_a_restored_provider_says_so_and_who_pauses_it_keeps_it(desk: Bench) -> 
     gates.pause(runtime, PROVIDER, "no more", "ops")
     assert refused(desk, "in").code == "provider_paused"
     with db.writing(runtime.engine) as connection:
-        assert not gates.open_swept(connection, seen)
+        assert not gates.found_right(connection, seen)
         gates.close_restored(connection, [PROVIDER], "set back again", "worker", runtime.clock.now())
     with db.reading(runtime.engine) as connection:
         (kept,) = gates.closed(connection, PROVIDER)
@@ -305,8 +305,8 @@ def test_only_the_switch_that_was_swept_is_opened(desk: Bench, hands: Hands) -> 
             first = seen
             hands.turn(1)
     with db.writing(runtime.engine) as connection:
-        assert not gates.open_swept(connection, first)
-        assert gates.open_swept(connection, seen)
+        assert not gates.found_right(connection, first)
+        assert gates.found_right(connection, seen)
         assert gates.closed(connection) == []
 
 

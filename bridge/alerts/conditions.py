@@ -243,8 +243,9 @@ def _hanging(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
 
 
 def _set_back(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
-    """While a provider is closed by a restore; and for a while after one that closed nothing."""
-    closed = [each.provider for each in gates.closed(connection) if each.cause == gates.RESTORED]
+    """While a provider is closed by a restore, or people have closed it and it was not compared yet; and for a while
+    after one that closed nothing."""
+    closed = [each.provider for each in gates.closed(connection) if each.restored_at is not None]
     looked = connection.execute(select(_lineage.c.seen_at)).scalar()
     known = connection.execute(select(_turn.c.lineage_at).where(_turn.c.name == "look")).scalar()
     is_new = known is not None and looked not in (None, known)
@@ -253,7 +254,7 @@ def _set_back(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
             Kind.SET_BACK, "database", None,
             "The database is a restored backup or a copy. "
             + (f"Closed for transfers in: {', '.join(closed)}." if closed else "No provider was closed by that."),
-            "What a restore of the database had closed is open again.",
+            "What a restore of the database had closed is open again, or was compared and is closed by people.",
         )  # fmt: skip
 
 

@@ -110,6 +110,8 @@ class Switch(SQLModel, table=True):
     reason: str
     actor: str
     closed_at: int = Field(sa_type=BigInteger)
+    # When a restore closed it, alone or beside people; NULL where nothing is left to compare for it.
+    restored_at: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class Exposure(SQLModel, table=True):

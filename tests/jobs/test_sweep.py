@@ -192,12 +192,52 @@ def test_what_is_unresolved_keeps_it_closed(desk: Bench, provider: Listing, hand
     assert is_closed(desk)
 
 
-def test_what_a_person_has_paused_is_not_swept(desk: Bench, provider: Listing) -> None:
-    """Design §3, rule 10: the machine opens what the machine has closed; a pause is a person's."""
+@pytest.mark.parametrize("first", ["restored", "paused"])
+def test_what_people_have_closed_as_well_is_compared_and_stays_theirs(
+    desk: Bench, provider: Listing, hands: Hands, first: str
+) -> None:
+    """C-58; design §3, rule 10: money that a backup has forgotten is found also where people had paused the provider,
+    before the restore or after it; the machine opens only what it alone has closed, and does not ask again for ever."""
+    if first == "paused":
+        gates.resume(desk.runtime, PROVIDER, "ops")
+    gates.pause(desk.runtime, PROVIDER, "not yet", "ops")
+    if first == "paused":
+        lineage.restored(desk.runtime, "again", "ops")
+        hands.turn(QUIET)
+    provider.listed["p4"] = 401
+    assert once(desk) == {"swept": 1, "compared": 5, "differing": 1, "opened": 0}
+    assert broken(desk) == [("p4", 400, 401)]
+
+    provider.listed["p4"] = 400
+    assert once(desk) == {"swept": 1, "compared": 5, "differing": 0, "opened": 0}
+    assert (is_closed(desk), broken(desk)) == (True, [])
+    reads = provider.reads
+    assert once(desk) == NOTHING
+    assert (provider.reads, is_closed(desk)) == (reads, True)
+
+
+def test_a_pause_without_a_restore_is_not_swept(desk: Bench, provider: Listing) -> None:
+    """Design §3, rule 10: a pause alone asks the provider for no balances."""
+    gates.resume(desk.runtime, PROVIDER, "ops")
     gates.pause(desk.runtime, PROVIDER, "not yet", "ops")
 
     assert once(desk) == NOTHING
     assert (provider.reads, is_closed(desk)) == (0, True)
+
+
+def test_a_pause_during_a_sweep_is_swept_once_more(desk: Bench, provider: Listing) -> None:
+    """Design §3, rule 10: whoever pauses while the balances are read has closed another switch than was seen."""
+
+    def pause() -> None:
+        provider.while_reading = lambda: None
+        gates.pause(desk.runtime, PROVIDER, "not yet", "ops")
+
+    provider.while_reading = pause
+    assert once(desk)["opened"] == 0
+    assert is_closed(desk)
+    assert once(desk) == {"swept": 1, "compared": 5, "differing": 0, "opened": 0}
+    assert is_closed(desk)
+    assert once(desk) == NOTHING
 
 
 def test_a_second_restore_during_a_sweep_keeps_it_closed(desk: Bench, provider: Listing, hands: Hands) -> None:
