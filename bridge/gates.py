@@ -246,9 +246,11 @@ def _close(connection: Connection, providers: Iterable[str], cause: str, reason:
         row = {"cause": cause, "reason": reason, "actor": actor, "closed_at": now}
         if cause == RESTORED:
             row["restored_at"] = now
-        if db.insert_if_absent(connection, _switch, {**which, **row}):
-            continue
-        before = connection.execute(select(_switch).filter_by(**which).with_for_update()).mappings().first()
-        if before is not None and before["cause"] != cause:
-            row |= {"cause": PAUSED, "reason": f"{reason} (closed before: {before['reason']})"}
-        connection.execute(update(_switch).filter_by(**which).values(**row))
+        while not db.insert_if_absent(connection, _switch, {**which, **row}):
+            before = connection.execute(select(_switch).filter_by(**which).with_for_update()).mappings().first()
+            if before is None:
+                continue  # somebody has opened it since: it has to be closed anew
+            if before["cause"] != cause:
+                row |= {"cause": PAUSED, "reason": f"{reason} (closed before: {before['reason']})"}
+            connection.execute(update(_switch).filter_by(**which).values(**row))
+            break

@@ -133,7 +133,7 @@ def _expected(runtime: Runtime, operator: int, provider: str, currency: str) -> 
 
 
 def _opened(runtime: Runtime, switch: gates.Closed, found: Counter[Compared]) -> bool:
-    """Note it if everything agreed and nothing is unresolved there; whether the switch that was seen is open by that."""
+    """Note it if everything agreed and nothing is unresolved there; whether the switch that was seen opened by that."""
     if found.total() != found[Compared.EQUAL]:
         return False
     unresolved = _transfer.c.state.in_((TransferState.PENDING.value, TransferState.ORPHANED.value))

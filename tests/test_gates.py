@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from bridge import db, doctor, gates
 from bridge.app import compose
@@ -292,6 +292,30 @@ def test_a_restored_provider_says_so_and_who_pauses_it_keeps_it(desk: Bench) -> 
         (kept,) = gates.closed(connection, PROVIDER)
     assert (kept.cause, kept.actor) == ("paused", "worker")
     assert kept.reason == "set back again (closed before: no more (closed before: set back))"
+
+
+@pytest.mark.parametrize("migrated_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("restored", [False, True], ids=["paused", "restored"])
+def test_closing_is_not_lost_against_an_opening(desk: Bench, restored: bool) -> None:
+    """Design §3, rule 10; C-58: somebody opens a provider between the two statements of whoever closes it: it is closed
+    afterwards. (On SQLite nobody gets between them.)"""
+    runtime, opened = desk.runtime, []
+    gates.pause(runtime, PROVIDER, "before", "ann")
+
+    def open_it(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        if "FOR UPDATE" in statement and not opened:
+            opened.append(statement)
+            gates.resume(runtime, PROVIDER, "bob")
+
+    event.listen(runtime.engine, "before_cursor_execute", open_it)
+    if restored:
+        with db.writing(runtime.engine) as connection:
+            gates.close_restored(connection, [PROVIDER], "set back", "worker", runtime.clock.now())
+    else:
+        gates.pause(runtime, PROVIDER, "no more", "mia")
+
+    assert len(opened) == 1
+    assert refused(desk, "in").code == ("provider_restored" if restored else "provider_paused")
 
 
 def test_only_the_switch_that_was_swept_is_opened(desk: Bench, hands: Hands) -> None:
