@@ -71,7 +71,7 @@ proof: $(READY)  ## docs/proof.md: each claim and its tests, and planted bugs th
 chaos: $(READY)  ## SIGKILL at every commit and call, 200 at once, SIGSTOP: on both databases
 	@$(RUN) -m tests.chaos
 
-bench: $(READY) $(PEERS_READY)  ## side by side with peers in one run: docs/benchmarks.md (QUICK=1: ten minutes)
+bench: $(READY) $(PEERS_READY)  ## side by side with peers in one run: docs/benchmarks.md (QUICK=1: ten minutes, into .bench/)
 	@$(RUN) -m benchmarks
 
 bench-desk: $(READY)  ## pages of /ops over a million transfers: docs/desk-speed.md (DESK_TRANSFERS, DESK_ORPHANS)

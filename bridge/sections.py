@@ -48,7 +48,13 @@ class DatabaseSection(Section):
     url: str = Field(
         "sqlite:///bridge.db", description="SQLite file or PostgreSQL address; always the primary, never a replica."
     )
-    pool_size: int = Field(16, ge=1, description="Connections per process (PostgreSQL).")
+    pool_size: int = Field(
+        16,
+        ge=1,
+        description="Connections per process (PostgreSQL). With fewer than `engine.resolve_threads` and "
+        "`events.deliver_threads` together, as by default, the jobs wait for each other where the database is slow: "
+        "`doctor` notes it.",
+    )
     busy_seconds: Seconds = Field(30, description="How long a SQLite writer waits for another one.")
     mark_file: Path | None = Field(
         None,
@@ -60,7 +66,11 @@ class DatabaseSection(Section):
 class WebSection(Section):
     """The HTTP door of the bridge."""
 
-    host: str = Field("127.0.0.1", description="Address that `up` and `doctor` use.")
+    host: str = Field(
+        "127.0.0.1",
+        description="Address on which `serve` listens. The default can be reached from this machine alone: behind a "
+        "balancer on another one it has to be another.",
+    )
     port: int = Field(8080, ge=0, le=65535, description="Port of the API; 0 lets the system choose one.")
     proxy_hops: int = Field(
         0,
@@ -69,7 +79,11 @@ class WebSection(Section):
         description="Proxies before the bridge: the caller is so many `X-Forwarded-For` from the right. "
         "They must drop header names with an underscore.",
     )
-    threads: int = Field(32, ge=1, description="Threads per web process: two to four times the slow calls allowed.")
+    threads: int = Field(
+        32,
+        ge=1,
+        description="How many requests one web process answers at once; each that waits for a provider holds one.",
+    )
     wait_seconds: float = Field(
         15, ge=0, le=60, description="How long a transfer request waits for the end unless `Prefer: wait=N` says less."
     )
@@ -248,7 +262,10 @@ class EventsSection(Section):
     )
     deliver_every_seconds: Seconds = Field(1, description="How often events are numbered, and what is due is sent.")
     deliver_threads: int = Field(
-        32, ge=1, description="Deliveries that one process sends side by side; of one operator at most a quarter."
+        32,
+        ge=1,
+        description="Deliveries that one process sends side by side; of one operator at most a quarter. On SQLite at "
+        "most 4, whatever is set.",
     )
     answer_seconds: Seconds = Field(15, description="Total deadline of one delivery.")
     retry_seconds: tuple[Wait, ...] = Field(
@@ -287,7 +304,9 @@ class DeskSection(Section):
         "forms from elsewhere are refused. Without it: whatever name the browser asked for.",
     )
     steward: str | None = Field(
-        None, description="The operator whose people may also touch what all operators share: jobs, switches, alerts."
+        None,
+        description="The operator whose operators and approvers run and pause jobs, and whose people see what checks "
+        "found, and which process fails at what; without it nobody does.",
     )
     idle_minutes: Seconds = Field(15, description="A person who does nothing for so long is asked to come in again.")
     absolute_hours: Seconds = Field(8, description="And so is everybody after this time.")

@@ -15,8 +15,9 @@ HEAD = f"""\
 # Configuration
 
 Read once at the start, from `bridge.toml` in the working folder, or from the file that `{CONFIG_VARIABLE}` names;
-a variable of the environment overrides the file. An unknown key, or a combination that would promise too much, is
-refused by name. `bridge.example.toml` is a file to begin with; `python -m bridge doctor` says what is missing.
+a variable of the environment overrides the file. In a variable a list is JSON (`["EUR"]`), and so is what is given for
+each currency (`{{"EUR": "5000.00"}}`). An unknown key, or a combination that would promise too much, is refused
+by name. `bridge.example.toml` is a file to begin with; `python -m bridge doctor` says what is missing.
 
 This page is written by `python -m bridge configuration` from `bridge/config.py`: change the fields, not this page.
 """

@@ -18,7 +18,7 @@ class TransferState(StrEnum):
     PENDING = "pending"  # intended and perhaps sent; nobody has proved the end yet
     CONFIRMED = "confirmed"  # the destination holds the amount, by proof
     REVERSED = "reversed"  # the source still has, or again has, the amount, by proof
-    ORPHANED = "orphaned"  # not provable by machine: value in custody, a case is open
+    ORPHANED = "orphaned"  # not provable by machine: value in custody, or borne by the house; a case is open
 
 
 @dataclass(frozen=True)

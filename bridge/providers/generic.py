@@ -1,6 +1,6 @@
 """The generic profile: our own contract, docs/provider-contract.md, a one-phase protocol, as a page of facts.
 
-One address takes seven kinds of signed JSON. A transfer is told whole, by its answers and by callbacks: what lacks a
+One address is asked six kinds of signed JSON. A transfer is told whole, by its answers and by callbacks: what lacks a
 member, holds a malformed one, or comes under another status than HTTP 200 says nothing, and is UNKNOWN.
 """
 

@@ -21,6 +21,7 @@ from bridge.api.answers import trouble
 from bridge.app import compose, create_app
 from bridge.config import Config
 from bridge.sections import DatabaseSection
+from bridge.views import words
 from tests.api.test_access import made
 from tests.harness import OPERATOR, PROVIDER, ROOT
 
@@ -274,3 +275,27 @@ def test_every_code_is_listed(app):
     assert rows == [(one.code, str(one.status), one.retry.value) for one in catalogue]
     page = app.test_client().get("/docs/problems").text
     assert all(f'id="{code}"' in page for code in codes)
+
+
+def reasons_given() -> set[str]:
+    """Every code that the core gives a transfer for a reason, read from the source: each word in what says them that is
+    compared with nothing."""
+    core = ROOT / "bridge" / "transfers" / "core"
+    whole, of_sweeps = (ast.parse((core / name).read_text(encoding="utf-8")) for name in ("reasons.py", "sweep.py"))
+    told = [whole, *(each for each in of_sweeps.body if getattr(each, "name", "") == "reason")]
+    nodes = [node for tree in told for node in ast.walk(tree)]
+    compared = {id(part) for node in nodes if isinstance(node, ast.Compare) for part in (node.left, *node.comparators)}
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and id(node) not in compared]
+    return {text for text in texts if isinstance(text, str) and re.fullmatch(r"[a-z]+(_[a-z]+)*", text)}
+
+
+def test_every_reason_is_listed():
+    """Platforms branch on the code of a reason: each that a transfer may have stands in docs/api.md, no other does, and
+    the desk has words for each."""
+    written = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    section = written.split("\n## Reasons\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    given = reasons_given()
+    assert {"unproved", "wallet_spent", "player_in_game"} <= given
+    assert sorted(rows) == sorted(given)
+    assert set(words.REASONS) == given

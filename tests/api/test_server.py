@@ -19,8 +19,9 @@ import pytest
 
 from bridge import keys
 from bridge.app import compose
+from bridge.up import QTECH
 from tests.api.conftest import TIMES
-from tests.harness import OPERATOR, PROVIDER, ROOT, configured
+from tests.harness import OPERATOR, ROOT, configured
 
 SETTINGS = """
 [database]
@@ -86,7 +87,7 @@ def served(migrated_url, provider, tmp_path) -> Iterator[Served]:
     file = tmp_path / "bridge.toml"
     times = {name: value for name, value in TIMES.items() if name.endswith("_seconds")}
     file.write_text(
-        SETTINGS.format(url=migrated_url, name=PROVIDER, operator=OPERATOR, address=provider.address, **times)
+        SETTINGS.format(url=migrated_url, name=QTECH.name, operator=OPERATOR, address=provider.address, **times)
     )
     runtime = compose(configured(migrated_url))
     keys.add_operator(runtime, OPERATOR)
@@ -133,7 +134,8 @@ def examples() -> list[list[str]]:
 
 
 def test_the_examples_of_the_documentation_run(served):
-    """Style §10, rule 20: what docs/api.md shows is sent as it stands, and every answer is a success."""
+    """Style §10, rule 20: what docs/api.md shows is sent as it stands, to a provider named as `make up` names its own,
+    and every answer is a success."""
     seen = []
     for words in examples():
         method, headers, body, path = "GET", {}, None, ""
@@ -154,13 +156,13 @@ def test_the_examples_of_the_documentation_run(served):
         seen.append(status)
         assert status < 300, answer
     assert seen == [201, 201, 201, 200]
-    assert answer["funds"][0]["at_providers"] == {PROVIDER: "25.00"}
+    assert answer["funds"][0]["at_providers"] == {QTECH.name: "25.00"}
 
 
 def test_what_only_a_socket_can_send(served, subtests):
     """Issue 2, security §3.3: the limit of 65536 bytes holds for a body whose length is never announced; odd
     requests get an answer below 500, and the server lives on."""
-    good = b'{"player_id":"p","provider":"sim","direction":"in","amount":"0","currency":"EUR"}'
+    good = b'{"player_id":"p","provider":"simulator","direction":"in","amount":"0","currency":"EUR"}'
     headers = {"Content-Type": "application/json", "Idempotency-Key": "k"}
     for size, expected in ((65_536, (422, "invalid")), (65_537, (413, "body_too_large"))):
         with subtests.test(chunked=size):

@@ -28,7 +28,7 @@ PlayerId = Annotated[
 ]
 Provider = Annotated[
     str,
-    Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="the name of a configured provider", examples=["sim"]),
+    Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="the name of a configured provider", examples=["simulator"]),
 ]
 Currency = Annotated[
     str,

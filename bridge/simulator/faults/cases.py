@@ -217,5 +217,5 @@ def listing() -> str:
     lines = []
     for table in TABLES.values():
         for section, cases in table.sections.items():
-            lines += [f"{table.protocol}: protocols.md §{section}", *(case.line for case in cases), ""]
+            lines += [f"{table.protocol}: §{section}", *(case.line for case in cases), ""]
     return "\n".join(lines).rstrip()
