@@ -18,10 +18,14 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_on_sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bridge import sqlite
 from bridge.sections import DatabaseSection
+
+TROUBLE = (DBAPIError, PoolTimeout)
+"""What is raised where a database cannot be reached, is locked for too long, has no connection left, or is not ours."""
 
 
 class NotMigrated(RuntimeError):
@@ -94,10 +98,17 @@ def writing(engine: Engine) -> Iterator[Connection]:
 AT_COMMIT = "at the commit, which may be durable"
 
 
-def is_away(trouble: DBAPIError) -> bool:
-    """Whether a block of `writing` failed because the database could not be reached, or not any more, and has certainly
-    written nothing: a commit that failed may be durable."""
+def is_away(trouble: DBAPIError | PoolTimeout) -> bool:
+    """Whether a block of `writing` failed because the database could not be reached, or not any more, or because every
+    connection to it is in use, and has certainly written nothing: a commit that failed may be durable."""
+    if isinstance(trouble, PoolTimeout):
+        return True
     return AT_COMMIT not in trouble.detail and (trouble.connection_invalidated or trouble.statement is None)
+
+
+def cause(trouble: DBAPIError | PoolTimeout) -> str:
+    """What the driver calls it, for the log."""
+    return type(trouble.orig if isinstance(trouble, DBAPIError) else trouble).__name__
 
 
 @contextmanager

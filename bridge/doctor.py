@@ -15,8 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import ArgumentError
 
 from bridge import clocks, db, gates, guards, lineage, readiness, traces
 from bridge.app import compose
@@ -25,9 +24,6 @@ from bridge.money import AmountRefused, UnknownCurrency
 from bridge.outbound import Outbound
 from bridge.ports import SECOND, Window
 from bridge.runtime import Runtime
-
-DATABASE_TROUBLE = (DBAPIError, PoolTimeout)
-"""What a database raises that cannot be reached, is locked for too long, or is not ours."""
 
 SQLITE_PRAGMAS = ("journal_mode", "synchronous")
 
@@ -78,7 +74,7 @@ def bridge(config: Config, *, migrated: bool = True) -> Runtime:
         readiness.require(runtime)
     except db.NotMigrated as wrong:
         raise CannotStart(str(wrong)) from wrong
-    except DATABASE_TROUBLE as wrong:
+    except db.TROUBLE as wrong:
         raise CannotStart(database_sentence(wrong)) from wrong
     return runtime
 
@@ -122,7 +118,7 @@ def database_trouble(runtime: Runtime) -> str:
         db.require_migrated(runtime.engine)
     except db.NotMigrated as wrong:
         return str(wrong)
-    except DATABASE_TROUBLE as trouble:
+    except db.TROUBLE as trouble:
         return database_sentence(trouble)
     return ""
 
@@ -198,7 +194,7 @@ def _database(runtime: Runtime) -> list[Remark]:
             remarks = [Remark("ok", "database", f"{connection.dialect.name} answers"), *durability(connection)]
             remarks.append(_clock(runtime, connection))
         return [*remarks, *_schema(runtime)]
-    except DATABASE_TROUBLE as trouble:
+    except db.TROUBLE as trouble:
         return [Remark("bad", "database", database_sentence(trouble))]
 
 

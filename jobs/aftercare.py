@@ -9,7 +9,8 @@ from jobs.crew import work
 from statemachines import TransferState
 
 STATES = (TransferState.REVERSED, TransferState.CONFIRMED)
-"""A confirmed transfer rests; one that was set aside by an error of our own is put to rest here."""
+"""A confirmed transfer rests; one that was set aside by an error of our own is put to rest here, and one that may have
+been taken back under a request of ours is looked at once more."""
 
 
 def run_once(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, int]:

@@ -366,5 +366,5 @@ def test_a_switch_is_closed_for_a_reason(desk: Bench, reason: str) -> None:
 def test_the_database_refuses_a_switch_against_money_that_comes_home(desk: Bench) -> None:
     """Design §3, rules 10 and 11: not even a statement typed by hand closes a provider for transfers out."""
     row = {"p": PROVIDER, "d": "out", "c": "paused", "r": "x", "a": "x", "t": 1}
-    with pytest.raises(doctor.DATABASE_TROUBLE), db.writing(desk.runtime.engine) as connection:
+    with pytest.raises(db.TROUBLE), db.writing(desk.runtime.engine) as connection:
         connection.execute(text("INSERT INTO switch VALUES (:p, :d, :c, :r, :a, :t)"), row)

@@ -8,8 +8,7 @@ sealed cannot be inspected.
 from __future__ import annotations
 
 from sqlalchemy import Connection, Table, and_, or_, select
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from bridge import board, db, models
 from bridge.audit import mirror
@@ -89,9 +88,9 @@ def _is_away(trouble: Exception) -> bool:
     """Whether it was the database that could not be asked; on SQLite a text that is none is told in the same words."""
     if isinstance(trouble, OperationalError | InterfaceError):
         return "decode" not in str(trouble.orig)
-    if isinstance(trouble, DBAPIError):
+    if isinstance(trouble, db.TROUBLE):
         return db.is_away(trouble)
-    return isinstance(trouble, ConnectionError | PoolTimeout)
+    return isinstance(trouble, ConnectionError)
 
 
 def give_back(runtime: Runtime, slot: int) -> None:

@@ -79,7 +79,7 @@ for command in (
 
 def _expected(trouble: Exception) -> str | None:
     """The sentence for an error that is nobody's bug, None for any other."""
-    from bridge import doctor, errors
+    from bridge import db, doctor, errors
 
     match trouble:
         case doctor.CannotStart():
@@ -87,7 +87,7 @@ def _expected(trouble: Exception) -> str | None:
         case errors.Refusal():
             named = "; ".join(f"{field} {why}" for field, why in trouble.fields.items())
             return f"{trouble.detail.rstrip('.')}: {named}." if named else trouble.detail
-        case _ if isinstance(trouble, doctor.DATABASE_TROUBLE):
+        case _ if isinstance(trouble, db.TROUBLE):
             return doctor.database_sentence(trouble)
         case _:
             return None

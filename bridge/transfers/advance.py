@@ -241,8 +241,10 @@ def decide(
         order, schedule = order_for(runtime, draft, claim, step, moment)
     changed = bool(draft.moves or draft.changed_legs or draft.found or draft.reason)
     if not holding:
-        # Whoever holds the lease keeps it; where nobody does, the resolver plans anew from what changed.
-        schedule = {"wake_at": now} if changed and seen.lease_owner is None else {}
+        # Whoever holds the lease keeps it; where nobody does, the resolver plans anew from what changed, and from what
+        # was told under a request that may be on the wire, which counts only when it cannot be.
+        anew = changed or draft.transfer.may_be_on_the_wire(now)
+        schedule = {"wake_at": now} if anew and seen.lease_owner is None else {}
     version = seen.version + 1 if changed or _is_news(seen, fact) else seen.version
     if not changed and not schedule and version == seen.version:
         return Decided(draft, None, {}, holding)

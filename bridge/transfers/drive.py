@@ -5,8 +5,6 @@ No connection of the pool and no lock is held here while a request is on its way
 
 from __future__ import annotations
 
-from sqlalchemy.exc import DBAPIError
-
 from bridge import db, log, traces
 from bridge.evidence import Reply, Source
 from bridge.runtime import Runtime
@@ -17,7 +15,8 @@ from bridge.transfers.measure import measure
 _log = log.get("transfers")
 
 AWAY_SECONDS = (0.0, 1.0, 4.0)
-"""How long a database that cannot be reached is waited for between two tries to store an answer."""
+"""How long a database that cannot be reached is waited for between two tries to store an answer; where all connections
+are in use, each try has waited for one as well."""
 
 
 def drive(
@@ -51,22 +50,22 @@ def _ended(runtime: Runtime, outcome: Outcome, fact: Fact, closing: Closing | No
     try:
         with traces.span("advance", transfer=outcome.transfer.id):
             return end(runtime, outcome, fact, closing)
-    except DBAPIError as trouble:
-        _log.warning("end not written at a stroke", transfer=outcome.transfer.id, error=type(trouble.orig).__name__)
+    except db.TROUBLE as trouble:
+        _log.warning("end not written at a stroke", transfer=outcome.transfer.id, error=db.cause(trouble))
         return None
 
 
 def _stored(runtime: Runtime, order: Order, fact: Fact, asking: Asking) -> Outcome:
     """As `advance`, by a worker with an answer in its hand that nobody else has: a database that is away for a moment,
-    as while it is started again, is waited for. A commit that failed is not tried again: it may have committed the next
-    request, which is then for whoever finds it in the rows."""
+    as while it is started again, or whose connections are all in use, is waited for. A commit that failed is not tried
+    again: it may have committed the next request, which is then for whoever finds it in the rows."""
     for seconds in AWAY_SECONDS:
         try:
             return advance(runtime, order.claim.transfer_id, order.claim, fact, asking=asking)
-        except DBAPIError as trouble:
+        except db.TROUBLE as trouble:
             if not db.is_away(trouble):
                 raise
-            _log.warning("answer not stored yet", transfer=order.claim.transfer_id, error=type(trouble.orig).__name__)
+            _log.warning("answer not stored yet", transfer=order.claim.transfer_id, error=db.cause(trouble))
         runtime.clock.sleep(seconds)
     return advance(runtime, order.claim.transfer_id, order.claim, fact, asking=asking)
 

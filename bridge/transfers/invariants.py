@@ -87,6 +87,16 @@ AWAKE = {
             AND NOT EXISTS (
                 SELECT 1 FROM evidence later WHERE later.transfer_id = t.id AND later.ordinal = e.ordinal
                     AND later.source = 'lookup' AND later.answer <> 'unknown' AND later.at > t.settled_at)""",
+    # Told once, and answered 200: nobody tells it again. People who confirmed had seen what was told before.
+    "A provider's word that it took a confirmed transfer back is acted on, or somebody will look at it.": """
+        SELECT t.id AS transfer_id, e.id AS evidence_id, e.sequence FROM transfer t /* its legs */
+        JOIN evidence e ON e.transfer_id = t.id AND e.ordinal = outside.ordinal AND e.source = 'callback'
+            AND e.answer = 'cancelled' AND e.reference = outside.reference AND e.amount = outside.amount
+            AND e.currency = t.currency AND e.player = t.player_id AND e.side = outside.side
+            AND COALESCE(e.provider_reference, outside.provider_reference, '')
+                = COALESCE(outside.provider_reference, e.provider_reference, '')
+        WHERE t.id > :after AND t.id <= :upto AND t.state = 'confirmed' AND t.wake_at IS NULL
+            AND NOT EXISTS (SELECT 1 FROM decision d WHERE d.transfer_id = t.id)""",
     "Every orphan has an open case.": """
         SELECT t.id AS transfer_id, c.state AS case_state FROM transfer t
         LEFT JOIN orphan_case c ON c.transfer_id = t.id

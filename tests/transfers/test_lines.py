@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from threading import Timer
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.pool import QueuePool
 
 from bridge import db, stroke
@@ -211,6 +214,69 @@ def test_an_answer_is_kept_in_hand_while_the_database_is_away(
     with pytest.raises(OperationalError):
         still.run("in")
     assert [operation for operation, _ in scripted.requests][2:] == ["prepare"]
+    still.audit()
+
+
+def hold_every_connection(bench: Bench, held: ExitStack) -> None:
+    """The pool is as full as it gets, and whoever waits for a connection does not get one."""
+    pool = bench.runtime.engine.pool
+    assert isinstance(pool, QueuePool)
+    pool._timeout = 0.05  # no option of ours, and the usual one is too long for a test
+    with pytest.raises(PoolExhausted):
+        while True:
+            held.callback(bench.runtime.engine.raw_connection().close)
+
+
+def fills(bench: Bench, scripted: ScriptedProvider, held: ExitStack, during: str) -> Callable[..., Any]:
+    """The provider, while whose answer to this request all connections are taken."""
+    money = scripted.money
+
+    def answers(step: Any, *rest: Any) -> Any:
+        if step == during:
+            hold_every_connection(bench, held)
+        return money(step, *rest)
+
+    return answers
+
+
+@pytest.mark.parametrize("during", ["prepare", "complete"])
+def test_an_answer_is_kept_in_hand_while_the_pool_is_full(
+    still: Bench, scripted: ScriptedProvider, hands: Hands, monkeypatch: pytest.MonkeyPatch, during: str
+) -> None:
+    """C-43 C-04 Whoever waits for a connection and gets none has written nothing: what the provider said, be it that it
+    holds the money or that it moved it, is stored when there is one, and nobody asks."""
+    with ExitStack() as held:
+        monkeypatch.setattr(scripted, "money", fills(still, scripted, held, during))
+        monkeypatch.setattr(hands, "sleep", lambda _seconds: held.close())
+        transfer_id = still.run("in")
+    assert [operation for operation, _ in scripted.requests] == ["prepare", "complete"]
+    assert still.row(transfer_id)["state"] == "confirmed"
+    told = still.rows("SELECT answer FROM evidence WHERE source = 'call' ORDER BY id")
+    assert [row["answer"] for row in told] == ["reserved", "applied"]
+    still.audit()
+
+
+@pytest.mark.parametrize("during", ["prepare", "complete"])
+def test_an_answer_for_which_there_is_no_connection_at_all(
+    still: Bench, scripted: ScriptedProvider, hands: Hands, monkeypatch: pytest.MonkeyPatch, during: str
+) -> None:
+    """C-43 C-04 A pool that stays full for too long is told as such; nothing is sent again, and what the provider did
+    is found by whoever has the next lease."""
+    before = hands.monotonic()
+    with ExitStack() as held:
+        monkeypatch.setattr(scripted, "money", fills(still, scripted, held, during))
+        with pytest.raises(PoolExhausted):
+            still.run("in")
+    assert hands.monotonic() - before >= sum(AWAY_SECONDS)
+    sent = [operation for operation, _ in scripted.requests]
+    assert sent == (["prepare"] if during == "prepare" else ["prepare", "complete"])
+    monkeypatch.undo()
+    for _ in range(60):
+        hands.turn(1)
+        still.resolve_due()
+    (row,) = still.rows("SELECT state FROM transfer")
+    assert row["state"] == ("reversed" if during == "prepare" else "confirmed")
+    assert [operation for operation, _ in scripted.requests].count("complete") == sent.count("complete")
     still.audit()
 
 

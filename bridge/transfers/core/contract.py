@@ -166,7 +166,7 @@ def _drive(
     transfer: Transfer, leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int, queued_until: int
 ) -> NextStep:
     if leg.may_be_on_the_wire(now):
-        return Rest(max(a.wire_until for a in leg.attempts if leg.answer_to(a) is None))
+        return Rest(leg.on_the_wire_until)
     two = descriptor.phases == TWO_PHASES
     match leg.state:
         case LegState.PLANNED if _is_given_up(transfer, leg, now):
@@ -206,7 +206,8 @@ def _ask_slowly(transfer: Transfer, leg: Leg, schedule: Schedule, now: int) -> A
 
 def _aftercare(transfer: Transfer, descriptor: Descriptor, schedule: Schedule, finding: Finding, now: int) -> NextStep:
     """Some providers execute after they said no: what rests on our inference is asked about later, a reversal, and
-    a take-back that came to nothing, whatever people decided then."""
+    a take-back that came to nothing, whatever people decided then. What ended while a request may still be on the wire
+    is looked at when none can be: a refusal told before that counts only then (rule 3), and may be told only once."""
     watched = [] if transfer.state is TransferState.CONFIRMED else [(transfer.outside, finding)]
     watched += [(leg, judge(transfer, leg, descriptor)) for leg in transfer.take_backs]
     steps = [
@@ -214,6 +215,8 @@ def _aftercare(transfer: Transfer, descriptor: Descriptor, schedule: Schedule, f
         for leg, found in watched
         if needs_aftercare(leg, descriptor, found)
     ]
+    if transfer.may_be_on_the_wire(now):
+        steps.append(Rest(transfer.on_the_wire_until))
     return _soonest(steps) or Done()
 
 

@@ -64,7 +64,12 @@ class Leg:
 
     def may_be_on_the_wire(self, now: int) -> bool:
         """Whether bytes of a money request of this leg could still be travelling from us."""
-        return any(self.answer_to(attempt) is None and now < attempt.wire_until for attempt in self.attempts)
+        return now < self.on_the_wire_until
+
+    @property
+    def on_the_wire_until(self) -> int:
+        """The end of the last lease under which a request without an answer could have left; 0 if there is none."""
+        return max((each.wire_until for each in self.attempts if self.answer_to(each) is None), default=0)
 
     def effective(self, step: Step) -> tuple[Attempt, ...]:
         """The attempts of a step of which at least one byte may have left."""
@@ -189,4 +194,9 @@ class Transfer:
 
     def may_be_on_the_wire(self, now: int) -> bool:
         """Whether bytes of any money request could still be travelling from us."""
-        return any(leg.may_be_on_the_wire(now) for leg in self.legs)
+        return now < self.on_the_wire_until
+
+    @property
+    def on_the_wire_until(self) -> int:
+        """As of a leg: of all of them."""
+        return max((leg.on_the_wire_until for leg in self.legs), default=0)
