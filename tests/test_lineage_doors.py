@@ -22,7 +22,7 @@ from tests.desk import crew
 from tests.harness import EUR, OPERATOR, PLAYER, PROVIDER, Bench, Hands, bench
 from tests.restoring import Copies
 from tests.transfers.conftest import REAL_TIMES
-from tests.transfers.scripted import ScriptedProvider
+from tests.transfers.scripted import LOST, OK, ScriptedProvider
 
 WAY = {"sqlite": "sqlite cp", "postgresql": "postgresql clean"}
 """Under both a process that stays up goes on with the address that it has."""
@@ -155,6 +155,29 @@ def test_nothing_is_reversed_that_the_database_has_only_forgotten(
     assert web.made.wallet() == 99_000
     assert answered == DOORS[door]
     web.made.audit()
+
+
+def test_nothing_is_reversed_that_was_forgotten_while_it_was_out(web: Web) -> None:
+    """C-58, I-13: the database is set back while the complete is out. Its answer says nothing, but that there was one
+    to come proves that it was sent; what the backup knows alone would be a prepare that died."""
+
+    def arrived(operation: str) -> None:
+        if operation == "prepare":
+            web.back_up()
+        elif operation == "complete":
+            web.provider.during = lambda _operation: None
+            web.is_set_back()
+            web.provider.records["Q1"].state = "COMPLETED"  # half a minute ago, in its time
+
+    web.provider.during, web.provider.script = arrived, [OK, LOST]
+    answer = web.transfer("k-1")
+
+    assert (answer.status_code, answer.json["state"]) == (202, "pending")
+    assert web.provider.net(PLAYER) == 1000
+    assert web.made.wallet() == 99_000
+    assert looked_at(web, answer.json["id"]) == 200
+    row = web.made.row(answer.json["id"])
+    assert (row["state"], row["rewound_at"] is None) == ("pending", False)
 
 
 @pytest.mark.parametrize("door", DOORS)
