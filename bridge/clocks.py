@@ -1,7 +1,7 @@
 """How far the clock of a process may be from the database's.
 
 Leases of several machines are compared by their clocks, and what is concluded from silence rests on time that has
-passed. A process that is further off neither moves nor asks: jobs rest, and the web answers 503.
+passed. A process that is further off neither moves nor asks: jobs rest, and the web answers 503, the API and the desk.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from bridge import db, log
+from bridge.errors import Unavailable
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 
@@ -20,6 +21,12 @@ DATABASE_CLOCK = {
     "postgresql": "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)",
 }
 """What a database is asked for its clock, in microseconds since 1970."""
+
+WATCH = "bridge.watch"
+"""Where an application keeps its watch, among Flask's extensions."""
+
+WAIT_SECONDS = 10
+"""When somebody may ask again who met a process whose clock is off: by then nobody is sent here any more."""
 
 _log = log.get("clocks")
 
@@ -61,3 +68,8 @@ class Watch:
             self._off = is_off(runtime)
             self._next = runtime.clock.monotonic() + self.EVERY_SECONDS
         return self._off
+
+    def require_right(self, runtime: Runtime) -> None:
+        """Raise Unavailable while the clock is off."""
+        if self.says_off(runtime):
+            raise Unavailable("The clock of this process is off.", code="clock_off", after_seconds=WAIT_SECONDS)

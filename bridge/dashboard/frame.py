@@ -15,6 +15,7 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 from flask_bootstrap import Bootstrap5
 
 from bridge import __version__
+from bridge.clocks import WATCH
 from bridge.dashboard import account, cookies, entrance, gate, home, links, origin, people, seal, trouble
 from bridge.dashboard.pages import (
     audit,
@@ -42,6 +43,9 @@ ROOMS: tuple[Blueprint, ...] = (
     overview.room, orphans.room, transfers.room, players.room, providers.room, jobs.room, audit.room,
     proposing.room, proposals.room, many.room,
 )  # fmt: skip
+
+TIMELESS = (gate.room.name, links.room.name)
+"""Rooms in which it does not matter that this process's clock is off: of coming in, and of leaving."""
 
 NAVIGATION: tuple[tuple[str, str, tuple[Role, ...]], ...] = (
     ("Overview", "overview.show", entrance.EVERYBODY),
@@ -111,6 +115,9 @@ def _admit() -> None:
         if not origin.is_ours(runtime):
             raise cookies.FormNotOurs
         cookies.require_form_token(runtime)
+        if request.blueprint not in TIMELESS:
+            # What people do takes leases, rests on time that has passed, and is dated for ever.
+            current_app.extensions[WATCH].require_right(runtime)
 
 
 def _require_text() -> None:

@@ -27,6 +27,13 @@ _TITLES = {
     500: "Something broke on our side",
     503: "Not now",
 }
+
+_WHAT_TO_DO = {
+    "clock_off": "Nothing was done. Go back and do it again in ten seconds: most likely another process answers then. "
+    "If this page comes again, tell whoever runs the bridge: the runbook says what to do, under “A clock is off”.",
+}
+"""What a person can do about a refusal, by its code, where the refusal itself does not say it."""
+
 _OURS = 500
 _NOT_ALLOWED = 405
 
@@ -77,7 +84,8 @@ def _page(refusal: Refusal, number: str) -> Response:
     """Over plain http not even a style can be had: that page is one file."""
     is_plain = isinstance(refusal, PlainHttp)
     title = "TLS is needed" if is_plain else _TITLES.get(refusal.status, "This cannot be done")
-    told = {"title": title, "detail": refusal.detail, "fields": sorted(refusal.fields.items()), "number": number}
+    told = {"title": title, "detail": refusal.detail, "fields": sorted(refusal.fields.items()), "number": number,
+            "what_to_do": _WHAT_TO_DO.get(refusal.code, "")}  # fmt: skip
     template = "desk/plain_http.html" if is_plain else "desk/trouble.html"
     return make_response(render_template(template, **told), refusal.status)
 

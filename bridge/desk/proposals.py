@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, Table, select
 
-from bridge import cases, db, log, models, reasons
+from bridge import cases, db, lineage, log, models, reasons
 from bridge.desk import accesses, particulars, sittings
 from bridge.desk.rows import PROPOSERS
 from bridge.desk.sight import Sight, Wanted, look, owned
@@ -119,6 +119,7 @@ def propose(runtime: Runtime, sitting: Sitting, wish: Wish) -> Proposal:
             made, claim = _propose(connection, runtime, sitting, wish, reason)
     _log.info("proposed", transfer=made.transfer_id, proposal=made.id, kind=made.kind.value, person=made.maker_id)
     if claim is not None:
+        lineage.check(runtime)  # as behind every claim (bridge/transfers/resolve.py)
         # The first question is on its way by then; what it brings is not waited for beyond it.
         until = runtime.clock.monotonic()
         resolve.resolve_or_set_aside(runtime, claim, ask_until=until, asking=Asking.NOW)

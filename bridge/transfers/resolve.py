@@ -2,6 +2,10 @@
 
 No lower time bound, no window, no give-up: a row is due when its `wake_at` has passed, however long ago.
 A claimed row is pushed into the future before it is driven, so one that always fails delays nobody.
+
+Who has a claim may conclude from silence, and a restored database has forgotten what it sent. So behind each claim, and
+before anything is read by it, it is looked whether this is still the database that it was; where that cannot be seen,
+nothing is concluded. A database that comes back later than that look knows nothing of the claim.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from bridge import cases, db, log
+from bridge import cases, db, lineage, log
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.transfers import rows
@@ -30,14 +34,17 @@ def claim_due(
     runtime: Runtime, limit: int, transfer_id: str | None = None, states: Iterable[TransferState] = TransferState
 ) -> list[Claim]:
     """Take up to `limit` due transfers in one of `states`, or the one named if it is not under somebody's
-    live lease."""
+    live lease; a restore is noticed before they are handed out."""
     with db.writing(runtime.engine) as connection:
-        return _claimed(connection, runtime, limit, transfer_id, states)
+        claims = _claimed(connection, runtime, limit, transfer_id, states)
+    if claims:
+        lineage.check(runtime)
+    return claims
 
 
 def claim_within(connection: Connection, runtime: Runtime, transfer_id: str) -> Claim | None:
-    """Take one transfer in the caller's transaction, after whose commit it is driven; None under somebody's live
-    lease."""
+    """Take one transfer in the caller's transaction, after whose commit a restore is looked for (`lineage.check`), and
+    it is driven; None under somebody's live lease."""
     return next(iter(_claimed(connection, runtime, 1, transfer_id, ())), None)
 
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from bridge.clocks import WATCH, Watch
 from bridge.models import metadata
 from bridge.models.desk import Role
 from tests.dashboard.rights import FILES, PARTS, PASSKEY, RIGHTS, Right
 from tests.dashboard.stock import stock
 from tests.desk import crew
+from tests.desk.crew import WHY
 from tests.desk.stand import STRANGER, Desk
 
 ROUTES = sorted(RIGHTS)
@@ -103,6 +105,46 @@ def test_each_role_may_what_its_rows_say(desk, role, subtests):
             assert [(each["person_id"], each["outcome"], each["subject"], each["reason"]) for each in note] == [
                 (desk.people[role].id, "refused", f"{method} {path_of(desk, rule)}", "403 role_missing")
             ]
+
+
+COMING_AND_GOING = {"/ops/gate", "/ops/gate/passkey/challenge", "/ops/gate/passkey", "/ops/leave", "/ops/link/<token>"}
+"""What people may do before a process whose clock is off."""
+
+
+@pytest.mark.parametrize("seconds", [140, -140, 2.5])
+def test_a_process_whose_clock_is_off_lets_people_do_nothing(desk, seconds, subtests):
+    """I-34, I-30: every route that does something but those of coming in and of leaving: it is refused on a page that
+    says why and what to do, nothing is stored, and no provider is asked. Pages are shown as ever."""
+    asked = len(desk.runtime.providers["sim"].requests)
+    desk.hands.set_wall(seconds)
+    desk.app.extensions[WATCH] = Watch()  # a process that has not asked yet
+    for method, rule in ROUTES:
+        right = RIGHTS[method, rule]
+        with subtests.test(route=f"{method} {rule}"):
+            browser = desk.sitting((right.roles or (Role.ADMIN,))[0].value)
+            token, path, before = browser.token(), path_of(desk, rule), contents(desk)
+            if method == "GET":
+                assert browser.get(path).status_code != 503
+                continue
+            answer = browser.post(path, token=token, **{"reason": WHY, **right.form})
+            if rule in COMING_AND_GOING:
+                assert answer.status_code != 503
+                continue
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+            assert "The clock of this process is off." in answer.text
+            assert "do it again in ten seconds" in answer.text
+            assert contents(desk) == before
+    assert len(desk.runtime.providers["sim"].requests) == asked
+
+
+def test_what_people_do_is_done_again_once_the_clock_is_right(desk):
+    """The refusal stays with nothing: the same form does what it says as soon as the clock is set right."""
+    browser, path = desk.sitting("operator"), path_of(desk, "/ops/transfers/<transfer_id>/ask")
+    for seconds, said in ((140, 503), (-140, 303)):
+        token = browser.token()
+        desk.hands.set_wall(seconds)
+        desk.hands.turn(Watch.EVERY_SECONDS)
+        assert browser.post(path, token=token, reason=WHY).status_code == said
 
 
 def test_nobody_may_what_is_not_for_anybody(desk, subtests):

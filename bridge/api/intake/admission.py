@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from bridge.api.intake import auth, strict_json
 from bridge.api.intake.wishes import Body, NoQuery
-from bridge.clocks import Watch
+from bridge.clocks import WATCH, Watch
 from bridge.errors import (
     BadRequest,
     Invalid,
@@ -25,7 +25,6 @@ from bridge.errors import (
     Refusal,
     TooLarge,
     Unauthorized,
-    Unavailable,
     UnsupportedMedia,
 )
 from bridge.keys import Caller, Scope
@@ -39,11 +38,8 @@ READ_AT_MOST = LARGEST_BODY + 1
 """Werkzeug cuts a chunked body off at its limit and says nothing: one byte more shows that there was more."""
 
 
-DOOR, WATCH = "bridge.door", "bridge.watch"
-"""Where the application keeps its door, and its watch over the clock, among Flask's extensions."""
-
-CLOCK_WAIT_SECONDS = 10
-"""When a client may ask again that met a process whose clock is off: by then it is not sent here any more."""
+DOOR = "bridge.door"
+"""Where the application keeps its door, among Flask's extensions."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +126,7 @@ def furnish(app: Flask, runtime: Runtime) -> None:
 def require_right_clock(runtime: Runtime) -> None:
     """Raise Unavailable while this process's clock is off from the database's."""
     watch: Watch = current_app.extensions[WATCH]
-    if watch.says_off(runtime):
-        raise Unavailable("The clock of this process is off.", code="clock_off", after_seconds=CLOCK_WAIT_SECONDS)
+    watch.require_right(runtime)
 
 
 def takes(view: Callable[..., Response]) -> Callable[..., Response]:

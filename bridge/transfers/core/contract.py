@@ -37,7 +37,7 @@ def conclude(transfer: Transfer, descriptor: Descriptor, now: int, *, withdrawn:
     """What the contract itself proves: that the outside leg can have had no effect. Only the holder of the
     lease may store it, for it fences every other worker out of sending."""
     leg = transfer.driven
-    if transfer.rewound_at is not None:
+    if transfer.rewound_at is not None or _has_forgotten(leg):
         return None  # a restored backup has forgotten what came after it: our silence says nothing
     if leg.state is LegState.PLANNED:
         given_up = withdrawn or _is_given_up(transfer, leg, now)
@@ -157,6 +157,13 @@ def describe(descriptor: Descriptor) -> dict[str, str]:
         "complete unanswered": "look up; complete again while time is left; never conclude from silence",
         **told,
     }
+
+
+def _has_forgotten(leg: Leg) -> bool:
+    """Whether a request was answered of which the leg knows nothing: the database was set back while it was out, and
+    nobody has noticed that yet."""
+    known = {(attempt.number, attempt.step) for attempt in leg.attempts}
+    return any(piece.source is Source.CALL and (piece.attempt, piece.step) not in known for piece in leg.evidence)
 
 
 # --- one leg ------------------------------------------------------------------------------------------
