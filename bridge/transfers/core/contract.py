@@ -146,7 +146,7 @@ def describe(descriptor: Descriptor) -> dict[str, str]:
         else f"proves absence {absence.after:g} s after the last request, seen {absence.times} times",
         "cancel wished": "void at the provider" if descriptor.cancel is Cancel.YES else "hold",
     }
-    replays = descriptor.same_id is SameId.REPLAY
+    replays = descriptor.same_id is not SameId.UNSAFE
     if descriptor.phases != TWO_PHASES:
         again = "; send the same id again when it is not found" if replays else "; never send it again"
         return {"transfer unanswered": f"look up{again}; never conclude from silence", **told}
