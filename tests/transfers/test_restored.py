@@ -24,7 +24,7 @@ from tests.harness import PLAYER, Bench, Hands, bench, simulator
 from tests.restoring import Copies
 from tests.transfers.conftest import REAL_TIMES
 from tests.transfers.scripted import GRANTED, ScriptedProvider
-from tests.transfers.scripted_one import ONE_PHASE, ScriptedOne
+from tests.transfers.scripted_one import BELATED, DROPPED, ONE_PHASE, ScriptedOne
 from tests.transfers.test_after_decisions import state, wait
 from tests.transfers.test_decide import CUSTODY, decision
 from tests.transfers.test_sweep import START, has, loses, sweep
@@ -219,3 +219,24 @@ def test_sweep_whose_refusal_is_heard_behind_the_restore(sweeps: bool, verdict: 
     seen = transfer([attempt(1, PREPARE)], [called(1, PREPARE, "unknown"), *negative], sweep=sweeps,
                     rewound_at=at(100), first_rewound_at=at(100))  # fmt: skip
     assert fold.find(seen, ONE_PHASE).verdict.value == verdict
+
+
+# --- the watch over a reversal ----------------------------------------------------------------------------
+
+
+def test_reversal_is_watched_on(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """C-07 C-58 Reversed by absence, by the rule, and then a backup is restored that knows it: that it is executed
+    after all is seen as it would have been without."""
+    one.script = [BELATED, DROPPED, DROPPED]
+    transfer_id = lone.run("in")
+    while state(lone, transfer_id) == "pending":
+        hands.turn(30)
+        lone.resolve_due()
+    assert state(lone, transfer_id) == "reversed"
+    lineage.restored(lone.runtime, "a backup of the night", "mia")
+    assert lone.row(transfer_id)["rewound_at"] is not None
+
+    wait(lone, hands, 3)
+
+    assert (state(lone, transfer_id), one.net(PLAYER)) == ("orphaned", 1000)
+    lone.audit()
