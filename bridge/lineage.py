@@ -255,7 +255,8 @@ def _close_and_mark(connection: Connection, runtime: Runtime, why: str, actor: s
     gates.close_restored(connection, runtime.config.providers, why, actor, now)
     unfinished = _transfer.c.state.in_((TransferState.PENDING.value, TransferState.ORPHANED.value))
     watched = _transfer.c.wake_at.is_not(None)
-    marked = connection.execute(update(_transfer).where(or_(unfinished, watched)).values(rewound_at=now)).rowcount
+    marks = {"rewound_at": now, "first_rewound_at": func.coalesce(_transfer.c.first_rewound_at, now)}
+    marked = connection.execute(update(_transfer).where(or_(unfinished, watched)).values(marks)).rowcount
     _tell(connection, runtime, why)
     sight = _look(connection)
     row = {"id": ONLY_ROW, "fingerprint": _told(sight.fingerprint), "seen_at": max(now, sight.mark.remembered_at + 1)}
