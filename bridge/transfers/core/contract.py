@@ -174,6 +174,9 @@ def _drive(
 ) -> NextStep:
     if leg.may_be_on_the_wire(now):
         return Rest(leg.on_the_wire_until)
+    if transfer.moved_at is not None and leg.attempts:
+        # What was sent to the one before is there, or is not: the one that has its name now would do it again.
+        return _watch(transfer, descriptor, schedule, now)
     two = descriptor.phases == TWO_PHASES
     match leg.state:
         case LegState.PLANNED if _is_given_up(transfer, leg, now):

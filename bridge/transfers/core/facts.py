@@ -99,7 +99,8 @@ class Transfer:
     """One movement of `amount` for one player between the wallet and a provider, with its legs.
 
     `arrived` and `written_off` are set where a transfer ended in part: of the whole so much arrived, and so
-    much of that is borne by the house. `sweep`: the amount asked for was "all that is there".
+    much of that is borne by the house. `sweep`: the amount asked for was "all that is there". `moved_at`: since then
+    its provider's name stands for another one, which need not know what was sent before.
     """
 
     id: str
@@ -125,6 +126,7 @@ class Transfer:
     arrived: int | None = None
     written_off: int | None = None
     rewound_at: int | None = None
+    moved_at: int | None = None
 
     @property
     def tries(self) -> tuple[Leg, ...]:
