@@ -92,7 +92,7 @@ NOT_FINAL = or_(
 def marks(now: int) -> dict[str, Any]:
     """What such a transfer is given of whose requests something is not known any more: nothing is concluded from our
     own silence."""
-    return {"rewound_at": now}
+    return {"rewound_at": now, "first_rewound_at": func.coalesce(_transfer.c.first_rewound_at, now)}
 
 
 @dataclass(frozen=True)

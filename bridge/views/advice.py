@@ -229,6 +229,8 @@ def _all_facts(transfer: Transfer, currencies: Currencies) -> Iterator[str]:
         yield "Another provider has this name since: what was sent to the one before is known there, if anywhere."
     elif transfer.rewound_at is not None:
         yield "The database was restored from a backup: what was sent after it was made is not known here."
+        if transfer.sweep:
+            yield "All that was there was asked for: a try after those may be forgotten, of another amount."
     yield from _facts(transfer, transfer.outside, currencies)
     for leg in transfer.ordered:
         if not leg.attempts:
