@@ -89,7 +89,7 @@ _NARROWER = (
     (
         Unavailable,
         "provider_restored",
-        "A restored database, or another provider under this name: closed for transfers in until balances are compared.",
+        "A restored database, or another provider under its name: closed for transfers in until balances agree.",
     ),
     (Unavailable, "provider_moved", "Configured as another provider than it was: nothing is begun at it, in or out."),
     (Unavailable, "clock_off", "The clock of this process is off: nothing was moved or stored."),
