@@ -88,7 +88,7 @@ def test_the_account_of_our_own_contract_is_its_secret(written: str, tmp_path: P
     one = {**whole, "base_url": "https://provider.example/wallet", "request_secret": SECRET}
     other = {**whole, "operator": "brand-b", "base_url": written, **kept}
 
-    with pytest.raises(ValidationError, match=r"the account of a and b at https://provider\.example:443 is named") as no:
+    with pytest.raises(ValidationError, match=r"account of a and b at https://provider\.example:443 is named") as no:
         Config.model_validate({"providers": {"a": one, "b": other}})
 
     assert SECRET.rstrip("=") not in str(no.value.errors()[0]["msg"])
