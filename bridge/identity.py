@@ -33,6 +33,9 @@ _account: Table = models.metadata.tables["account"]
 
 _log = log.get("identity")
 
+MOVED = "provider_moved"
+"""The code of a refusal, because a provider is another one here than the one kept."""
+
 MOVED_WAIT_SECONDS = 60
 """When a client may ask again whose provider is another than the one that it was: people take at least that long."""
 
@@ -133,7 +136,7 @@ def require(connection: Connection, runtime: Runtime, provider: str) -> None:
     if provider in others(connection, runtime):
         raise Unavailable(
             f"{provider} is configured as another provider than the one that it was: people have to accept that.",
-            code="provider_moved",
+            code=MOVED,
             after_seconds=MOVED_WAIT_SECONDS,
         )
 

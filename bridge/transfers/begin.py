@@ -92,14 +92,23 @@ def begin(
     begun = begin_plainly(runtime, key, wish) if plainly and not queued else None
     if begun is not None:
         return begun
-    identity.keep(runtime, wish.provider)
+    try:
+        return _begin_the_long_way(runtime, key, wish, queued=queued)
+    except Unavailable as refused:
+        if refused.code != identity.MOVED:
+            raise
+    identity.keep(runtime, wish.provider)  # perhaps nothing is open or held with the one before
+    return _begin_the_long_way(runtime, key, wish, queued=queued)
+
+
+def _begin_the_long_way(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Begun:
     if wish.amount == MAX:
         return _begin_sweep(runtime, key, wish, queued=queued)
     try:
         return _begin(runtime, key, wish, queued=queued)
     except LaneUnresolved:
         # An earlier transfer on this lane is not proved: ask about it once, then let the policy speak.
-        resolve_lane(runtime, operator_id, wish)
+        resolve_lane(runtime, key.operator_id, wish)
     except ledger.FloorReached:
         return _pin(runtime, key, wish, insufficient_funds())
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from bridge import db, identity
+from bridge import db
 from bridge.evidence import Answer, Reply, Source, Step
 from bridge.models import metadata
 from bridge.transfers import resolve, rows
@@ -220,7 +220,6 @@ def test_crash_at_each_statement_commits_nothing(
     still: Bench, scripted: ScriptedProvider, hands: Hands, direction: str
 ) -> None:
     """I-14 C-02 Begin, each outcome, a conclusion and an orphaning are there as a whole or not at all."""
-    identity.keep(still.runtime)  # as at the start of a process: else the first begin does it, in a transaction before
     counts = [pulled_at_each_statement(still, lambda: still.begin(direction, key="one", plainly=False))]
     pulled_at_each_statement(still, lambda: still.begin(direction, key="one"))  # in one stroke
     begun = still.begin(direction, key="one")
