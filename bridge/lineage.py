@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, Row, Table, func, or_, select, update
+from sqlalchemy import Connection, Engine, Row, Table, case, func, or_, select, update
 from sqlalchemy.exc import DBAPIError, NotSupportedError, ProgrammingError
 
 from bridge import db, events, gates, identity, log, models
@@ -89,10 +89,12 @@ NOT_FINAL = or_(
 """Of transfers: open, or watched."""
 
 
-def marks(now: int) -> dict[str, Any]:
-    """What such a transfer is given of whose requests something is not known any more: nothing is concluded from our
-    own silence."""
-    return {"rewound_at": now, "first_rewound_at": func.coalesce(_transfer.c.first_rewound_at, now)}
+def marks(now: int, since: int | None = None) -> dict[str, Any]:
+    """What such a transfer is given of whose requests something is not known any more, since now or since then: nothing
+    is concluded from our own silence."""
+    began = now if since is None else since
+    noted = _transfer.c.first_rewound_at
+    return {"rewound_at": now, "first_rewound_at": case((or_(noted.is_(None), noted > began), began), else_=noted)}
 
 
 @dataclass(frozen=True)
@@ -166,13 +168,14 @@ def check(runtime: Runtime) -> bool:
     return done is not None
 
 
-def restored(runtime: Runtime, reason: str, actor: str) -> Done:
-    """A person says that a backup was restored: close and mark as if it had been noticed."""
+def restored(runtime: Runtime, reason: str, actor: str, since: int | None = None) -> Done:
+    """A person says that a backup was restored: close and mark as if it had been noticed; what was told `since` then
+    (microseconds) was told to a database that had forgotten."""
     with _turn:
         _memories.pop(runtime.engine, None)
         with db.writing(runtime.engine) as connection:
             connection.execute(_ROW.with_for_update())  # first, as whoever notices it by himself does
-            done = _close_and_mark(connection, runtime, reason, actor)
+            done = _close_and_mark(connection, runtime, reason, actor, since)
     _log.error("database restored", why=reason, actor=actor, closed=done.closed, transfers=done.marked)
     return done
 
@@ -267,13 +270,13 @@ def _set_back(runtime: Runtime, sight: Sight, why: str) -> Done | None:
         return _close_and_mark(connection, runtime, why, runtime.worker)
 
 
-def _close_and_mark(connection: Connection, runtime: Runtime, why: str, actor: str) -> Done:
+def _close_and_mark(connection: Connection, runtime: Runtime, why: str, actor: str, since: int | None = None) -> Done:
     """Everything that follows from a restore, in one transaction. Whoever notices it may be configured with some
     providers only, and is the only one who does: all are closed that there ever were."""
     now = runtime.clock.now()
     closed = sorted({*runtime.config.providers, *identity.names(connection)})
     gates.close_restored(connection, closed, why, actor, now)
-    marked = connection.execute(update(_transfer).where(NOT_FINAL).values(marks(now))).rowcount
+    marked = connection.execute(update(_transfer).where(NOT_FINAL).values(marks(now, since))).rowcount
     _tell(connection, runtime, why)
     sight = _look(connection)
     row = {"id": ONLY_ROW, "fingerprint": _told(sight.fingerprint), "seen_at": max(now, sight.mark.remembered_at + 1)}
