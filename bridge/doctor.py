@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection
 from sqlalchemy.exc import ArgumentError
 
-from bridge import clocks, db, gates, guards, lineage, readiness, traces
+from bridge import clocks, db, gates, guards, identity, lineage, readiness, traces
 from bridge.app import compose
 from bridge.config import CONFIG_VARIABLE, Config, GenericSection
 from bridge.money import AmountRefused, UnknownCurrency
@@ -84,11 +84,15 @@ def bridge_or_exit() -> Runtime:
     try:
         config = configuration()
         runtime = bridge(config)
+        identity.keep(runtime)
         traces.start(config.traces, runtime.worker)
         return runtime
-    except CannotStart as sentence:
-        sys.stderr.write(f"{sentence}\n")
-        raise SystemExit(CANNOT_START) from None
+    except CannotStart as wrong:
+        sentence = str(wrong)
+    except db.TROUBLE as wrong:
+        sentence = database_sentence(wrong)
+    sys.stderr.write(f"{sentence}\n")
+    raise SystemExit(CANNOT_START)
 
 
 def free_port(host: str, port: int) -> int:
@@ -205,10 +209,13 @@ def _schema(runtime: Runtime) -> list[Remark]:
         return [Remark("bad", "schema", str(wrong))]
     with db.reading(runtime.engine) as connection:
         missing, closed = guards.missing(connection), gates.closed(connection)
+        moved = identity.moved(connection, runtime)
     found = f"missing {', '.join(missing)}" if missing else "all in force"
     triggers = _judged("triggers", found, not missing, "what is written for ever can be changed")
     shut = [Remark("note", each.provider, f"transfers in are closed ({each.cause}): {each.reason}") for each in closed]
-    return [Remark("ok", "schema", db.schema_version()), triggers, _lineage(runtime), *shut]
+    command = "`python -m bridge providers accept`"
+    others = [Remark("bad", name, f"{told}: configure it as it was, or {command}") for name, told in moved.items()]
+    return [Remark("ok", "schema", db.schema_version()), triggers, _lineage(runtime), *others, *shut]
 
 
 def _lineage(runtime: Runtime) -> Remark:

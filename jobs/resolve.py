@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from threading import Event
 
-from bridge import breaker, db, lineage, log
+from bridge import breaker, db, identity, lineage, log
 from bridge.ports import Window
 from bridge.runtime import Runtime
 from jobs.crew import work
@@ -46,6 +46,7 @@ def _probe(runtime: Runtime, provider: str, now: int) -> bool | None:
     """Whether the provider answered again; None where there was nothing to probe, or another process does."""
     with db.reading(runtime.engine) as connection:
         is_open = breaker.open_until(connection, provider, now) > 0
+        is_open = is_open and provider not in identity.others(connection, runtime)
     if not is_open:
         return None
     if not breaker.claim_probe(runtime.engine, provider, runtime.policy(provider), now):

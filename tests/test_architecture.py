@@ -72,7 +72,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.checks",),
     ("bridge.board",),
     ("bridge.breaks", "bridge.clocks", "bridge.endpoints", "bridge.players", "bridge.lineage"),
-    ("bridge.events",),
+    ("bridge.events", "bridge.identity"),
     ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.guards", "bridge.idempotency",
      "bridge.inbox",
      "bridge.keys", "bridge.ledger", "bridge.outbox", "bridge.tallies"),
@@ -122,7 +122,7 @@ ROWS = ("bridge.audit.*", "bridge.db", "bridge.sqlite", "bridge.stroke", "bridge
         "bridge.ledger", "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",
-        "bridge.endpoints", "bridge.deliveries", "bridge.replays", "bridge.tallies", "bridge.gauges",
+        "bridge.identity", "bridge.endpoints", "bridge.deliveries", "bridge.replays", "bridge.tallies", "bridge.gauges",
         "bridge.metrics", "bridge.guards", "bridge.views.*", "bridge.desk.*", "bridge.board", "bridge.checks",
         "bridge.alerts.*", "bridge.troubles")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt

@@ -1,4 +1,5 @@
-"""`providers pause` and `resume`, `restored`: what people do to the gates before transfers in, and how they stand."""
+"""`providers pause`, `resume` and `accept`, `restored`: what people do to the gates before transfers in, and how those
+stand."""
 
 from __future__ import annotations
 
@@ -44,6 +45,23 @@ def resume(name: str) -> None:
         click.echo(f"Balances there that still differ from ours: {differing} (`python -m bridge inbox breaks`).")
 
 
+@click.command("accept")
+@click.argument("name")
+@click.option("--reason", required=True, help="Kept for ever, beside the user of this machine who typed it.")
+def accept(name: str, reason: str) -> None:
+    """Say that NAME stands for the provider that is configured now, and not for the one that it was."""
+    from bridge.desk import switches
+
+    change, marked = switches.accept(opened(), name, reason, actor())
+    click.echo(f"{name} was {change.was.words}.")
+    click.echo(f"It is {change.now.words}.")
+    if not change.held:
+        click.echo("Nothing was open or held there.")
+        return
+    click.echo(f"Transfers into it are closed until every balance there was compared. Marked transfers: {marked}.")
+    click.echo("What was sent before is looked up, and neither sent again nor given back while nothing is found.")
+
+
 @click.command("restored")
 @click.option("--reason", default="a person says that a backup was restored", show_default=True)
 @click.option("--since", help="Where processes have worked on it already: when it was put in place, RFC 3339. "
@@ -55,9 +73,9 @@ def restored(reason: str, since: str | None) -> None:
 
     runtime = opened()
     at = None if since is None else instants.past(since, "since", runtime.clock.now())
-    marked = lineage.restored(runtime, reason, actor(), at)
-    names = ", ".join(sorted(runtime.config.providers)) or "no provider"
-    click.echo(f"Closed for transfers in: {names}. Transfers that were not final: {marked}.")
+    done = lineage.restored(runtime, reason, actor(), at)
+    names = ", ".join(done.closed) or "no provider"
+    click.echo(f"Closed for transfers in: {names}. Transfers that were not final: {done.marked}.")
     click.echo("The jobs compare every balance and open what agrees; `providers resume` opens by hand.")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
-from bridge import breaker, db, gates, idempotency, inbox, ledger, players, stroke, traces
+from bridge import breaker, db, gates, idempotency, identity, inbox, ledger, players, stroke, traces
 from bridge.errors import Declined, Invalid, LaneUnresolved, Unavailable, insufficient_funds, nothing_to_move
 from bridge.idempotency import Key, Stored
 from bridge.keys import Caller
@@ -92,13 +92,23 @@ def begin(
     begun = begin_plainly(runtime, key, wish) if plainly and not queued else None
     if begun is not None:
         return begun
+    try:
+        return _begin_the_long_way(runtime, key, wish, queued=queued)
+    except Unavailable as refused:
+        if refused.code != identity.MOVED:
+            raise
+    identity.keep(runtime, wish.provider)  # perhaps nothing is open or held with the one before
+    return _begin_the_long_way(runtime, key, wish, queued=queued)
+
+
+def _begin_the_long_way(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Begun:
     if wish.amount == MAX:
         return _begin_sweep(runtime, key, wish, queued=queued)
     try:
         return _begin(runtime, key, wish, queued=queued)
     except LaneUnresolved:
         # An earlier transfer on this lane is not proved: ask about it once, then let the policy speak.
-        resolve_lane(runtime, operator_id, wish)
+        resolve_lane(runtime, key.operator_id, wish)
     except ledger.FloorReached:
         return _pin(runtime, key, wish, insufficient_funds())
     try:
@@ -144,6 +154,7 @@ def _begin_sweep(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Beg
         if stored is not None:
             return Begun(stored.subject_id, stored=stored)
         _check(connection, runtime, key.operator_id, wish)
+        identity.require(connection, runtime, wish.provider)
     # Asked before the balance: what arrives while that is read must not be taken for nothing.
     more_to_come = is_on_its_way(runtime, key.operator_id, wish)
     adapter = runtime.providers[wish.provider]
@@ -193,6 +204,8 @@ def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool, sweep: TryAg
         spoken_of = _is_spoken_of(connection, runtime, transfer)
         wake_at = now + SPOKEN_OF_SECONDS * SECOND if spoken_of else now if queued or open_until else None
         outcome = _commit(connection, runtime, transfer, key.text, moment, wake_at)
+        # Behind the row, which nobody writes while an identity is changed.
+        identity.require(connection, runtime, wish.provider)
         if lane:
             # Behind the player's row, and the wallet's, which was locked above: of two at the same instant the
             # second looks when the first has committed, be it by a stroke, be it in another currency.

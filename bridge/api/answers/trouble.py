@@ -86,7 +86,12 @@ _NARROWER = (
     (Unavailable, "events_not_configured", "This bridge has no `events.secret`: it sends no events."),
     (Unavailable, "balance_unknown", "The provider does not say what the player has there: a sweep did not begin."),
     (Unavailable, "provider_paused", "People have closed this provider for transfers in."),
-    (Unavailable, "provider_restored", "A restored database: closed for transfers in until balances are compared."),
+    (
+        Unavailable,
+        "provider_restored",
+        "A restored database, or another provider under its name: closed for transfers in until balances agree.",
+    ),
+    (Unavailable, "provider_moved", "Configured as another provider than it was: nothing is begun at it, in or out."),
     (Unavailable, "clock_off", "The clock of this process is off: nothing was moved or stored."),
     (Unavailable, "exposure_cap", "As much value as allowed is unresolved at this provider: no more is sent in."),
     (Unavailable, "provider_unavailable", "The provider answers too little at present: no money is sent in."),

@@ -105,6 +105,7 @@ class Transfer:
     `arrived` and `written_off` are set where a transfer ended in part: of the whole so much arrived, and so
     much of that is borne by the house. `sweep`: the amount asked for was "all that is there". `rewound_at`: when it was
     last seen that a restored backup had forgotten what came after it; `first_rewound_at`: when that was seen first.
+    `moved_at`: since then its provider's name stands for another one, which need not know what was sent before.
     """
 
     id: str
@@ -131,6 +132,7 @@ class Transfer:
     written_off: int | None = None
     rewound_at: int | None = None
     first_rewound_at: int | None = None
+    moved_at: int | None = None
 
     @property
     def tries(self) -> tuple[Leg, ...]:
