@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection
 from sqlalchemy.exc import ArgumentError
 
-from bridge import clocks, db, gates, guards, lineage, readiness, traces
+from bridge import clocks, db, gates, guards, lineage, readiness, traces, withdrawals
 from bridge.app import compose
 from bridge.config import CONFIG_VARIABLE, Config, GenericSection
 from bridge.money import AmountRefused, UnknownCurrency
@@ -205,9 +205,12 @@ def _schema(runtime: Runtime) -> list[Remark]:
         return [Remark("bad", "schema", str(wrong))]
     with db.reading(runtime.engine) as connection:
         missing, closed = guards.missing(connection), gates.closed(connection)
+        unpaid = withdrawals.closed(connection)
     found = f"missing {', '.join(missing)}" if missing else "all in force"
     triggers = _judged("triggers", found, not missing, "what is written for ever can be changed")
     shut = [Remark("note", each.provider, f"transfers in are closed ({each.cause}): {each.reason}") for each in closed]
+    if unpaid is not None:
+        shut.append(Remark("note", "withdrawals", f"closed (restored): {unpaid.reason}; {withdrawals.HOW_TO_OPEN}"))
     return [Remark("ok", "schema", db.schema_version()), triggers, _lineage(runtime), *shut]
 
 

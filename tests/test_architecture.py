@@ -75,7 +75,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.events",),
     ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.guards", "bridge.idempotency",
      "bridge.inbox",
-     "bridge.keys", "bridge.ledger", "bridge.outbox", "bridge.tallies"),
+     "bridge.keys", "bridge.ledger", "bridge.outbox", "bridge.tallies", "bridge.withdrawals"),
     # adapters
     ("bridge.providers.*",),
     ("bridge.outbound",),
@@ -124,7 +124,7 @@ ROWS = ("bridge.audit.*", "bridge.db", "bridge.sqlite", "bridge.stroke", "bridge
         "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",
         "bridge.endpoints", "bridge.deliveries", "bridge.replays", "bridge.tallies", "bridge.gauges",
         "bridge.metrics", "bridge.guards", "bridge.views.*", "bridge.desk.*", "bridge.board", "bridge.checks",
-        "bridge.alerts.*", "bridge.troubles")  # fmt: skip
+        "bridge.alerts.*", "bridge.troubles", "bridge.withdrawals")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": PEERS,

@@ -25,7 +25,7 @@ TABLES = {
     "history", "hour_tally", "idempotency_key", "inbox", "inbox_task", "invitation", "job_line", "job_run", "leg",
     "lineage", "operator", "orphan_case", "outbox", "passkey", "person", "player", "posting", "proposal",
     "recovery_code", "seal", "seal_mark", "security_event", "sitting", "switch", "tally", "transfer", "verdict",
-    "webhook_endpoint",
+    "webhook_endpoint", "withdrawal_switch",
 }  # fmt: skip
 """Typed out: a table that comes or goes has to be meant."""
 

@@ -1,4 +1,5 @@
-"""Switches of providers, turned by people at the desk: the switch and the note of who turned it in one transaction."""
+"""Switches that people turn, of providers at the desk and of withdrawals at the command line: the switch and the note
+of who turned it in one transaction."""
 
 from __future__ import annotations
 
@@ -6,13 +7,13 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from bridge import db, gates, log, players, reasons
+from bridge import db, gates, keys, log, players, reasons, withdrawals
 from bridge.desk import accesses, sittings
 from bridge.desk.rows import PROPOSERS, Person
 from bridge.desk.sittings import Sitting
 from bridge.errors import NotFound, Stale
 from bridge.models.desk import Outcome
-from bridge.runtime import Runtime
+from bridge.runtime import Runtime, user_name
 
 _log = log.get("desk")
 
@@ -53,6 +54,23 @@ def resume(runtime: Runtime, sitting: Sitting, provider: str, reason: str, seen:
             reason=reason, before=_words([was]), after="open for transfers in", address=sitting.address,
         )  # fmt: skip
     _log.warning("provider resumed", provider=provider, person=person.id, was=was.cause)
+
+
+def open_withdrawals(runtime: Runtime, reason: str) -> withdrawals.Closed:
+    """Open withdrawals, by whoever types it at the machine; what had closed them. It is noted for each operator, for
+    the money is everybody's. Raises NotFound where they are open, Invalid naming the reason."""
+    reason, user = reasons.stated(reason), user_name()
+    operators = [row["id"] for row in keys.operators(runtime)]
+    with db.writing(runtime.engine) as connection:
+        was = withdrawals.open_in(connection)
+        before = f"closed by {was.actor} (restored): {was.reason}"
+        for operator in operators:
+            accesses.note(
+                connection, runtime, kind="open withdrawals", outcome=Outcome.DONE, operator_id=operator, login=user,
+                reason=reason, before=before, after="open", address=accesses.COMMAND_LINE,
+            )  # fmt: skip
+    _log.warning("withdrawals opened", actor=user, reason=reason, was=was.reason)
+    return was
 
 
 def _require_own(connection: Connection, runtime: Runtime, person: Person, provider: str) -> None:
