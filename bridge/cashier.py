@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, Table, bindparam, insert, select
 
-from bridge import db, idempotency, ledger, lineage, models, players, withdrawals
+from bridge import db, denominations, idempotency, ledger, lineage, models, players, withdrawals
 from bridge.errors import Declined, Invalid, insufficient_funds
 from bridge.idempotency import Key, Stored
 from bridge.money import MAX_WALLET, AmountRefused, UnknownCurrency
@@ -64,8 +64,9 @@ class Cash:
 def move(runtime: Runtime, operator_id: int, kind: str, key_text: str, wish: CashWish) -> tuple[Key, Cash | Stored]:
     """Book a deposit or a withdrawal once; a repetition gets what the key stands for already.
 
-    Raises Invalid (nothing is stored) and KeyReused; and Unavailable for a withdrawal while those are closed since a
-    restore (the same key may try again). A wallet that does not hold the amount is a refusal that stays with the key.
+    Raises Invalid (nothing is stored) and KeyReused; Unavailable (the same key may try again) for a withdrawal while
+    those are closed since a restore, and where amounts mean something else here than in the books. A wallet that does
+    not hold the amount is a refusal that stays with the key.
     """
     key = Key(operator_id, kind, key_text)
     try:
@@ -91,6 +92,7 @@ def _book(runtime: Runtime, key: Key, kind: str, wish: CashWish) -> Cash | Store
         wrong = players.missing(connection, key.operator_id, wish.player_id, wish.currency)
         if wrong:
             raise Invalid(fields=wrong)
+        denominations.require(connection, runtime, wish.currency)
         connection.execute(
             insert(_movement).values(
                 id=movement_id,

@@ -15,7 +15,7 @@ from hashlib import sha256
 
 from sqlalchemy import Connection
 
-from bridge import db, ledger
+from bridge import db, denominations, ledger
 from bridge.desk import thresholds
 from bridge.desk.rows import Person
 from bridge.errors import Invalid, NotFound
@@ -135,6 +135,7 @@ def look(
 ) -> Sight:
     """As :func:`preview`, of a transfer that was loaded; with `holding`, in a transaction that writes, nobody changes
     the player's accounts before it ends."""
+    denominations.require(connection, runtime, transfer.currency)
     _require_sense(runtime, transfer, wanted)
     foreseen = Foreseen(transfer.state, (), 0)
     if wanted.kind is not ProposalKind.ASK_AGAIN:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
-from bridge import breaker, db, gates, idempotency, inbox, ledger, players, stroke, traces
+from bridge import breaker, db, denominations, gates, idempotency, inbox, ledger, players, stroke, traces
 from bridge.errors import Declined, Invalid, LaneUnresolved, Unavailable, insufficient_funds, nothing_to_move
 from bridge.idempotency import Key, Stored
 from bridge.keys import Caller
@@ -114,7 +114,7 @@ def begin_plainly(runtime: Runtime, key: Key, wish: Wish, caller: Caller | None 
     With `caller` it is begun only if the API key still stands.
     """
     amount, wrong = _read(runtime, wish)
-    if wrong or wish.amount == MAX:
+    if wrong or wish.amount == MAX or not denominations.is_known(runtime, wish.currency):
         return None
     direction, policy = Direction(wish.direction), runtime.policy(wish.provider)
     if direction is Direction.IN and gates.cap_of(runtime, wish.provider, wish.currency) is not None:
@@ -219,6 +219,7 @@ def _check(connection: Connection, runtime: Runtime, operator_id: int, wish: Wis
     wrong |= players.missing(connection, operator_id, wish.player_id, wish.currency)
     if wrong:
         raise Invalid(fields=wrong)
+    denominations.require(connection, runtime, wish.currency)
     return amount
 
 
