@@ -116,6 +116,8 @@ def begin_plainly(runtime: Runtime, key: Key, wish: Wish, caller: Caller | None 
     amount, wrong = _read(runtime, wish)
     if wrong or wish.amount == MAX or not denominations.is_known(runtime, wish.currency):
         return None
+    if wish.currency not in runtime.policy(wish.provider).currencies:
+        return None  # it comes home only if it has ever gone there
     direction, policy = Direction(wish.direction), runtime.policy(wish.provider)
     if direction is Direction.IN and gates.cap_of(runtime, wish.provider, wish.currency) is not None:
         return None  # the sum under a cap is added up behind a lock
@@ -217,6 +219,10 @@ def _check(connection: Connection, runtime: Runtime, operator_id: int, wish: Wis
     if policy is not None and policy.operator != players.operator_name(connection, operator_id):
         wrong = {**wrong, "provider": "is not a provider of this operator"}
     wrong |= players.missing(connection, operator_id, wish.player_id, wish.currency)
+    if not wrong and policy is not None and wish.currency not in policy.currencies:
+        # Taken out of the configuration: what is there comes home all the same.
+        been = (wish.provider, wish.currency) in ledger.games_of(connection, operator_id, wish.player_id)
+        wrong = {} if been else {"currency": f"does not move at {wish.provider}"}
     if wrong:
         raise Invalid(fields=wrong)
     denominations.require(connection, runtime, wish.currency)
@@ -231,7 +237,7 @@ def _read(runtime: Runtime, wish: Wish) -> tuple[int, dict[str, str]]:
     policy = runtime.config.providers.get(wish.provider)
     if policy is None:
         wrong["provider"] = "is not a provider of this operator"
-    elif wish.currency not in policy.currencies:
+    elif wish.currency not in policy.currencies and wish.direction != Direction.OUT:
         wrong["currency"] = f"does not move at {wish.provider}"
     amount = 0
     everything = wish.amount == MAX
