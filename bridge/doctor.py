@@ -223,8 +223,8 @@ def _left_behind(connection: Connection, runtime: Runtime) -> Iterator[Remark]:
             yield Remark("note", provider, f"{held} is there by our books, and {currency} is not configured there")
     for each in gauges.unresolved(connection):
         if (each.provider, each.currency) not in moves:
-            told = f"{each.transfers} ({each.direction}, {each.stage}) of {each.currency}, which is not configured there"
-            yield Remark("note", each.provider, f"transfers that have not ended: {told}")
+            kind = f"({each.direction}, {each.stage}) of {each.currency}, which is not configured there"
+            yield Remark("note", each.provider, f"transfers that have not ended: {each.transfers} {kind}")
 
 
 def _lineage(runtime: Runtime) -> Remark:
