@@ -4,8 +4,8 @@ Two things are remembered. Inside, a row holds the database's fingerprint: what 
 rows, so that a copy has another one. Outside, a small file (and each process) holds its *mark*: the highest ids that
 its growing tables ever had, so that the same disk set back to an earlier day is noticed too.
 
-Whoever notices closes every provider for transfers in, and marks what was not final: of such a transfer nothing is
-concluded from our own silence, for the database has forgotten what it sent.
+Whoever notices closes every provider for transfers in, and withdrawals, and marks what was not final: of such a
+transfer nothing is concluded from our own silence, for the database has forgotten what it sent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, Row, Table, case, func, or_, select, update
 from sqlalchemy.exc import DBAPIError, NotSupportedError, ProgrammingError
 
-from bridge import db, events, gates, identity, log, models
+from bridge import db, events, gates, identity, log, models, withdrawals
 from bridge.runtime import Runtime
 from statemachines import TransferState
 
@@ -168,6 +168,15 @@ def check(runtime: Runtime) -> bool:
     return done is not None
 
 
+def is_as_it_was(connection: Connection, runtime: Runtime) -> bool:
+    """Whether the database of a transaction was not set back unnoticed; nothing is dealt with (:func:`check` does, with
+    no transaction open). Asked before anything that a restore closes: what others have noticed stands in its rows."""
+    memory = _memories.get(runtime.engine)
+    kept = None if memory is None else memory.mark
+    marks = [mark for mark in (_read_mark(mark_file(runtime)), kept) if mark is not None]
+    return not _what_changed(_look(connection), marks)
+
+
 def restored(runtime: Runtime, reason: str, actor: str, since: int | None = None) -> Done:
     """A person says that a backup was restored: close and mark as if it had been noticed; what was told `since` then
     (microseconds) was told to a database that had forgotten."""
@@ -276,6 +285,7 @@ def _close_and_mark(connection: Connection, runtime: Runtime, why: str, actor: s
     now = runtime.clock.now()
     closed = sorted({*runtime.config.providers, *identity.names(connection)})
     gates.close_restored(connection, closed, why, actor, now)
+    withdrawals.close_restored(connection, why, actor, now)
     marked = connection.execute(update(_transfer).where(NOT_FINAL).values(marks(now, since))).rowcount
     _tell(connection, runtime, why)
     sight = _look(connection)

@@ -26,7 +26,7 @@ TABLES = {
     "lineage", "operator", "orphan_case", "outbox", "passkey", "person", "player", "posting", "proposal",
     "provider_identity",
     "recovery_code", "seal", "seal_mark", "security_event", "sitting", "switch", "tally", "transfer", "verdict",
-    "webhook_endpoint",
+    "webhook_endpoint", "withdrawal_switch",
 }  # fmt: skip
 """Typed out: a table that comes or goes has to be meant."""
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, Select, Table, select, text
 from sqlalchemy.exc import DBAPIError
 
-from bridge import board, breaker, checks, gates, identity, log, models
+from bridge import board, breaker, checks, gates, identity, log, models, withdrawals
 from bridge.alerts import orphans
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -244,19 +244,21 @@ def _hanging(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
 
 
 def _set_back(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
-    """While a provider is closed by a restore, or people have closed it and it was not compared yet; and for a while
-    after one that closed nothing."""
+    """While a restore keeps a provider closed, or people have closed it and it was not compared yet; while it keeps
+    withdrawals closed; and for a while after one that closed nothing."""
     accepted = identity.accepted_at(connection)
     compared = [each for each in gates.closed(connection) if each.restored_at is not None]
     closed = [each.provider for each in compared if each.restored_at != accepted.get(each.provider)]
+    shut = withdrawals.closed(connection) is not None
     looked = connection.execute(select(_lineage.c.seen_at)).scalar()
     known = connection.execute(select(_turn.c.lineage_at).where(_turn.c.name == "look")).scalar()
     is_new = known is not None and looked not in (None, known)
-    if closed or (is_new and runtime.clock.now() - int(looked or 0) < RESTORE_SECONDS * SECOND):
+    if closed or shut or (is_new and runtime.clock.now() - int(looked or 0) < RESTORE_SECONDS * SECOND):
+        told = f"Closed for transfers in: {', '.join(closed)}." if closed else "No provider is closed by that."
         yield Condition(
             Kind.SET_BACK, "database", None,
-            "The database is a restored backup or a copy. "
-            + (f"Closed for transfers in: {', '.join(closed)}." if closed else "No provider was closed by that."),
+            f"The database is a restored backup or a copy. {told}"
+            + (f" Nothing is withdrawn: {withdrawals.HOW_TO_OPEN}." if shut else ""),
             "What a restore of the database had closed is open again, or was compared and is closed by people.",
         )  # fmt: skip
 

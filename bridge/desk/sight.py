@@ -15,7 +15,7 @@ from hashlib import sha256
 
 from sqlalchemy import Connection
 
-from bridge import db, identity, ledger
+from bridge import db, denominations, identity, ledger
 from bridge.desk import thresholds
 from bridge.desk.rows import Person
 from bridge.errors import Invalid, NotFound
@@ -136,6 +136,7 @@ def look(
     """As :func:`preview`, of a transfer that was loaded; with `holding`, in a transaction that writes, nobody changes
     the player's accounts before it ends, and Unavailable is raised where its provider is another one here than it was.
     """
+    denominations.require(connection, runtime, transfer.currency)
     if holding:
         identity.require(connection, runtime, transfer.provider)
     _require_sense(runtime, transfer, wanted)

@@ -1,5 +1,5 @@
-"""Switches of providers, turned by people at the desk, and who a provider's name stands for, accepted at the command
-line: what is changed and the note of who changed it in one transaction."""
+"""Switches that people turn, of providers at the desk and of withdrawals at the command line, and who a provider's name
+stands for, accepted there: what is changed and the note of who changed it in one transaction."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Table, update
 
-from bridge import breaks, db, gates, identity, lineage, log, models, players, reasons
+from bridge import breaks, db, gates, identity, keys, lineage, log, models, players, reasons, withdrawals
 from bridge.desk import accesses, sittings
 from bridge.desk.rows import PROPOSERS, Person
 from bridge.desk.sittings import Sitting
 from bridge.errors import NotFound, Stale
 from bridge.models.desk import Outcome
-from bridge.runtime import Runtime
+from bridge.runtime import Runtime, user_name
 
 _transfer: Table = models.metadata.tables["transfer"]
 _log = log.get("desk")
@@ -82,6 +82,23 @@ def accept(runtime: Runtime, provider: str, reason: str, login: str) -> tuple[id
         )  # fmt: skip
     _log.warning("provider accepted", provider=provider, was=change.was.words, now=change.now.words, marked=marked)
     return change, marked
+
+
+def open_withdrawals(runtime: Runtime, reason: str) -> withdrawals.Closed:
+    """Open withdrawals, by whoever types it at the machine; what had closed them. It is noted for each operator, for
+    the money is everybody's. Raises NotFound where they are open, Invalid naming the reason."""
+    reason, user = reasons.stated(reason), user_name()
+    operators = [row["id"] for row in keys.operators(runtime)]
+    with db.writing(runtime.engine) as connection:
+        was = withdrawals.open_in(connection)
+        before = f"closed by {was.actor} (restored): {was.reason}"
+        for operator in operators:
+            accesses.note(
+                connection, runtime, kind="open withdrawals", outcome=Outcome.DONE, operator_id=operator, login=user,
+                reason=reason, before=before, after="open", address=accesses.COMMAND_LINE,
+            )  # fmt: skip
+    _log.warning("withdrawals opened", actor=user, reason=reason, was=was.reason)
+    return was
 
 
 def _require_own(connection: Connection, runtime: Runtime, person: Person, provider: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
-from bridge import breaker, db, gates, idempotency, identity, inbox, ledger, players, stroke, traces
+from bridge import breaker, db, denominations, gates, idempotency, identity, inbox, ledger, players, stroke, traces
 from bridge.errors import Declined, Invalid, LaneUnresolved, Unavailable, insufficient_funds, nothing_to_move
 from bridge.idempotency import Key, Stored
 from bridge.keys import Caller
@@ -124,8 +124,10 @@ def begin_plainly(runtime: Runtime, key: Key, wish: Wish, caller: Caller | None 
     With `caller` it is begun only if the API key still stands.
     """
     amount, wrong = _read(runtime, wish)
-    if wrong or wish.amount == MAX:
+    if wrong or wish.amount == MAX or not denominations.is_known(runtime, wish.currency):
         return None
+    if wish.currency not in runtime.policy(wish.provider).currencies:
+        return None  # it comes home only if it has ever gone there
     direction, policy = Direction(wish.direction), runtime.policy(wish.provider)
     if direction is Direction.IN and gates.cap_of(runtime, wish.provider, wish.currency) is not None:
         return None  # the sum under a cap is added up behind a lock
@@ -230,8 +232,13 @@ def _check(connection: Connection, runtime: Runtime, operator_id: int, wish: Wis
     if policy is not None and policy.operator != players.operator_name(connection, operator_id):
         wrong = {**wrong, "provider": "is not a provider of this operator"}
     wrong |= players.missing(connection, operator_id, wish.player_id, wish.currency)
+    if not wrong and policy is not None and wish.currency not in policy.currencies:
+        # Taken out of the configuration: what is there comes home all the same.
+        been = (wish.provider, wish.currency) in ledger.games_of(connection, operator_id, wish.player_id)
+        wrong = {} if been else {"currency": f"does not move at {wish.provider}"}
     if wrong:
         raise Invalid(fields=wrong)
+    denominations.require(connection, runtime, wish.currency)
     return amount
 
 
@@ -243,7 +250,7 @@ def _read(runtime: Runtime, wish: Wish) -> tuple[int, dict[str, str]]:
     policy = runtime.config.providers.get(wish.provider)
     if policy is None:
         wrong["provider"] = "is not a provider of this operator"
-    elif wish.currency not in policy.currencies:
+    elif wish.currency not in policy.currencies and wish.direction != Direction.OUT:
         wrong["currency"] = f"does not move at {wish.provider}"
     amount = 0
     everything = wish.amount == MAX

@@ -5,7 +5,8 @@ A claimed row is pushed into the future before it is driven, so one that always 
 
 Who has a claim may conclude from silence, and a restored database has forgotten what it sent. So behind each claim, and
 before anything is read by it, it is looked whether this is still the database that it was; where that cannot be seen,
-nothing is concluded. A database that comes back later than that look knows nothing of the claim.
+nothing is concluded. A database that comes back later than that look knows nothing of the claim. And who takes amounts
+for others than they are in the books claims nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from bridge import cases, db, identity, lineage, log
+from bridge import cases, db, denominations, identity, lineage, log
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.transfers import rows
@@ -59,6 +60,8 @@ def _claimed(
     statement = _claim(tuple(states), named=transfer_id is not None)
     which |= identity.by_configuration(runtime)
     claimed = connection.execute(statement, {**which, "lease_owner": runtime.worker, "wake_at": lease}).all()
+    for row in claimed:
+        denominations.require(connection, runtime, row.currency)
     return [Claim(row.id, row.lease_epoch) for row in claimed]
 
 
@@ -76,7 +79,7 @@ def _claim(states: tuple[TransferState, ...], *, named: bool) -> ReturningUpdate
     chosen = due.cte("due")  # a CTE is evaluated once; a bare sub-select under LIMIT may lock more rows
     statement = update(transfer).where(transfer.c.id.in_(select(chosen.c.id)))
     statement = statement.values(lease_epoch=transfer.c.lease_epoch + 1)
-    return statement.returning(transfer.c.id, transfer.c.lease_epoch)
+    return statement.returning(transfer.c.id, transfer.c.lease_epoch, transfer.c.currency)
 
 
 def resolve(runtime: Runtime, claim: Claim, *, ask_until: float | None = None, asking: Asking = Asking.DUE) -> Outcome:

@@ -380,15 +380,20 @@ def test_each_job_has_its_time(watched, job, seconds):
 
 
 def test_a_restored_database_is_told(watched):
-    """A restore closes providers, and people hear of it by themselves; not of the first look at a new database."""
+    """A restore closes providers and withdrawals, and people hear of it by themselves, until they have opened both; not
+    of the first look at a new database."""
     lineage.check(watched.made.runtime)
     watched.pass_time(60)
     assert watched.heard() == []
     lineage.restored(watched.made.runtime, "a test", "somebody")
     watched.tick()
     assert watched.heard() == [("alert.begun", "database_set_back")]
+    assert "`python -m bridge withdrawals open`" in watched.posted()[0]["data"]["sentence"]
     gates.resume(watched.made.runtime, PROVIDER, "somebody")
     watched.pass_time(4000, step=60)
+    assert watched.heard()[1:] == []
+    switches.open_withdrawals(watched.made.runtime, "compared")
+    watched.pass_time(60)
     assert watched.heard()[1:] == [("alert.over", "database_set_back")]
 
 
