@@ -310,7 +310,9 @@ class Config(BaseSettings):
         if known:
             raise ValueError(f"currencies.{known[0]}: its decimals are fixed by ISO 4217")
         for (one, this), (other, that) in combinations(self.providers.items(), 2):
-            if this.place == that.place and this.credential == that.credential:
+            # Of our own contract an operator has one account at a place: two secrets may be the old one and the new.
+            alike = this.protocol == that.protocol == "generic" and this.operator == that.operator
+            if this.place == that.place and (alike or this.credential == that.credential):
                 told = f"the account of {one} and {other} at {this.place[0]} is named twice"
                 raise ValueError(f"providers: {told}: its players would share balances")
         if WALLET in self.providers:

@@ -97,6 +97,16 @@ def test_the_account_of_our_own_contract_is_its_secret(written: str, tmp_path: P
         assert len(Config.model_validate({"providers": {"a": one, "b": {**other, **changes}}}).providers) == 2
 
 
+def test_an_operator_has_one_account_of_our_own_contract_at_a_place() -> None:
+    """I-09: two secrets of one operator at one place may be the old one and the new one of the same account."""
+    one = {"protocol": "generic", "currencies": ("EUR",), "operator": "brand-a", "request_secret": SECRET}
+    one["base_url"] = "https://provider.example/wallet"
+    other = {**one, "base_url": "https://PROVIDER.example:443/wallet", "request_secret": "whsec_" + "b" * 44}
+
+    with pytest.raises(ValidationError, match="is named twice"):
+        Config.model_validate({"providers": {"a": one, "b": other}})
+
+
 def test_an_address_with_no_such_port_is_refused() -> None:
     """The places of providers are compared: a port that is none is a typing error, by its key."""
     one = configured("sqlite://").providers["sim"].model_dump()
