@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bridge.evidence import Answer, Evidence, Source, Step
-from bridge.ports import WALLET, Direction, Side
+from bridge.ports import SECOND, WALLET, Direction, Side
 from statemachines import LegState, TransferState
 
 ORDER = "claw_back"
 """The code of a decision that orders a take-back."""
+
+AHEAD = 5 * SECOND
+"""Two clocks that are right are never so far (microseconds) apart: each is within two seconds of the database's."""
 
 Fact = TypeVar("Fact")
 
@@ -84,6 +87,11 @@ class Leg:
     def lookups(self, since: int = 0) -> tuple[Evidence, ...]:
         """The answers to look-ups since an instant."""
         return tuple(e for e in self.evidence if e.source is Source.LOOKUP and e.at >= since)
+
+    def asked(self, now: int, since: int = 0) -> tuple[Evidence, ...]:
+        """The look-ups since an instant by which the next one is planned. One from a time that is to come is none of
+        them: the clock by which it was asked was ahead, and would keep everybody else from asking until then."""
+        return tuple(piece for piece in self.lookups(since) if piece.at <= now + AHEAD)
 
     def asides(self, code: str, since: int) -> tuple[Evidence, ...]:
         """Kicks (`kicked`) or balances read (`balance`) since an instant."""
