@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, Engine, Row, Table, func, or_, select, update
+from sqlalchemy import Connection, Engine, Row, Table, case, func, or_, select, update
 from sqlalchemy.exc import DBAPIError, NotSupportedError, ProgrammingError
 
 from bridge import db, events, gates, log, models
@@ -146,14 +146,14 @@ def check(runtime: Runtime) -> bool:
     return marked is not None
 
 
-def restored(runtime: Runtime, reason: str, actor: str) -> int:
-    """A person says that a backup was restored: close and mark as if it had been noticed. Returns how many transfers
-    were not final."""
+def restored(runtime: Runtime, reason: str, actor: str, since: int | None = None) -> int:
+    """A person says that a backup was restored: close and mark as if it had been noticed; what was told `since` then
+    (microseconds) was told to a database that had forgotten. Returns how many transfers were not final."""
     with _turn:
         _memories.pop(runtime.engine, None)
         with db.writing(runtime.engine) as connection:
             connection.execute(_ROW.with_for_update())  # first, as whoever notices it by himself does
-            marked = _close_and_mark(connection, runtime, reason, actor)
+            marked = _close_and_mark(connection, runtime, reason, actor, since)
     closed = sorted(runtime.config.providers)
     _log.error("database restored", why=reason, actor=actor, closed=closed, transfers=marked)
     return marked
@@ -249,13 +249,17 @@ def _set_back(runtime: Runtime, sight: Sight, why: str) -> int | None:
         return _close_and_mark(connection, runtime, why, runtime.worker)
 
 
-def _close_and_mark(connection: Connection, runtime: Runtime, why: str, actor: str) -> int:
+def _close_and_mark(connection: Connection, runtime: Runtime, why: str, actor: str, since: int | None = None) -> int:
     """Everything that follows from a restore, in one transaction; how many transfers were not final."""
     now = runtime.clock.now()
     gates.close_restored(connection, runtime.config.providers, why, actor, now)
     unfinished = _transfer.c.state.in_((TransferState.PENDING.value, TransferState.ORPHANED.value))
     watched = _transfer.c.wake_at.is_not(None)
-    marked = connection.execute(update(_transfer).where(or_(unfinished, watched)).values(rewound_at=now)).rowcount
+    began = now if since is None else since
+    noted = _transfer.c.first_rewound_at
+    first = case((or_(noted.is_(None), noted > began), began), else_=noted)
+    marks = {"rewound_at": now, "first_rewound_at": first}
+    marked = connection.execute(update(_transfer).where(or_(unfinished, watched)).values(marks)).rowcount
     _tell(connection, runtime, why)
     sight = _look(connection)
     row = {"id": ONLY_ROW, "fingerprint": _told(sight.fingerprint), "seen_at": max(now, sight.mark.remembered_at + 1)}

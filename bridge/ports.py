@@ -39,7 +39,8 @@ class Side(StrEnum):
 class SameId(StrEnum):
     """What the provider does with a repeated reference (protocols.md §0.4)."""
 
-    REPLAY = "replay"  # answers the original result again: a retry is safe
+    REPLAY = "replay"  # answers the original result again, whatever it was: a retry is safe
+    UNTIL_FINAL = "until_final"  # so, until it is final; from then on it is refused, for whatever reason comes first
     UNSAFE = "unsafe"  # may execute again, or tells nothing: never retried
 
 

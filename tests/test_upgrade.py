@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from alembic import op
-from sqlalchemy import MetaData, select
+from sqlalchemy import MetaData, select, text
 
 from bridge import db, readiness
 from bridge.app import compose
@@ -142,10 +142,23 @@ def test_migrating_changes_no_row_that_was_there(old: Bench) -> None:
     assert changed(before, everything(old)) == []
     amounts = "SELECT l.amount AS leg, t.amount AS whole FROM leg l JOIN transfer t ON t.id = l.transfer_id"
     assert all(row["leg"] == row["whole"] for row in old.rows(amounts))
-    new = old.rows("SELECT sweep, dust, arrived, written_off, rewound_at FROM transfer")
+    new = old.rows("SELECT sweep, dust, arrived, written_off, rewound_at, first_rewound_at FROM transfer")
     assert {value for row in new for value in row.values()} == {None}
     assert verify(old.runtime) == []
     old.audit()
+
+
+def test_the_only_restore_that_is_known_is_the_first(old: Bench) -> None:
+    """C-58: what a restore had marked before it was asked which was the first has that one; the others have none."""
+    previous.migrate_to(old.runtime.engine, "0012")
+    with db.writing(old.runtime.engine) as connection:
+        marked = text("UPDATE transfer SET rewound_at = 5 WHERE id = :id")
+        connection.execute(marked, {"id": previous.QUEUED_OUT.id})
+
+    db.migrate(old.runtime.config.database.url)
+
+    marks = {row["id"]: row["first_rewound_at"] for row in old.rows("SELECT id, first_rewound_at FROM transfer")}
+    assert {each: at for each, at in marks.items() if at is not None} == {previous.QUEUED_OUT.id: 5}
 
 
 def test_what_was_open_is_brought_to_its_end(old: Bench, there: Simulator) -> None:

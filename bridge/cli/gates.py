@@ -46,12 +46,16 @@ def resume(name: str) -> None:
 
 @click.command("restored")
 @click.option("--reason", default="a person says that a backup was restored", show_default=True)
-def restored(reason: str) -> None:
+@click.option("--since", help="Where processes have worked on it already: when it was put in place, RFC 3339. "
+              "A refusal that was told later proves nothing. Without it: a minute ago.")  # fmt: skip
+def restored(reason: str, since: str | None) -> None:
     """Say that a backup was restored: transfers in are closed everywhere, and nothing is concluded from silence."""
     from bridge import lineage
+    from bridge.api.intake import instants
 
     runtime = opened()
-    marked = lineage.restored(runtime, reason, actor())
+    at = None if since is None else instants.past(since, "since", runtime.clock.now())
+    marked = lineage.restored(runtime, reason, actor(), at)
     names = ", ".join(sorted(runtime.config.providers)) or "no provider"
     click.echo(f"Closed for transfers in: {names}. Transfers that were not final: {marked}.")
     click.echo("The jobs compare every balance and open what agrees; `providers resume` opens by hand.")

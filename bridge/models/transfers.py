@@ -64,6 +64,7 @@ class Transfer(SQLModel, table=True):
     arrived: int | None = Field(default=None, sa_type=BigInteger)  # NULL: all of it, where it arrived
     written_off: int | None = Field(default=None, sa_type=BigInteger)  # of what arrived, borne by the house
     rewound_at: int | None = Field(default=None, sa_type=BigInteger)  # a restored backup forgot what came after
+    first_rewound_at: int | None = Field(default=None, sa_type=BigInteger)  # the same, seen the first time
 
 
 class Leg(SQLModel, table=True):

@@ -83,7 +83,7 @@ def descriptor(settings: QTechSection, currencies: Currencies) -> ports.Descript
         evidence_tag="O*: protocol-compatible, built from public documentation; not certified by the vendor; "
         "certification against a vendor sandbox is the operator's step",
         phases=2,
-        same_id=ports.SameId.REPLAY,
+        same_id=ports.SameId.UNTIL_FINAL,  # then 409, unless something else is wrong with it by then
         dedupe_window=None,
         lookup_key=ports.LookupKey.PROVIDER,
         lookup_retention=None,

@@ -211,6 +211,7 @@ def _transfer(row: RowMapping, legs: tuple[Leg, ...]) -> Transfer:
         arrived=row["arrived"],
         written_off=row["written_off"],
         rewound_at=row["rewound_at"],
+        first_rewound_at=row["first_rewound_at"],
     )
 
 

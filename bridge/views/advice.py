@@ -227,6 +227,8 @@ def _all_facts(transfer: Transfer, currencies: Currencies) -> Iterator[str]:
     """What has been sent and told, so that the advice can be judged; of what people ordered to be taken back last."""
     if transfer.rewound_at is not None:
         yield "The database was restored from a backup: what was sent after it was made is not known here."
+        if transfer.sweep:
+            yield "All that was there was asked for: a try after those may be forgotten, of another amount."
     yield from _facts(transfer, transfer.outside, currencies)
     for leg in transfer.ordered:
         if not leg.attempts:

@@ -53,6 +53,7 @@ def promises(promised: Descriptor) -> Iterator[tuple[str, str]]:
     yield "a transfer takes", phases
     same = {
         SameId.REPLAY: "answered as the first time: sending it again is safe",
+        SameId.UNTIL_FINAL: "answered as the first time, and refused once it is final: sending it again is safe",
         SameId.UNSAFE: "not safe: it is never sent again",
     }
     window = "" if promised.dedupe_window is None else f", for {promised.dedupe_window / SECONDS_A_DAY:g} days"

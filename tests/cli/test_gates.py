@@ -132,6 +132,22 @@ def test_a_person_says_that_a_backup_was_restored(site: Any) -> None:
     assert folder.did("providers", "resume", PROVIDER).endswith(f"{ME} (restored): night of the storm\n")
 
 
+def test_a_person_says_since_when_a_backup_was_there(site: Any) -> None:
+    """C-58: said late, it is told since when nothing that was told is proof; an instant nearer than one that is known
+    takes nothing of that back, and one that is none is named and changes nothing."""
+    folder, made, _ = site
+    waiting = made.begin("in", "1.00", queued=True).transfer_id
+
+    refused = folder.run("restored", "--since", "yesterday")
+    assert (refused.returncode, "since must be an instant with its offset" in refused.stderr) == (2, True)
+    assert made.row(waiting)["rewound_at"] is None
+
+    for said in ("2026-01-31T12:00:00Z", "2026-02-28T12:00:00Z"):
+        folder.did("restored", "--since", said)
+        assert made.row(waiting)["first_rewound_at"] == 1769860800 * 1_000_000
+        assert made.row(waiting)["rewound_at"] > made.row(waiting)["first_rewound_at"]
+
+
 def test_a_copy_is_noticed_by_the_next_command(folder: Any, tmp_path: Path) -> None:
     """C-58: whichever process is the first on a copy of the database finds that it is one, and closes it."""
     folder.configure(written("sqlite:///bridge.db", "http://127.0.0.1:9"))

@@ -280,7 +280,7 @@ def test_a_page_is_whole_or_none(server, qtech, clock, body):
 def test_the_descriptor_is_the_page_of_facts(qtech):
     """§1.1, §3.3: the promises from which the engine derives its timeout contract, typed out."""
     facts = qtech.descriptor
-    assert (facts.protocol, facts.phases, facts.same_id, facts.dedupe_window) == ("qtech", 2, SameId.REPLAY, None)
+    assert (facts.protocol, facts.phases, facts.same_id, facts.dedupe_window) == ("qtech", 2, SameId.UNTIL_FINAL, None)
     assert (facts.lookup_key, facts.lookup_retention, facts.absence) == (LookupKey.PROVIDER, None, None)
     assert (facts.fail_final_after, facts.fail_final_times, facts.cancel) == (12, 2, Cancel.YES)
     assert (facts.expiry, facts.expiry_margin, facts.complete_reserve) == (10, 2, 3)

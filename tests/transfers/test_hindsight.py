@@ -11,8 +11,9 @@ from sqlalchemy import text
 from bridge import db, lineage
 from bridge.errors import Declined, Invalid
 from bridge.evidence import Answer, Reply, Source, Step
-from bridge.ports import Effect, Window
+from bridge.ports import SECOND, Effect, Window
 from bridge.transfers.advance import Fact, advance
+from bridge.transfers.core.facts import UNNOTICED
 from tests.deciding import decide
 from tests.harness import PLAYER, Bench, Hands
 from tests.transfers.scripted_one import BELATED, DROPPED, HALF, LOST, OK, REFUSES, SILENT, ScriptedOne
@@ -276,6 +277,7 @@ def test_refusal_that_the_backup_holds_still_counts(lone: Bench, one: ScriptedOn
     one.during, one.script, one.asked = loses(one, "transfer"), [OK, LOST], [SILENT]
     transfer_id = sweep(lone)
     one.during = lambda _operation: None
+    hands.turn(UNNOTICED / SECOND + 1)
     lineage.restored(lone.runtime, "a backup of the night", "mia")
     for _ in range(20):
         hands.turn(10)

@@ -22,7 +22,7 @@ LEASE = 9
 
 # A provider as QTech is described in protocols.md §1.1.
 TWO_PHASE = Descriptor(
-    protocol="two", evidence_tag="test", phases=2, same_id=SameId.REPLAY, dedupe_window=None,
+    protocol="two", evidence_tag="test", phases=2, same_id=SameId.UNTIL_FINAL, dedupe_window=None,
     lookup_key=LookupKey.PROVIDER, lookup_retention=None, absence=None, fail_final_after=12, fail_final_times=2,
     cancel=Cancel.YES, expiry=10, expiry_margin=2, complete_reserve=3, reference=Reference("[a-z0-9]", 34),
     longest_player_id=34, places={"EUR": 2}, money_deadline=4, complete_deadline=4, lookup_deadline=5,

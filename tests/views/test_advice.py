@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from bridge import db
+from bridge import db, lineage
 from bridge.transfers.advance import advance
 from bridge.transfers.core import decisions
 from bridge.views import orphans, transfer
@@ -252,6 +252,17 @@ def test_a_pending_transfer_promises_no_instant_that_is_past(lone: Bench, one: S
     assert "and has not, for 1 minute 20 seconds: see under Jobs whether they run." in told
     hands.turn(3600)
     assert "Its patience ended 2027-01-15 " in page(lone, transfer_id).advice.step
+
+
+@pytest.mark.parametrize("amount", ["max", "10.00"])
+def test_what_a_restore_has_forgotten_is_told(lone: Bench, one: ScriptedOne, amount: str) -> None:
+    """Of a sweep also that it may have gone on, under a reference that is not here."""
+    one.script, one.asked = [LOST], [SILENT]
+    transfer_id = lone.run("out", amount)
+    lineage.restored(lone.runtime, "a backup of the night", "mia")
+    first, second = page(lone, transfer_id).advice.because[:2]
+    assert first.startswith("The database was restored from a backup: ")
+    assert second.startswith("All that was there was asked for: ") is (amount == "max")
 
 
 def test_who_was_refused_learns_why(lone: Bench) -> None:

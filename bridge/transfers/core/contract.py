@@ -92,9 +92,10 @@ def patience_spent(transfer: Transfer, descriptor: Descriptor, now: int) -> bool
 
 
 def needs_aftercare(leg: Leg, descriptor: Descriptor, finding: Finding) -> bool:
-    """A transfer reversed without the provider's own refusal is watched, where it can be asked about; so is a
-    take-back that is still open while people have decided otherwise."""
-    if leg.undoes is not None and finding.is_open:
+    """A transfer reversed without the provider's own refusal is watched, where it can be asked about; so is one whose
+    proof does not hold any more, for a backup was restored since, and a take-back that is still open while people have
+    decided otherwise."""
+    if finding.is_open:
         return askable(leg, descriptor)
     if finding.proof is None or finding.verdict is not Verdict.REFUSED or not askable(leg, descriptor):
         return False
@@ -146,7 +147,7 @@ def describe(descriptor: Descriptor) -> dict[str, str]:
         else f"proves absence {absence.after:g} s after the last request, seen {absence.times} times",
         "cancel wished": "void at the provider" if descriptor.cancel is Cancel.YES else "hold",
     }
-    replays = descriptor.same_id is SameId.REPLAY
+    replays = descriptor.same_id is not SameId.UNSAFE
     if descriptor.phases != TWO_PHASES:
         again = "; send the same id again when it is not found" if replays else "; never send it again"
         return {"transfer unanswered": f"look up{again}; never conclude from silence", **told}

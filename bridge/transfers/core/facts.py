@@ -15,6 +15,10 @@ ORDER = "claw_back"
 AHEAD = 5 * SECOND
 """Two clocks that are right are never so far (microseconds) apart: each is within two seconds of the database's."""
 
+UNNOTICED = 60 * SECOND
+"""How long (microseconds) before it was seen a restore may have happened, clocks that are apart included. Answers are
+stored as ever meanwhile: after a failover a tick of the jobs may hang for half a minute on a socket that is dead."""
+
 Fact = TypeVar("Fact")
 
 
@@ -107,7 +111,8 @@ class Transfer:
     """One movement of `amount` for one player between the wallet and a provider, with its legs.
 
     `arrived` and `written_off` are set where a transfer ended in part: of the whole so much arrived, and so
-    much of that is borne by the house. `sweep`: the amount asked for was "all that is there".
+    much of that is borne by the house. `sweep`: the amount asked for was "all that is there". `rewound_at`: when it was
+    last seen that a restored backup had forgotten what came after it; `first_rewound_at`: when that was seen first.
     """
 
     id: str
@@ -133,6 +138,7 @@ class Transfer:
     arrived: int | None = None
     written_off: int | None = None
     rewound_at: int | None = None
+    first_rewound_at: int | None = None
 
     @property
     def tries(self) -> tuple[Leg, ...]:
@@ -191,6 +197,11 @@ class Transfer:
     def given(self) -> int:
         """What the wallet was given of the amount: back (in), or as the destination (out); minor units."""
         return self.wallet_net + (self.amount if self.direction is Direction.IN else 0)
+
+    def knew_all(self, at: int) -> bool:
+        """Whether, when something was told at that instant, all was known that had been sent before. What a first
+        restore has made the database forget stays forgotten, however often it is restored again."""
+        return self.first_rewound_at is None or at < self.first_rewound_at - UNNOTICED
 
     def cancels(self, leg: Leg) -> bool:
         """Whether somebody wishes this leg cancelled; what people ordered to be taken back is carried out."""

@@ -28,7 +28,10 @@ def find(transfer: Transfer, descriptor: Descriptor) -> Finding:
         if found.verdict is not Verdict.REFUSED:
             # A second try was made because the first was refused, finally.
             return found if found.verdict is Verdict.MISMATCHED else Finding(Verdict.CONTRADICTED, found.proof)
-    return judge(transfer, newest, descriptor)
+    found = judge(transfer, newest, descriptor)
+    if found.verdict is Verdict.REFUSED and transfer.sweep and transfer.rewound_at is not None:
+        return Finding(Verdict.OPEN)  # a refusal leads to another try, perhaps in what a restored backup has forgotten
+    return found
 
 
 def facts_of(transfer: Transfer, finding: Finding, *, patience_spent: bool) -> TransferFacts:

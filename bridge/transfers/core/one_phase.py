@@ -46,7 +46,7 @@ def _may_repeat(transfer: Transfer, leg: Leg, descriptor: Descriptor, now: int) 
     if leg.undoes is None and (transfer.state is not TransferState.PENDING or now >= transfer.orphan_at):
         return False
     return (
-        descriptor.same_id is SameId.REPLAY
+        descriptor.same_id is not SameId.UNSAFE
         and _says(_newest_question(leg), Answer.NOT_FOUND)
         and len(leg.attempts) < TRANSFERS_AT_MOST
         and still_recognised(leg, descriptor, now)

@@ -243,8 +243,11 @@ class _Told:
     def _is_inferred_cancel(self, piece: Evidence) -> bool:
         """protocols.md §1.1, inference (a): a repeated prepare that finds its reference final can only find it
         cancelled, when nobody ever sent the complete that needs the provider's id. What came of the first prepare
-        must be known: told later that it never left, or found the reference final too, it would be a collision."""
+        must be known: told later that it never left, or found the reference final too, it would be a collision. That
+        nobody sent the complete is not known where a restored backup has forgotten what was sent."""
         if not _says_reference_is_final(piece) or self.leg.effective(Step.COMPLETE) or collided(self.leg):
+            return False
+        if not self.transfer.knew_all(piece.at):
             return False
         first = next((a for a in self.leg.attempts if a.number == _first_prepare(self.leg)), None)
         return first is not None and piece.attempt > first.number and self.leg.answer_to(first) is not None
@@ -261,9 +264,9 @@ class _Told:
             if answer.reply.answer is Answer.NOT_APPLIED:
                 if not self._fits_intent(answer.reply):
                     return []
-                rewound = self.transfer.rewound_at is not None and answer.at >= self.transfer.rewound_at
                 replayed = self.descriptor.same_id is SameId.REPLAY and not answer.reply.attempt_sensitive
-                if (rewound and not replayed) or (answer.reply.attempt_sensitive and refusals):
+                forgotten = not self.transfer.knew_all(answer.at) and not replayed
+                if forgotten or (answer.reply.attempt_sensitive and refusals):
                     return []  # of a database that was rewound, nobody knows what was sent before
                 refusals.append(answer)
         return [piece for piece in refusals if piece in self.pieces]

@@ -46,7 +46,7 @@ def _before_complete(transfer: Transfer, leg: Leg, descriptor: Descriptor, sched
         e.reply.answer in (Answer.RESERVED, Answer.CANCELLED, Answer.NOT_APPLIED) for e in leg.evidence
     )
     if (
-        descriptor.same_id is SameId.REPLAY
+        descriptor.same_id is not SameId.UNSAFE
         and not transfer.cancels(leg)
         and not answered_otherwise
         and len(leg.attempts) < PREPARES_AT_MOST
