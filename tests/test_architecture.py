@@ -71,6 +71,7 @@ LAYERS: list[tuple[str, ...]] = [
     # services, bottom
     ("bridge.checks",),
     ("bridge.board",),
+    ("bridge.watch",),
     ("bridge.breaks", "bridge.clocks", "bridge.endpoints", "bridge.players", "bridge.lineage"),
     ("bridge.events",),
     ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.guards", "bridge.idempotency",
@@ -124,7 +125,7 @@ ROWS = ("bridge.audit.*", "bridge.db", "bridge.sqlite", "bridge.stroke", "bridge
         "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",
         "bridge.endpoints", "bridge.deliveries", "bridge.replays", "bridge.tallies", "bridge.gauges",
         "bridge.metrics", "bridge.misdated", "bridge.guards", "bridge.views.*", "bridge.desk.*", "bridge.board",
-        "bridge.checks", "bridge.alerts.*", "bridge.troubles")  # fmt: skip
+        "bridge.checks", "bridge.watch", "bridge.alerts.*", "bridge.troubles")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": PEERS,

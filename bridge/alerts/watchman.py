@@ -12,7 +12,7 @@ from threading import Event, Thread
 
 from sqlalchemy import Table, or_, select, update
 
-from bridge import clocks, db, log, models
+from bridge import db, log, models, watch
 from bridge.alerts import episodes, sending
 from bridge.alerts.conditions import Kind
 from bridge.ports import SECOND
@@ -59,7 +59,7 @@ class Watchman:
         """One look, if it is this process's turn; whether it was. Whatever goes wrong is logged, and it looks again."""
         runtime = self._runtime
         try:
-            if clocks.is_off(runtime) or not is_mine(runtime, self._name()):
+            if watch.hindrance(runtime) is not None or not is_mine(runtime, self._name()):
                 return False
             episodes.look(runtime, WATCHED)
             sending.send_due(runtime, AT_ONCE, stop)

@@ -16,12 +16,6 @@ from tests.transfers.scripted_one import ABSENT, DROPPED, LOST, SILENT, Scripted
 HOUR, DAY = 3600, 86_400
 
 
-def set_clock(hands: Hands, seconds: float) -> None:
-    """Somebody sets the clock of the machine on which the database runs too."""
-    hands.set_wall(seconds)
-    hands.right = hands.wall
-
-
 def tick(lone: Bench) -> dict[str, int]:
     """One run of the job."""
     return resolve.run_once(lone.runtime, lone.runtime.clock.now(), 100, Event())
@@ -30,9 +24,9 @@ def tick(lone: Bench) -> dict[str, int]:
 def test_a_lease_by_a_clock_that_was_ahead_holds_nobody_up(lone: Bench, hands: Hands) -> None:
     """I-17 I-31 Its process died: the transfer is driven at the next tick, not in an hour."""
     transfer = str(lone.begin("in", queued=True).transfer_id)
-    set_clock(hands, HOUR)
+    hands.set_both(HOUR)
     assert len(claim_due(lone.runtime, 1)) == 1
-    set_clock(hands, -HOUR)
+    hands.set_both(-HOUR)
     assert lone.row(transfer)["wake_at"] > hands.now() + HOUR * SECOND
     assert tick(lone)["driven"] == 1
     assert lone.row(transfer)["state"] == "confirmed"
@@ -46,10 +40,10 @@ def test_a_question_by_a_clock_that_was_ahead_is_not_the_last(
     """I-17 I-31 The next one is planned by those that were asked at a right time, and who wants to know now, may."""
     one.script, one.asked = [LOST], [SILENT]
     transfer = lone.run("in")
-    set_clock(hands, DAY)
+    hands.set_both(DAY)
     tick(lone)
     assert one.calls[-1] == "look_up"
-    set_clock(hands, -DAY)
+    hands.set_both(-DAY)
     if how == "tick":
         hands.turn(10)
         tick(lone)
@@ -65,9 +59,9 @@ def test_what_was_sent_by_a_clock_that_was_ahead_waits_for_that_time(
 ) -> None:
     """I-03 Silence about it is not old enough before; and nobody drives it again and again until then."""
     one.script, one.asked = [DROPPED] * 3, [SILENT] + [ABSENT] * 99
-    set_clock(hands, DAY)
+    hands.set_both(DAY)
     transfer = lone.run("in")
-    set_clock(hands, -DAY)
+    hands.set_both(-DAY)
     for _ in range(20):
         hands.turn(60)
         tick(lone)

@@ -88,6 +88,7 @@ _NARROWER = (
     (Unavailable, "provider_paused", "People have closed this provider for transfers in."),
     (Unavailable, "provider_restored", "A restored database: closed for transfers in until balances are compared."),
     (Unavailable, "clock_off", "The clock of this process is off: nothing was moved or stored."),
+    (Unavailable, "schema_changed", "The database was migrated under this process: nothing was moved or stored."),
     (Unavailable, "exposure_cap", "As much value as allowed is unresolved at this provider: no more is sent in."),
     (Unavailable, "provider_unavailable", "The provider answers too little at present: no money is sent in."),
 )
