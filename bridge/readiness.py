@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from sqlalchemy import Table, select
 
-from bridge import db, lineage, models
+from bridge import clocks, db, lineage, models
 from bridge.money import UnknownCurrency
 from bridge.runtime import Runtime
 
@@ -44,4 +44,5 @@ def require(runtime: Runtime) -> None:
                 f"{currency} is in the books with {exponent} decimals and is configured with {configured}: "
                 f"set currencies.{currency} = {exponent}."
             )
+    clocks.has_stepped(runtime, runtime.moment())  # the first look, with which the next ones are compared
     lineage.check(runtime)

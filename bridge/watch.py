@@ -37,7 +37,8 @@ _SAID = {
 
 
 def hindrance(runtime: Runtime) -> Hindrance | None:
-    """What keeps this process from working now, if anything does; logged where it is so."""
+    """What keeps this process from working now, if anything does; logged where it is so. A clock that was set forward,
+    the database's with it, keeps nobody: it is noted, and silence counts anew."""
     with db.reading(runtime.engine) as connection:
         found, apart = db.found_schema(connection), clocks.apart(runtime, connection)
     if found != db.schema_version():
@@ -46,6 +47,8 @@ def hindrance(runtime: Runtime) -> Hindrance | None:
     if apart >= clocks.APART_AT_MOST:
         _log.error("nothing is moved: the clock is off", seconds=apart // SECOND)
         return Hindrance.CLOCK
+    if clocks.has_stepped(runtime, runtime.moment()):
+        clocks.note_step(runtime)
     return None
 
 

@@ -15,6 +15,9 @@ ORDER = "claw_back"
 AHEAD = 5 * SECOND
 """Two clocks that are right are never so far (microseconds) apart: each is within two seconds of the database's."""
 
+NEVER = 2**62
+"""An instant (microseconds) that does not come."""
+
 UNNOTICED = 60 * SECOND
 """How long (microseconds) before it was seen a restore may have happened, clocks that are apart included. Answers are
 stored as ever meanwhile: after a failover a tick of the jobs may hang for half a minute on a socket that is dead."""
@@ -113,6 +116,7 @@ class Transfer:
     `arrived` and `written_off` are set where a transfer ended in part: of the whole so much arrived, and so
     much of that is borne by the house. `sweep`: the amount asked for was "all that is there". `rewound_at`: when it was
     last seen that a restored backup had forgotten what came after it; `first_rewound_at`: when that was seen first.
+    `quiet_from`: a clock was set forward, and nothing that is open is silent for longer than since then.
     """
 
     id: str
@@ -139,6 +143,7 @@ class Transfer:
     written_off: int | None = None
     rewound_at: int | None = None
     first_rewound_at: int | None = None
+    quiet_from: int | None = None
 
     @property
     def tries(self) -> tuple[Leg, ...]:
