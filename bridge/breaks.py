@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, or_, select, update
 
-from bridge import db, ledger, models
+from bridge import db, denominations, ledger, models
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from statemachines import TransferState
@@ -56,6 +56,7 @@ def compare(  # noqa: PLR0917 - what is compared, with what, as told by whom and
     before `now`, nor after it. At most one break is open per provider, player and currency: other numbers close
     it and open another.
     """
+    denominations.require(connection, runtime, currency)
     # Ours first: what moves it between two statements makes the lane busy before the second one.
     ours = ledger.cached_balance(connection, operator_id, ledger.game(provider, player), currency)
     if not _is_quiet(connection, operator_id, provider, player, now):

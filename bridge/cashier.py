@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, Table, bindparam, insert, select
 
-from bridge import db, idempotency, ledger, models, players
+from bridge import db, denominations, idempotency, ledger, lineage, models, players, withdrawals
 from bridge.errors import Declined, Invalid, insufficient_funds
 from bridge.idempotency import Key, Stored
 from bridge.money import MAX_WALLET, AmountRefused, UnknownCurrency
@@ -35,6 +35,10 @@ class CeilingReached(Exception):
     """A deposit would take the wallet above the largest balance that is counted exactly everywhere."""
 
 
+class SetBack(Exception):
+    """The database was set back, and nobody had noticed before a withdrawal looked."""
+
+
 @dataclass(frozen=True)
 class CashWish:
     """What the client asked for, in its own words; the amount is a decimal string."""
@@ -60,8 +64,9 @@ class Cash:
 def move(runtime: Runtime, operator_id: int, kind: str, key_text: str, wish: CashWish) -> tuple[Key, Cash | Stored]:
     """Book a deposit or a withdrawal once; a repetition gets what the key stands for already.
 
-    Raises Invalid (nothing is stored) and KeyReused; a wallet that does not hold the amount of a
-    withdrawal is a refusal that stays with the key.
+    Raises Invalid (nothing is stored) and KeyReused; Unavailable (the same key may try again) for a withdrawal while
+    those are closed since a restore, and where amounts mean something else here than in the books. A wallet that does
+    not hold the amount is a refusal that stays with the key.
     """
     key = Key(operator_id, kind, key_text)
     try:
@@ -70,6 +75,9 @@ def move(runtime: Runtime, operator_id: int, kind: str, key_text: str, wish: Cas
         return key, idempotency.pin(runtime.engine, key, asdict(wish), insufficient_funds(), runtime.clock.now())
     except CeilingReached:
         return key, idempotency.pin(runtime.engine, key, asdict(wish), TOO_MUCH, runtime.clock.now())
+    except SetBack:
+        lineage.check(runtime)
+        raise withdrawals.refusal() from None
 
 
 def _book(runtime: Runtime, key: Key, kind: str, wish: CashWish) -> Cash | Stored:
@@ -78,10 +86,13 @@ def _book(runtime: Runtime, key: Key, kind: str, wish: CashWish) -> Cash | Store
         stored = idempotency.take(connection, key, asdict(wish), movement_id, now)
         if stored is not None:
             return stored
+        if kind == WITHDRAWAL:
+            _admit(connection, runtime)
         amount = _amount(runtime, wish)
         wrong = players.missing(connection, key.operator_id, wish.player_id, wish.currency)
         if wrong:
             raise Invalid(fields=wrong)
+        denominations.require(connection, runtime, wish.currency)
         connection.execute(
             insert(_movement).values(
                 id=movement_id,
@@ -102,6 +113,13 @@ def _book(runtime: Runtime, key: Key, kind: str, wish: CashWish) -> Cash | Store
         if kind == DEPOSIT and balance > MAX_WALLET:
             raise CeilingReached
         return Cash(movement_id, kind, wish.player_id, amount, wish.currency, balance, now)
+
+
+def _admit(connection: Connection, runtime: Runtime) -> None:
+    """Let a withdrawal out of the house, after a look whether a restore should have closed them."""
+    if not lineage.is_as_it_was(connection, runtime):
+        raise SetBack
+    withdrawals.require_open(connection)
 
 
 def made(connection: Connection, movement_id: str) -> Cash:

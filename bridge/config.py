@@ -7,6 +7,7 @@ Environment: `BRIDGE_DATABASE__URL=…`, `BRIDGE_PROVIDERS__ACME__PASSWORD=…` 
 from __future__ import annotations
 
 import os
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -51,6 +52,9 @@ LONGEST_PATIENCE_SECONDS = 86_400
 takes for changed, whatever was configured when it was begun."""
 
 
+_PORTS = {"http": 80, "https": 443}
+
+
 class ProviderSection(Section):
     """What only the operator knows of a game provider, whatever protocol it speaks."""
 
@@ -90,10 +94,28 @@ class ProviderSection(Section):
             )
         return value
 
+    @field_validator("base_url")
+    @classmethod
+    def _names_a_port(cls, value: str) -> str:
+        _ = urlsplit(value).port  # raises where it is none
+        return value
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """(address, path) of `base_url`, each place written in one way only. The path may be a secret."""
+        parts = urlsplit(self.base_url)
+        host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS[parts.scheme]
+        return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}", parts.path.rstrip("/")
+
     @property
     def account(self) -> str:
-        """What tells two accounts at one address apart."""
-        return self.operator
+        """The name of our account there, where it has one."""
+        return ""
+
+    @property
+    def credential(self) -> str | bytes:
+        """What tells two accounts at one place apart; it may be a secret."""
+        return self.account
 
     @property
     def longest_call_seconds(self) -> float:
@@ -191,6 +213,19 @@ class GenericSection(ProviderSection):
     settle_seconds: Wait = Field(10, description="After a kick, until the balance is read.")
 
     @property
+    def credential(self) -> str | bytes:
+        """The secret of requests, by which alone a provider knows whose they are; one that cannot be read, by where it
+        stands."""
+        try:
+            secret = self.signing_secret()
+        except (OSError, ValueError):
+            return str(self.request_secret_file)
+        try:
+            return webhooks.key(secret)
+        except ValueError:
+            return secret
+
+    @property
     def longest_call_seconds(self) -> float:
         """The longest deadline of one request."""
         return max(self.transfer_seconds, self.lookup_seconds)
@@ -274,10 +309,10 @@ class Config(BaseSettings):
         known = sorted(set(self.currencies) & set(ISO_4217_EXPONENTS))
         if known:
             raise ValueError(f"currencies.{known[0]}: its decimals are fixed by ISO 4217")
-        accounts = [(each.base_url.rstrip("/"), each.account) for each in self.providers.values()]
-        shared = next((account for account in accounts if accounts.count(account) > 1), None)
-        if shared is not None:
-            raise ValueError(f"providers: {shared[1]} at {shared[0]} is named twice: its players would share balances")
+        for (one, this), (other, that) in combinations(self.providers.items(), 2):
+            if this.place == that.place and this.credential == that.credential:
+                told = f"the account of {one} and {other} at {this.place[0]} is named twice"
+                raise ValueError(f"providers: {told}: its players would share balances")
         if WALLET in self.providers:
             raise ValueError(f"providers.{WALLET}: this name is taken by the operator's wallet")
         return self

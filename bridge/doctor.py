@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import Connection
 from sqlalchemy.exc import ArgumentError
 
-from bridge import clocks, db, gates, guards, lineage, readiness, traces
+from bridge import clocks, db, gates, gauges, guards, identity, ledger, lineage, readiness, traces, withdrawals
 from bridge.app import compose
 from bridge.config import CONFIG_VARIABLE, Config, GenericSection
 from bridge.money import AmountRefused, UnknownCurrency
@@ -84,11 +84,15 @@ def bridge_or_exit() -> Runtime:
     try:
         config = configuration()
         runtime = bridge(config)
+        identity.keep(runtime)
         traces.start(config.traces, runtime.worker)
         return runtime
-    except CannotStart as sentence:
-        sys.stderr.write(f"{sentence}\n")
-        raise SystemExit(CANNOT_START) from None
+    except CannotStart as wrong:
+        sentence = str(wrong)
+    except db.TROUBLE as wrong:
+        sentence = database_sentence(wrong)
+    sys.stderr.write(f"{sentence}\n")
+    raise SystemExit(CANNOT_START)
 
 
 def free_port(host: str, port: int) -> int:
@@ -205,10 +209,29 @@ def _schema(runtime: Runtime) -> list[Remark]:
         return [Remark("bad", "schema", str(wrong))]
     with db.reading(runtime.engine) as connection:
         missing, closed = guards.missing(connection), gates.closed(connection)
+        moved = identity.moved(connection, runtime)
+        unpaid, behind = withdrawals.closed(connection), list(_left_behind(connection, runtime))
     found = f"missing {', '.join(missing)}" if missing else "all in force"
     triggers = _judged("triggers", found, not missing, "what is written for ever can be changed")
     shut = [Remark("note", each.provider, f"transfers in are closed ({each.cause}): {each.reason}") for each in closed]
-    return [Remark("ok", "schema", db.schema_version()), triggers, _lineage(runtime), *shut]
+    if unpaid is not None:
+        shut.append(Remark("note", "withdrawals", f"closed (restored): {unpaid.reason}; {withdrawals.HOW_TO_OPEN}"))
+    command = "`python -m bridge providers accept`"
+    others = [Remark("bad", name, f"{told}: configure it as it was, or {command}") for name, told in moved.items()]
+    return [Remark("ok", "schema", db.schema_version()), triggers, _lineage(runtime), *others, *shut, *behind]
+
+
+def _left_behind(connection: Connection, runtime: Runtime) -> Iterator[Remark]:
+    """What is still at a provider, or on its way, in what was taken out of the configuration."""
+    moves = {(name, code) for name, policy in runtime.config.providers.items() for code in policy.currencies}
+    for (provider, currency), units in sorted(ledger.held_at_games(connection).items()):
+        if (provider, currency) not in moves:
+            held = runtime.currencies.spelled(units, currency)
+            yield Remark("note", provider, f"{held} is there by our books, and {currency} is not configured there")
+    for each in gauges.unresolved(connection):
+        if (each.provider, each.currency) not in moves:
+            kind = f"({each.direction}, {each.stage}) of {each.currency}, which is not configured there"
+            yield Remark("note", each.provider, f"transfers that have not ended: {each.transfers} {kind}")
 
 
 def _lineage(runtime: Runtime) -> Remark:

@@ -16,7 +16,7 @@ import orjson
 from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError
 
-from bridge import db, log, models, tallies
+from bridge import db, denominations, log, models, tallies
 from bridge.errors import Conflict, NotFound
 from bridge.money import Currencies
 from bridge.ports import SECOND
@@ -77,6 +77,8 @@ def number(runtime: Runtime, operator_id: int, limit: int) -> int:
         if last is None:
             return 0
         rows = connection.execute(_WAITING.where(_outbox.c.operator_id == operator_id).limit(limit)).mappings().all()
+        for row in rows:
+            denominations.require(connection, runtime, row["currency"])
         drafts = [_of_move(row, runtime.currencies) for row in rows]
         _write(connection, runtime, operator_id, int(last), drafts)
         connection.execute(delete(_outbox).where(_outbox.c.id.in_([row["id"] for row in rows])))

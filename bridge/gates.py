@@ -90,7 +90,7 @@ def _refuse_if_closed(connection: Connection, provider: str) -> None:
     match [each.cause for each in closed(connection, provider)]:
         case [cause] if cause == RESTORED:
             raise Unavailable(
-                f"Transfers into {provider} wait until what it holds is compared with a database that was restored.",
+                f"Transfers into {provider} wait until what it holds is compared with our books.",
                 code="provider_restored",
                 after_seconds=CLOSED_WAIT_SECONDS,
             )
@@ -226,8 +226,8 @@ def _same(seen: Closed) -> tuple[ColumnElement[bool], ...]:
 
 
 def close_restored(connection: Connection, providers: Iterable[str], reason: str, actor: str, now: int) -> None:
-    """Close providers because the database was set back. One that a person has paused is compared like the others, but
-    stays a person's to open; its reason then tells both."""
+    """Close providers because the database was set back, or because another one was accepted under a name. One that a
+    person has paused is compared like the others, but stays a person's to open; its reason then tells both."""
     _close(connection, providers, RESTORED, reason, actor, now)
 
 

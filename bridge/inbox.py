@@ -42,6 +42,7 @@ LONGEST_BACKOFF_SECONDS = 3600
 
 SAYS_NOTHING = "a kind that says nothing to us"
 NO_TRANSFER = "no transfer with this reference"
+ANOTHER = "its provider is configured as another one than it was"
 
 _KIND = re.compile(r"[ -~]{1,64}")
 _AGAIN_SECONDS = 5  # the contract's first pause of a sender

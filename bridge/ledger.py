@@ -204,6 +204,28 @@ def lock_wallet(connection: Connection, operator_id: int, provider: str, player_
     return sum(int(balance) for account, balance in rows if account == wallet(player_id))
 
 
+def games_of(connection: Connection, operator_id: int, player_id: str) -> dict[tuple[str, str], int]:
+    """(provider, currency) → what a player has there by our books, in minor units; wherever money ever moved."""
+    query = select(_account.c.account, _account.c.currency, _account.c.balance).where(
+        _account.c.operator_id == operator_id, _account.c.player_id == player_id, _account.c.account.startswith("game:")
+    )
+    rows = connection.execute(query.order_by(_account.c.account, _account.c.currency))
+    return {(account.split(":")[1], currency): int(balance) for account, currency, balance in rows}
+
+
+def held_at_games(connection: Connection) -> dict[tuple[str, str], int]:
+    """(provider, currency) → what players have there by our books, in minor units, those left out who have less than
+    nothing there; of everybody, row by row."""
+    query = select(_account.c.account, _account.c.currency, _account.c.balance).where(
+        _account.c.account.startswith("game:"), _account.c.balance > 0
+    )
+    held: dict[tuple[str, str], int] = {}
+    for account, currency, balance in connection.execute(query):
+        place = (account.split(":")[1], currency)
+        held[place] = held.get(place, 0) + int(balance)
+    return held
+
+
 def player_sums(
     connection: Connection, operator_id: int, player_id: str, as_of: int | None
 ) -> dict[tuple[str, str], int]:

@@ -4,8 +4,8 @@ Two things are remembered. Inside, a row holds the database's fingerprint: what 
 rows, so that a copy has another one. Outside, a small file (and each process) holds its *mark*: the highest ids that
 its growing tables ever had, so that the same disk set back to an earlier day is noticed too.
 
-Whoever notices closes every provider for transfers in, and marks what was not final: of such a transfer nothing is
-concluded from our own silence, for the database has forgotten what it sent.
+Whoever notices closes every provider for transfers in, and withdrawals, and marks what was not final: of such a
+transfer nothing is concluded from our own silence, for the database has forgotten what it sent.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, Engine, Row, Table, case, func, or_, select, update
 from sqlalchemy.exc import DBAPIError, NotSupportedError, ProgrammingError
 
-from bridge import db, events, gates, log, models
+from bridge import db, events, gates, identity, log, models, withdrawals
 from bridge.runtime import Runtime
 from statemachines import TransferState
 
@@ -73,6 +73,28 @@ class Sight:
     def mark(self) -> Mark:
         """What is to be kept of this look."""
         return Mark(0 if self.remembered is None else self.remembered.seen_at, self.highest)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What followed from a restore: the providers that were closed, and how many transfers were not final."""
+
+    closed: list[str]
+    marked: int
+
+
+NOT_FINAL = or_(
+    _transfer.c.state.in_((TransferState.PENDING.value, TransferState.ORPHANED.value)), _transfer.c.wake_at.is_not(None)
+)
+"""Of transfers: open, or watched."""
+
+
+def marks(now: int, since: int | None = None) -> dict[str, Any]:
+    """What such a transfer is given of whose requests something is not known any more, since now or since then: nothing
+    is concluded from our own silence."""
+    began = now if since is None else since
+    noted = _transfer.c.first_rewound_at
+    return {"rewound_at": now, "first_rewound_at": case((or_(noted.is_(None), noted > began), began), else_=noted)}
 
 
 @dataclass(frozen=True)
@@ -140,23 +162,31 @@ def check(runtime: Runtime) -> bool:
         if not why:
             _remember(runtime, sight)
             return False
-        marked = _set_back(runtime, sight, why)
-    if marked is not None:
-        _log.error("database restored", why=why, closed=sorted(runtime.config.providers), transfers=marked)
-    return marked is not None
+        done = _set_back(runtime, sight, why)
+    if done is not None:
+        _log.error("database restored", why=why, closed=done.closed, transfers=done.marked)
+    return done is not None
 
 
-def restored(runtime: Runtime, reason: str, actor: str, since: int | None = None) -> int:
+def is_as_it_was(connection: Connection, runtime: Runtime) -> bool:
+    """Whether the database of a transaction was not set back unnoticed; nothing is dealt with (:func:`check` does, with
+    no transaction open). Asked before anything that a restore closes: what others have noticed stands in its rows."""
+    memory = _memories.get(runtime.engine)
+    kept = None if memory is None else memory.mark
+    marks = [mark for mark in (_read_mark(mark_file(runtime)), kept) if mark is not None]
+    return not _what_changed(_look(connection), marks)
+
+
+def restored(runtime: Runtime, reason: str, actor: str, since: int | None = None) -> Done:
     """A person says that a backup was restored: close and mark as if it had been noticed; what was told `since` then
-    (microseconds) was told to a database that had forgotten. Returns how many transfers were not final."""
+    (microseconds) was told to a database that had forgotten."""
     with _turn:
         _memories.pop(runtime.engine, None)
         with db.writing(runtime.engine) as connection:
             connection.execute(_ROW.with_for_update())  # first, as whoever notices it by himself does
-            marked = _close_and_mark(connection, runtime, reason, actor, since)
-    closed = sorted(runtime.config.providers)
-    _log.error("database restored", why=reason, actor=actor, closed=closed, transfers=marked)
-    return marked
+            done = _close_and_mark(connection, runtime, reason, actor, since)
+    _log.error("database restored", why=reason, actor=actor, closed=done.closed, transfers=done.marked)
+    return done
 
 
 def mark_file(runtime: Runtime) -> Path | None:
@@ -241,7 +271,7 @@ def _remember(runtime: Runtime, sight: Sight) -> None:
             connection.execute(update(_lineage).values(**row))
 
 
-def _set_back(runtime: Runtime, sight: Sight, why: str) -> int | None:
+def _set_back(runtime: Runtime, sight: Sight, why: str) -> Done | None:
     """Deal with a restore that this process noticed; None when another one has dealt with it meanwhile."""
     with db.writing(runtime.engine) as connection:
         if connection.execute(_ROW.with_for_update()).first() != sight.remembered:
@@ -249,23 +279,20 @@ def _set_back(runtime: Runtime, sight: Sight, why: str) -> int | None:
         return _close_and_mark(connection, runtime, why, runtime.worker)
 
 
-def _close_and_mark(connection: Connection, runtime: Runtime, why: str, actor: str, since: int | None = None) -> int:
-    """Everything that follows from a restore, in one transaction; how many transfers were not final."""
+def _close_and_mark(connection: Connection, runtime: Runtime, why: str, actor: str, since: int | None = None) -> Done:
+    """Everything that follows from a restore, in one transaction. Whoever notices it may be configured with some
+    providers only, and is the only one who does: all are closed that there ever were."""
     now = runtime.clock.now()
-    gates.close_restored(connection, runtime.config.providers, why, actor, now)
-    unfinished = _transfer.c.state.in_((TransferState.PENDING.value, TransferState.ORPHANED.value))
-    watched = _transfer.c.wake_at.is_not(None)
-    began = now if since is None else since
-    noted = _transfer.c.first_rewound_at
-    first = case((or_(noted.is_(None), noted > began), began), else_=noted)
-    marks = {"rewound_at": now, "first_rewound_at": first}
-    marked = connection.execute(update(_transfer).where(or_(unfinished, watched)).values(marks)).rowcount
+    closed = sorted({*runtime.config.providers, *identity.names(connection)})
+    gates.close_restored(connection, closed, why, actor, now)
+    withdrawals.close_restored(connection, why, actor, now)
+    marked = connection.execute(update(_transfer).where(NOT_FINAL).values(marks(now, since))).rowcount
     _tell(connection, runtime, why)
     sight = _look(connection)
     row = {"id": ONLY_ROW, "fingerprint": _told(sight.fingerprint), "seen_at": max(now, sight.mark.remembered_at + 1)}
     if not db.insert_if_absent(connection, _lineage, row):
         connection.execute(update(_lineage).values(**row))
-    return marked
+    return Done(closed, marked)
 
 
 def _tell(connection: Connection, runtime: Runtime, why: str) -> None:

@@ -65,6 +65,11 @@ class Currencies:
     def __init__(self, extra: Mapping[str, int] | None = None) -> None:
         self._exponents = {**ISO_4217_EXPONENTS, **(extra or {})}
 
+    @property
+    def exponents(self) -> Mapping[str, int]:
+        """Every currency that is known, with its decimals."""
+        return self._exponents
+
     def exponent(self, currency: str) -> int:
         """The number of decimals of `currency`; raises UnknownCurrency."""
         try:

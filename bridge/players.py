@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, bindparam, select
 
-from bridge import db, ledger, models
+from bridge import db, denominations, ledger, models
 from bridge.errors import Invalid, NotFound
 from bridge.money import UnknownCurrency
 from bridge.runtime import Runtime
 
 _player: Table = models.metadata.tables["player"]
 _account: Table = models.metadata.tables["account"]
-_denomination: Table = models.metadata.tables["denomination"]
 _operator: Table = models.metadata.tables["operator"]
 
 _WALLETS = select(_account.c.currency).where(
@@ -48,7 +47,8 @@ class Funds:
 def register(runtime: Runtime, operator_id: int, player_id: str, currencies: Sequence[str]) -> tuple[list[str], bool]:
     """Make a player with a wallet in each currency; again adds what is missing and removes nothing.
 
-    Returns all the player's currencies, and whether the player is new. Raises Invalid.
+    Returns all the player's currencies, and whether the player is new. Raises Invalid, and Unavailable where amounts of
+    a currency mean something else here than in the books.
     """
     for currency in currencies:
         try:
@@ -59,8 +59,7 @@ def register(runtime: Runtime, operator_id: int, player_id: str, currencies: Seq
         row = {"operator_id": operator_id, "player_id": player_id, "created_at": runtime.clock.now()}
         new = db.insert_if_absent(connection, _player, row)
         for currency in currencies:
-            exponent = runtime.currencies.exponent(currency)
-            db.insert_if_absent(connection, _denomination, {"currency": currency, "exponent": exponent})
+            denominations.open_in(connection, runtime, currency)
             ledger.open_account(connection, operator_id, ledger.wallet(player_id), currency, player_id)
         return wallets_of(connection, operator_id, player_id), new
 

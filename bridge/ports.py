@@ -105,7 +105,7 @@ class Descriptor:
     complete_reserve: float  # a complete is not sent with less than this left before the expiry
     reference: Reference
     longest_player_id: int
-    places: Mapping[str, int]  # decimals on the wire per currency; another currency is refused
+    places: Mapping[str, int]  # decimals on the wire per known currency; what moves is configured
     money_deadline: float  # total deadline of a prepare, or of a one-phase transfer
     complete_deadline: float  # total deadline of a complete or a void
     lookup_deadline: float  # total deadline of a look-up or a balance read

@@ -3,13 +3,9 @@ in the books has the decimals with which its amounts were written."""
 
 from __future__ import annotations
 
-from sqlalchemy import Table, select
-
-from bridge import clocks, db, lineage, models
+from bridge import clocks, db, denominations, lineage
 from bridge.money import UnknownCurrency
 from bridge.runtime import Runtime
-
-_denomination: Table = models.metadata.tables["denomination"]
 
 _IS_REPLICA = "SELECT pg_is_in_recovery()"
 
@@ -31,8 +27,8 @@ def require(runtime: Runtime) -> None:
     with db.reading(runtime.engine) as connection:
         if connection.dialect.name == "postgresql" and connection.exec_driver_sql(_IS_REPLICA).scalar_one():
             raise Replica("The database is a replica: money decisions read and write the primary.")
-        stored = connection.execute(select(_denomination.c.currency, _denomination.c.exponent)).all()
-    for currency, exponent in stored:
+        written = denominations.written(connection, runtime)
+    for currency, exponent in written.items():
         try:
             configured = runtime.currencies.exponent(currency)
         except UnknownCurrency:

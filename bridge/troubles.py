@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bridge import board, checks, clocks, db, events, log, models, readiness
+from bridge import board, checks, clocks, db, events, identity, log, models, readiness
 from bridge.audit import standing
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -36,8 +36,8 @@ def found_wrong(runtime: Runtime) -> list[Trouble]:
     if unreachable:
         return unreachable
     asked = {
-        "clock": _clock, "scheduler": _silent, "resolver": _overdue, "verify": _verified, "events": _unnumbered,
-        "audit": _sealed,
+        "clock": _clock, "providers": _moved, "scheduler": _silent, "resolver": _overdue, "verify": _verified,
+        "events": _unnumbered, "audit": _sealed,
     }  # fmt: skip
     return [trouble for name, check in asked.items() for trouble in _asked(runtime, name, check)]
 
@@ -64,6 +64,13 @@ def _clock(runtime: Runtime) -> str:
         apart = clocks.apart(runtime, connection)
     too_far = apart >= clocks.APART_AT_MOST
     return f"{apart // SECOND} s away from the database's clock" if too_far else ""
+
+
+def _moved(runtime: Runtime) -> str:
+    """By name alone: who they are stands in the alert, and is told by the doctor."""
+    with db.reading(runtime.engine) as connection:
+        others = ", ".join(identity.moved(connection, runtime))
+    return f"configured as another than it was: {others}" if others else ""
 
 
 def _overdue(runtime: Runtime) -> str:

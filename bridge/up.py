@@ -15,11 +15,13 @@ import select
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from rich.console import Console
 
@@ -178,6 +180,7 @@ class Stack:
             each: self._spawn(
                 each.child,
                 *(*program, "--protocol", each.protocol, "--ledger", str(self.ledger(each))),
+                *("--port", str(self._port_before(each))),
                 *(("--callbacks", to_us) if each is GENERIC else ()),
                 ready=True,
                 more=secret if each is GENERIC else {},
@@ -185,6 +188,14 @@ class Stack:
             for each in SIMULATED
         }
         self.told = {each.name: self._say_when_ready(child) for each, child in started.items()}
+
+    def _port_before(self, provider: Simulated) -> int:
+        """Where a simulated provider answered the last time, for elsewhere it would be another one; 0 for anywhere."""
+        try:
+            written = tomllib.loads((self.folder / "bridge.toml").read_text(encoding="utf-8"))
+            return urlsplit(written["providers"][provider.name]["base_url"]).port or 0
+        except (OSError, ValueError, LookupError):
+            return 0
 
     def _tables(self, requests: str, callbacks: str) -> Tables:
         providers: dict[Simulated, dict[str, Any]] = {

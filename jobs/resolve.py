@@ -1,7 +1,7 @@
 """Resolve: drives what is pending or orphaned and due, then probes the providers whose breaker is open.
 
 0. Before anything is concluded, it is asked whether this is still the database that it was.
-1. What waits for an instant that only a clock which was ahead can have set is due, and so is what else waits so long.
+1. What waits for an instant that only a clock which was ahead can have set is due.
 2. Due transfers are claimed, oldest first, one for each free thread, and driven until they rest.
 3. Each provider with an open breaker whose probe is due, and that no other process has just probed, is
    asked for a row of its balance list; an answer closes the breaker. Money is never used to probe.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from threading import Event
 
-from bridge import breaker, db, lineage, log, misdated
+from bridge import breaker, db, identity, lineage, log, misdated
 from bridge.ports import Window
 from bridge.runtime import Runtime
 from jobs.crew import work
@@ -48,6 +48,7 @@ def _probe(runtime: Runtime, provider: str, now: int) -> bool | None:
     """Whether the provider answered again; None where there was nothing to probe, or another process does."""
     with db.reading(runtime.engine) as connection:
         is_open = breaker.open_until(connection, provider, now) > 0
+        is_open = is_open and provider not in identity.others(connection, runtime)
     if not is_open:
         return None
     if not breaker.claim_probe(runtime.engine, provider, runtime.policy(provider), now):

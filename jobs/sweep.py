@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from threading import Event
 
-from bridge import breaks, db, gates, ledger, log, models
+from bridge import breaks, db, gates, identity, ledger, log, models
 from bridge.breaks import Compared
 from bridge.ports import SECOND, Balance, BalancePage, Window
 from bridge.runtime import Runtime
@@ -42,7 +42,8 @@ def run_once(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, i
     counts = {"swept": 0, "compared": 0, "differing": 0, "opened": 0}
     with db.reading(runtime.engine) as connection:
         closed = [each for each in gates.closed(connection) if each.restored_at is not None]
-    waiting = [each for each in closed if each.provider in runtime.providers]
+        others = identity.others(connection, runtime)
+    waiting = [each for each in closed if each.provider in runtime.providers and each.provider not in others]
     if not waiting or stop.is_set() or not _claimed(runtime, now):
         return counts
     outcomes = []

@@ -73,10 +73,10 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.board",),
     ("bridge.watch",),
     ("bridge.breaks", "bridge.clocks", "bridge.endpoints", "bridge.players", "bridge.lineage"),
-    ("bridge.events",),
-    ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.guards", "bridge.idempotency",
+    ("bridge.events", "bridge.identity"),
+    ("bridge.breaker", "bridge.cases", "bridge.denominations", "bridge.gates", "bridge.guards", "bridge.idempotency",
      "bridge.inbox",
-     "bridge.keys", "bridge.ledger", "bridge.outbox", "bridge.tallies"),
+     "bridge.keys", "bridge.ledger", "bridge.outbox", "bridge.tallies", "bridge.withdrawals"),
     # adapters
     ("bridge.providers.*",),
     ("bridge.outbound",),
@@ -123,9 +123,10 @@ ROWS = ("bridge.audit.*", "bridge.db", "bridge.sqlite", "bridge.stroke", "bridge
         "bridge.ledger", "bridge.idempotency", "bridge.cases", "bridge.breaker", "bridge.transfers.*", "bridge.cashier",
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",
-        "bridge.endpoints", "bridge.deliveries", "bridge.replays", "bridge.tallies", "bridge.gauges",
+        "bridge.identity", "bridge.endpoints", "bridge.deliveries", "bridge.replays", "bridge.tallies", "bridge.gauges",
         "bridge.metrics", "bridge.misdated", "bridge.guards", "bridge.views.*", "bridge.desk.*", "bridge.board",
-        "bridge.checks", "bridge.watch", "bridge.alerts.*", "bridge.troubles")  # fmt: skip
+        "bridge.checks", "bridge.watch", "bridge.alerts.*", "bridge.troubles", "bridge.withdrawals",
+        "bridge.denominations")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": PEERS,

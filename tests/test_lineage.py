@@ -317,7 +317,7 @@ def test_what_was_not_final_is_marked(migrated_url: str) -> None:
         assert {states[each] for each in pending} == {("pending", False)}
         now = made.runtime.clock.now()
         open_ = len([1 for _, asleep in states.values() if not asleep])
-        assert lineage.restored(made.runtime, "a person says so", "ops") == open_
+        assert lineage.restored(made.runtime, "a person says so", "ops").marked == open_
 
         marked = {row["id"]: row["rewound_at"] for row in made.rows("SELECT id, rewound_at FROM transfer")}
         assert {each for each, at in marked.items() if at == now} == {each for each in states if not states[each][1]}

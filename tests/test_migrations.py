@@ -24,8 +24,9 @@ TABLES = {
     "delivery_try", "denomination", "doorkeeper", "event", "event_head", "event_origin", "evidence", "exposure",
     "history", "hour_tally", "idempotency_key", "inbox", "inbox_task", "invitation", "job_line", "job_run", "leg",
     "lineage", "operator", "orphan_case", "outbox", "passkey", "person", "player", "posting", "proposal",
+    "provider_identity",
     "recovery_code", "seal", "seal_mark", "security_event", "sitting", "switch", "tally", "transfer", "verdict",
-    "webhook_endpoint",
+    "webhook_endpoint", "withdrawal_switch",
 }  # fmt: skip
 """Typed out: a table that comes or goes has to be meant."""
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, Select, Table, select, text
 from sqlalchemy.exc import DBAPIError
 
-from bridge import board, breaker, checks, gates, log, models
+from bridge import board, breaker, checks, gates, identity, log, models, withdrawals
 from bridge.alerts import orphans
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -56,6 +56,7 @@ class Kind(StrEnum):
     JOB = "job_failing"
     HANGS = "job_hanging"
     SET_BACK = "database_set_back"
+    MOVED = "provider_moved"
     LOCKED = "login_locked"
 
 
@@ -243,18 +244,33 @@ def _hanging(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
 
 
 def _set_back(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
-    """While a provider is closed by a restore, or people have closed it and it was not compared yet; and for a while
-    after one that closed nothing."""
-    closed = [each.provider for each in gates.closed(connection) if each.restored_at is not None]
+    """While a restore keeps a provider closed, or people have closed it and it was not compared yet; while it keeps
+    withdrawals closed; and for a while after one that closed nothing."""
+    accepted = identity.accepted_at(connection)
+    compared = [each for each in gates.closed(connection) if each.restored_at is not None]
+    closed = [each.provider for each in compared if each.restored_at != accepted.get(each.provider)]
+    shut = withdrawals.closed(connection) is not None
     looked = connection.execute(select(_lineage.c.seen_at)).scalar()
     known = connection.execute(select(_turn.c.lineage_at).where(_turn.c.name == "look")).scalar()
     is_new = known is not None and looked not in (None, known)
-    if closed or (is_new and runtime.clock.now() - int(looked or 0) < RESTORE_SECONDS * SECOND):
+    if closed or shut or (is_new and runtime.clock.now() - int(looked or 0) < RESTORE_SECONDS * SECOND):
+        told = f"Closed for transfers in: {', '.join(closed)}." if closed else "No provider is closed by that."
         yield Condition(
             Kind.SET_BACK, "database", None,
-            "The database is a restored backup or a copy. "
-            + (f"Closed for transfers in: {', '.join(closed)}." if closed else "No provider was closed by that."),
+            f"The database is a restored backup or a copy. {told}"
+            + (f" Nothing is withdrawn: {withdrawals.HOW_TO_OPEN}." if shut else ""),
             "What a restore of the database had closed is open again, or was compared and is closed by people.",
+        )  # fmt: skip
+
+
+def _moved(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
+    """By the configuration of the process that looks."""
+    for provider, told in identity.moved(connection, runtime).items():
+        yield Condition(
+            Kind.MOVED, provider, _operator_of(connection, runtime, provider),
+            f"{told}. Nothing is sent to it, concluded about it or begun at it until people accept it, or it is "
+            "configured as it was.",
+            f"{provider} is the one that it was, or was accepted as another.",
         )  # fmt: skip
 
 
@@ -268,6 +284,7 @@ _ASKED: dict[Kind, Callable[[Connection, Runtime], Iterator[Condition]]] = {
     Kind.JOB: _jobs,
     Kind.HANGS: _hanging,
     Kind.SET_BACK: _set_back,
+    Kind.MOVED: _moved,
     Kind.LOCKED: _locked,
 }
 

@@ -16,6 +16,7 @@ from bridge.money import Currencies
 LONGEST_SUBJECT = 150
 PAGES: dict[str, str] = {
     Kind.ORPHANS: "orphans", Kind.CAP_HIT: "providers", Kind.BREAKER: "providers", Kind.SET_BACK: "providers",
+    Kind.MOVED: "providers",
     Kind.SILENT: "jobs", Kind.CHECK: "jobs", Kind.JOB: "jobs", Kind.HANGS: "jobs",
     Kind.PENDING: "overview", Kind.LOCKED: "audit?kind=lock",
 }  # fmt: skip

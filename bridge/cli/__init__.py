@@ -64,6 +64,7 @@ for command in (
     audit.audit,
     providers.providers,
     gates.restored,
+    gates.withdrawn,
     inbox.inbox,
     alerts.alerts,
     transfers.transfers,

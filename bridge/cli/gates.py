@@ -1,4 +1,5 @@
-"""`providers pause` and `resume`, `restored`: what people do to the gates before transfers in, and how they stand."""
+"""`providers pause`, `resume` and `accept`, `withdrawals`, `restored`: what people do to what is closed, and how that
+stands."""
 
 from __future__ import annotations
 
@@ -44,21 +45,66 @@ def resume(name: str) -> None:
         click.echo(f"Balances there that still differ from ours: {differing} (`python -m bridge inbox breaks`).")
 
 
+@click.command("accept")
+@click.argument("name")
+@click.option("--reason", required=True, help="Kept for ever, beside the user of this machine who typed it.")
+def accept(name: str, reason: str) -> None:
+    """Say that NAME stands for the provider that is configured now, and not for the one that it was."""
+    from bridge.desk import switches
+
+    change, marked = switches.accept(opened(), name, reason, actor())
+    click.echo(f"{name} was {change.was.words}.")
+    click.echo(f"It is {change.now.words}.")
+    if not change.held:
+        click.echo("Nothing was open or held there.")
+        return
+    click.echo(f"Transfers into it are closed until every balance there was compared. Marked transfers: {marked}.")
+    click.echo("What was sent before is looked up, and neither sent again nor given back while nothing is found.")
+
+
 @click.command("restored")
 @click.option("--reason", default="a person says that a backup was restored", show_default=True)
 @click.option("--since", help="Where processes have worked on it already: when it was put in place, RFC 3339. "
               "A refusal that was told later proves nothing. Without it: a minute ago.")  # fmt: skip
 def restored(reason: str, since: str | None) -> None:
-    """Say that a backup was restored: transfers in are closed everywhere, and nothing is concluded from silence."""
+    """Say that a backup was restored: transfers in and withdrawals close, and nothing is concluded from silence."""
     from bridge import lineage
     from bridge.api.intake import instants
 
     runtime = opened()
     at = None if since is None else instants.past(since, "since", runtime.clock.now())
-    marked = lineage.restored(runtime, reason, actor(), at)
-    names = ", ".join(sorted(runtime.config.providers)) or "no provider"
-    click.echo(f"Closed for transfers in: {names}. Transfers that were not final: {marked}.")
+    done = lineage.restored(runtime, reason, actor(), at)
+    names = ", ".join(done.closed) or "no provider"
+    click.echo(f"Closed for transfers in: {names}. Transfers that were not final: {done.marked}.")
     click.echo("The jobs compare every balance and open what agrees; `providers resume` opens by hand.")
+    click.echo("Withdrawals stay closed until a person opens them: `python -m bridge withdrawals open`.")
+
+
+@click.group("withdrawals", invoke_without_command=True)
+@click.pass_context
+def withdrawn(context: click.Context) -> None:
+    """Whether money can be withdrawn: a restored database closes withdrawals until a person opens them."""
+    from bridge import db, withdrawals
+
+    if context.invoked_subcommand is not None:
+        return
+    with db.reading(opened().engine) as connection:
+        found = withdrawals.closed(connection)
+    if found is None:
+        click.echo("Withdrawals are open.")
+    else:
+        click.echo(f"Withdrawals are closed since {instant(found.closed_at)} by {found.actor}: {found.reason}")
+        click.echo(f"To open them: {withdrawals.HOW_TO_OPEN} --reason WHY.")
+
+
+@withdrawn.command("open")
+@click.option("--reason", required=True, help="What was compared; each operator's audit log keeps it.")
+def open_withdrawals(reason: str) -> None:
+    """Let money be withdrawn again, after the platform's payouts since the backup were compared with ours."""
+    from bridge.desk import switches
+
+    was = switches.open_withdrawals(opened(), reason)
+    click.echo(f"Withdrawals are open. They were closed since {instant(was.closed_at)} by {was.actor}: {was.reason}")
 
 
 def standing(runtime: Runtime, name: str) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ def providers(context: click.Context) -> None:
 
 providers.add_command(gates.pause)
 providers.add_command(gates.resume)
+providers.add_command(gates.accept)
 
 
 @providers.command("list")

@@ -27,9 +27,10 @@ ROOM = 3 * LONGEST
 """Characters that are kept of what was there before, and after: two reasons whole, and who gave them."""
 
 Kind = Literal[
-    "access", "approve", "disable", "enable", "end others", "enter", "export", "invite", "join", "leave", "link",
-    "lock", "passkey", "password", "pause job", "pause provider", "propose", "prove", "recovery codes", "reject",
-    "reset", "resume job", "resume provider", "review", "role", "run job", "unlock", "vouch", "withdraw",
+    "accept provider", "access", "approve", "disable", "enable", "end others", "enter", "export", "invite", "join",
+    "leave", "link", "lock", "open withdrawals", "passkey", "password", "pause job", "pause provider", "propose",
+    "prove", "recovery codes", "reject", "reset", "resume job", "resume provider", "review", "role", "run job",
+    "unlock", "vouch", "withdraw",
 ]  # fmt: skip
 """What a note can be of; `access` is a page, or something on it, that was refused."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, Table, select
 
-from bridge import cases, db, lineage, log, models, reasons
+from bridge import cases, db, identity, lineage, log, models, reasons
 from bridge.desk import accesses, particulars, sittings
 from bridge.desk.rows import PROPOSERS
 from bridge.desk.sight import Sight, Wanted, look, owned
@@ -197,7 +197,8 @@ def _refuse_second(connection: Connection, transfer_id: str) -> None:
 
 
 def _claim_to_ask(connection: Connection, runtime: Runtime, transfer: Transfer, now: int) -> Claim:
-    """The lease under which the provider is asked, unless somebody is at it or has just been."""
+    """The lease under which the provider is asked, unless somebody is at it or has just been, or it is another one."""
+    identity.require(connection, runtime, transfer.provider)
     asked = (table.c.transfer_id == transfer.id, table.c.kind == ProposalKind.ASK_AGAIN.value)
     query = select(table.c.created_at).where(*asked).order_by(table.c.created_at.desc()).limit(1)
     lately = [piece.at for piece in transfer.driven.lookups()] + list(connection.execute(query).scalars())

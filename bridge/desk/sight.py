@@ -15,7 +15,7 @@ from hashlib import sha256
 
 from sqlalchemy import Connection
 
-from bridge import db, ledger
+from bridge import db, denominations, identity, ledger
 from bridge.desk import thresholds
 from bridge.desk.rows import Person
 from bridge.errors import Invalid, NotFound
@@ -134,7 +134,11 @@ def look(
     connection: Connection, runtime: Runtime, transfer: Transfer, wanted: Wanted, *, holding: bool = False
 ) -> Sight:
     """As :func:`preview`, of a transfer that was loaded; with `holding`, in a transaction that writes, nobody changes
-    the player's accounts before it ends."""
+    the player's accounts before it ends, and Unavailable is raised where its provider is another one here than it was.
+    """
+    denominations.require(connection, runtime, transfer.currency)
+    if holding:
+        identity.require(connection, runtime, transfer.provider)
     _require_sense(runtime, transfer, wanted)
     foreseen = Foreseen(transfer.state, (), 0)
     if wanted.kind is not ProposalKind.ASK_AGAIN:

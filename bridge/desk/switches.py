@@ -1,19 +1,21 @@
-"""Switches of providers, turned by people at the desk: the switch and the note of who turned it in one transaction."""
+"""Switches that people turn, of providers at the desk and of withdrawals at the command line, and who a provider's name
+stands for, accepted there: what is changed and the note of who changed it in one transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table, update
 
-from bridge import db, gates, log, players, reasons
+from bridge import breaks, db, gates, identity, keys, lineage, log, models, players, reasons, withdrawals
 from bridge.desk import accesses, sittings
 from bridge.desk.rows import PROPOSERS, Person
 from bridge.desk.sittings import Sitting
 from bridge.errors import NotFound, Stale
 from bridge.models.desk import Outcome
-from bridge.runtime import Runtime
+from bridge.runtime import Runtime, user_name
 
+_transfer: Table = models.metadata.tables["transfer"]
 _log = log.get("desk")
 
 
@@ -53,6 +55,50 @@ def resume(runtime: Runtime, sitting: Sitting, provider: str, reason: str, seen:
             reason=reason, before=_words([was]), after="open for transfers in", address=sitting.address,
         )  # fmt: skip
     _log.warning("provider resumed", provider=provider, person=person.id, was=was.cause)
+
+
+def accept(runtime: Runtime, provider: str, reason: str, login: str) -> tuple[identity.Change, int]:
+    """Whoever may run commands on the machine says that a provider's name stands for the one that is configured now.
+
+    Where the one before still had something, transfers in are closed until every balance was compared; what is open is
+    not driven any more by whoever had it in hand, and is marked (how many): nothing is concluded from silence, of ours
+    or of the new one, and what was sent is not sent again. Raises as `identity.accept`, Invalid naming the reason.
+    """
+    reason = reasons.stated(reason)
+    with db.writing(runtime.engine) as connection:
+        now, marked = runtime.clock.now(), 0
+        change = identity.accept(connection, runtime, provider, reason, login, now)
+        if change.held:
+            why = f"another provider was accepted under this name: {reason}"
+            gates.close_restored(connection, [provider], why, login, now)
+            fenced = {"lease_epoch": _transfer.c.lease_epoch + 1, "lease_owner": None}
+            mine = update(_transfer).where(_transfer.c.provider == provider, lineage.NOT_FINAL)
+            marked = connection.execute(mine.values({**lineage.marks(now), "moved_at": now, **fenced})).rowcount
+        accesses.note(
+            connection, runtime, kind="accept provider", outcome=Outcome.DONE, login=login,
+            operator_id=breaks.operator_of(connection, runtime, provider), subject=provider, reason=reason,
+            before=f"{change.was.words}; {change.held or 'nothing is open or held there'}", after=change.now.words,
+            address=accesses.COMMAND_LINE,
+        )  # fmt: skip
+    _log.warning("provider accepted", provider=provider, was=change.was.words, now=change.now.words, marked=marked)
+    return change, marked
+
+
+def open_withdrawals(runtime: Runtime, reason: str) -> withdrawals.Closed:
+    """Open withdrawals, by whoever types it at the machine; what had closed them. It is noted for each operator, for
+    the money is everybody's. Raises NotFound where they are open, Invalid naming the reason."""
+    reason, user = reasons.stated(reason), user_name()
+    operators = [row["id"] for row in keys.operators(runtime)]
+    with db.writing(runtime.engine) as connection:
+        was = withdrawals.open_in(connection)
+        before = f"closed by {was.actor} (restored): {was.reason}"
+        for operator in operators:
+            accesses.note(
+                connection, runtime, kind="open withdrawals", outcome=Outcome.DONE, operator_id=operator, login=user,
+                reason=reason, before=before, after="open", address=accesses.COMMAND_LINE,
+            )  # fmt: skip
+    _log.warning("withdrawals opened", actor=user, reason=reason, was=was.reason)
+    return was
 
 
 def _require_own(connection: Connection, runtime: Runtime, person: Person, provider: str) -> None:

@@ -98,3 +98,14 @@ class CashMovement(SQLModel, table=True):
     currency: str
     idempotency_key: str
     created_at: int = Field(sa_type=BigInteger)
+
+
+class WithdrawalSwitch(SQLModel, table=True):
+    """Nothing is withdrawn since a restore of the database; the row (one) goes when a person opens them."""
+
+    __tablename__ = "withdrawal_switch"
+    __table_args__ = (CheckConstraint("id = 1", name="single"),)
+    id: int = Field(primary_key=True)
+    reason: str
+    actor: str
+    closed_at: int = Field(sa_type=BigInteger)

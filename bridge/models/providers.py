@@ -87,6 +87,19 @@ class BalanceBreak(SQLModel, table=True):
     closed_at: int | None = Field(default=None, sa_type=BigInteger)
 
 
+class ProviderIdentity(SQLModel, table=True):
+    """Who a provider's name stands for: whatever is open or held there is with this one, and with no other."""
+
+    __tablename__ = "provider_identity"
+    provider: str = Field(primary_key=True)
+    identity: str  # JSON: protocol, operator, address, path (its digest), account
+    kept_at: int = Field(sa_type=BigInteger)
+    # When people accepted it while the one before still held something, who did, and why.
+    accepted_at: int | None = Field(default=None, sa_type=BigInteger)
+    accepted_by: str | None = None
+    reason: str | None = None
+
+
 class Breaker(SQLModel, table=True):
     """A provider whose answers became too often unknown; no row means closed."""
 

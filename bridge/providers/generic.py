@@ -81,7 +81,7 @@ def descriptor(settings: GenericSection, currencies: Currencies) -> ports.Descri
         complete_reserve=0,
         reference=ports.Reference(alphabet="[A-Za-z0-9_-]", longest=64),
         longest_player_id=34,
-        places={code: currencies.exponent(code) for code in settings.currencies},
+        places=currencies.exponents,
         money_deadline=settings.transfer_seconds,
         complete_deadline=settings.transfer_seconds,
         lookup_deadline=settings.lookup_seconds,
@@ -107,7 +107,7 @@ class Generic:
     def refuses(self, amount: int, currency: str) -> str | None:
         """Why `amount` minor units cannot be told exactly, or None; every whole number of them can."""
         if currency not in self.descriptor.places:
-            return f"{currency} is not configured for this provider"
+            return f"{currency} is not a known currency"
         return None if amount > 0 else "must be greater than zero"
 
     def money(self, step: Step, effect: Effect, window: Window) -> Reply:

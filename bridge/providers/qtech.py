@@ -97,8 +97,8 @@ def descriptor(settings: QTechSection, currencies: Currencies) -> ports.Descript
         reference=ports.Reference(alphabet="[A-Za-z0-9_-]", longest=34),
         longest_player_id=34,
         places={
-            code: min(currencies.exponent(code), FIAT_PLACES if code in ISO_4217_EXPONENTS else OTHER_PLACES)
-            for code in settings.currencies
+            code: min(exponent, FIAT_PLACES if code in ISO_4217_EXPONENTS else OTHER_PLACES)
+            for code, exponent in currencies.exponents.items()
         },
         money_deadline=settings.prepare_seconds,
         complete_deadline=settings.complete_seconds,
@@ -132,7 +132,7 @@ class QTech:
         """Why `amount` minor units cannot go on this wire exactly, or None; to be asked before any hold."""
         places = self.descriptor.places.get(currency)
         if places is None:
-            return f"{currency} is not configured for this provider"
+            return f"{currency} is not a known currency"
         exponent = self._currencies.exponent(currency)
         if amount % 10 ** (exponent - places):
             return f"has more than the {places} decimals of {currency} that this provider carries"

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from bridge import breaker, clocks, db, inbox, ledger, log, traces
+from bridge import breaker, clocks, db, denominations, inbox, ledger, log, traces
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import SECOND, Descriptor, Effect, Window
 from bridge.runtime import Moment, Runtime
@@ -138,6 +138,7 @@ def within(
         seen = rows.load(connection, transfer_id, to_move=True)
         if seen is None:
             raise UnknownTransfer(transfer_id)
+        denominations.require(connection, runtime, seen.currency)
         if fact is not None and not stored:
             told = _store_fact(connection, runtime, seen, claim, fact)
             if told is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
-from bridge import breaker, db, gates, idempotency, inbox, ledger, players, stroke, traces
+from bridge import breaker, db, denominations, gates, idempotency, identity, inbox, ledger, players, stroke, traces
 from bridge.errors import Declined, Invalid, LaneUnresolved, Unavailable, insufficient_funds, nothing_to_move
 from bridge.idempotency import Key, Stored
 from bridge.keys import Caller
@@ -92,13 +92,23 @@ def begin(
     begun = begin_plainly(runtime, key, wish) if plainly and not queued else None
     if begun is not None:
         return begun
+    try:
+        return _begin_the_long_way(runtime, key, wish, queued=queued)
+    except Unavailable as refused:
+        if refused.code != identity.MOVED:
+            raise
+    identity.keep(runtime, wish.provider)  # perhaps nothing is open or held with the one before
+    return _begin_the_long_way(runtime, key, wish, queued=queued)
+
+
+def _begin_the_long_way(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Begun:
     if wish.amount == MAX:
         return _begin_sweep(runtime, key, wish, queued=queued)
     try:
         return _begin(runtime, key, wish, queued=queued)
     except LaneUnresolved:
         # An earlier transfer on this lane is not proved: ask about it once, then let the policy speak.
-        resolve_lane(runtime, operator_id, wish)
+        resolve_lane(runtime, key.operator_id, wish)
     except ledger.FloorReached:
         return _pin(runtime, key, wish, insufficient_funds())
     try:
@@ -114,8 +124,10 @@ def begin_plainly(runtime: Runtime, key: Key, wish: Wish, caller: Caller | None 
     With `caller` it is begun only if the API key still stands.
     """
     amount, wrong = _read(runtime, wish)
-    if wrong or wish.amount == MAX:
+    if wrong or wish.amount == MAX or not denominations.is_known(runtime, wish.currency):
         return None
+    if wish.currency not in runtime.policy(wish.provider).currencies:
+        return None  # it comes home only if it has ever gone there
     direction, policy = Direction(wish.direction), runtime.policy(wish.provider)
     if direction is Direction.IN and gates.cap_of(runtime, wish.provider, wish.currency) is not None:
         return None  # the sum under a cap is added up behind a lock
@@ -144,6 +156,7 @@ def _begin_sweep(runtime: Runtime, key: Key, wish: Wish, *, queued: bool) -> Beg
         if stored is not None:
             return Begun(stored.subject_id, stored=stored)
         _check(connection, runtime, key.operator_id, wish)
+        identity.require(connection, runtime, wish.provider)
     # Asked before the balance: what arrives while that is read must not be taken for nothing.
     more_to_come = is_on_its_way(runtime, key.operator_id, wish)
     adapter = runtime.providers[wish.provider]
@@ -193,6 +206,8 @@ def _begin(runtime: Runtime, key: Key, wish: Wish, *, queued: bool, sweep: TryAg
         spoken_of = _is_spoken_of(connection, runtime, transfer)
         wake_at = now + SPOKEN_OF_SECONDS * SECOND if spoken_of else now if queued or open_until else None
         outcome = _commit(connection, runtime, transfer, key.text, moment, wake_at)
+        # Behind the row, which nobody writes while an identity is changed.
+        identity.require(connection, runtime, wish.provider)
         if lane:
             # Behind the player's row, and the wallet's, which was locked above: of two at the same instant the
             # second looks when the first has committed, be it by a stroke, be it in another currency.
@@ -217,8 +232,13 @@ def _check(connection: Connection, runtime: Runtime, operator_id: int, wish: Wis
     if policy is not None and policy.operator != players.operator_name(connection, operator_id):
         wrong = {**wrong, "provider": "is not a provider of this operator"}
     wrong |= players.missing(connection, operator_id, wish.player_id, wish.currency)
+    if not wrong and policy is not None and wish.currency not in policy.currencies:
+        # Taken out of the configuration: what is there comes home all the same.
+        been = (wish.provider, wish.currency) in ledger.games_of(connection, operator_id, wish.player_id)
+        wrong = {} if been else {"currency": f"does not move at {wish.provider}"}
     if wrong:
         raise Invalid(fields=wrong)
+    denominations.require(connection, runtime, wish.currency)
     return amount
 
 
@@ -230,7 +250,7 @@ def _read(runtime: Runtime, wish: Wish) -> tuple[int, dict[str, str]]:
     policy = runtime.config.providers.get(wish.provider)
     if policy is None:
         wrong["provider"] = "is not a provider of this operator"
-    elif wish.currency not in policy.currencies:
+    elif wish.currency not in policy.currencies and wish.direction != Direction.OUT:
         wrong["currency"] = f"does not move at {wish.provider}"
     amount = 0
     everything = wish.amount == MAX

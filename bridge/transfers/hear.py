@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select
 
-from bridge import breaks, db, inbox, log
+from bridge import breaks, db, identity, inbox, log
 from bridge.breaks import Compared
 from bridge.evidence import Reply, Source
 from bridge.inbox import Kept
@@ -40,7 +40,13 @@ def act(runtime: Runtime, inbox_id: int) -> None:
     """Act on one stored message, unless that has been done; raises whatever keeps it from being acted on."""
     with db.reading(runtime.engine) as connection:
         kept = inbox.load(connection, inbox_id)
+        others = identity.others(connection, runtime)
     if kept is None:
+        return
+    if kept.provider in others:
+        # It is told by one about whom nothing is known here: whoever is right acts on it, or people say who that is.
+        with db.writing(runtime.engine) as connection:
+            inbox.park(connection, kept, inbox.ANOTHER, runtime.clock.now())
         return
     told = inbox.translated(runtime, kept)
     if isinstance(told, Reply):

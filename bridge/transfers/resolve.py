@@ -5,7 +5,8 @@ A claimed row is pushed into the future before it is driven, so one that always 
 
 Who has a claim may conclude from silence, and a restored database has forgotten what it sent. So behind each claim, and
 before anything is read by it, it is looked whether this is still the database that it was; where that cannot be seen,
-nothing is concluded. A database that comes back later than that look knows nothing of the claim.
+nothing is concluded. A database that comes back later than that look knows nothing of the claim. And who takes amounts
+for others than they are in the books claims nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from bridge import cases, db, lineage, log
+from bridge import cases, db, denominations, identity, lineage, log
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.transfers import rows
@@ -34,7 +35,8 @@ def claim_due(
     runtime: Runtime, limit: int, transfer_id: str | None = None, states: Iterable[TransferState] = TransferState
 ) -> list[Claim]:
     """Take up to `limit` due transfers in one of `states`, or the one named if it is not under somebody's
-    live lease; a restore is noticed before they are handed out."""
+    live lease, but none with a provider that is another one here than it was; a restore is noticed before they are
+    handed out."""
     with db.writing(runtime.engine) as connection:
         claims = _claimed(connection, runtime, limit, transfer_id, states)
     if claims:
@@ -56,7 +58,10 @@ def _claimed(
         which["named"], states = transfer_id, (TransferState.PENDING, TransferState.ORPHANED)
     lease = runtime.in_seconds(runtime.longest_lease)
     statement = _claim(tuple(states), named=transfer_id is not None)
+    which |= identity.by_configuration(runtime)
     claimed = connection.execute(statement, {**which, "lease_owner": runtime.worker, "wake_at": lease}).all()
+    for row in claimed:
+        denominations.require(connection, runtime, row.currency)
     return [Claim(row.id, row.lease_epoch) for row in claimed]
 
 
@@ -69,11 +74,12 @@ def _claim(states: tuple[TransferState, ...], *, named: bool) -> ReturningUpdate
         due = due.where(transfer.c.id == bindparam("named"), transfer.c.lease_owner.is_(None) | is_due)
     else:
         due = due.where(is_due)
+    due = due.where(~identity.elsewhere(transfer.c.provider))
     due = due.order_by(transfer.c.wake_at).limit(bindparam("most")).with_for_update(skip_locked=True, key_share=True)
     chosen = due.cte("due")  # a CTE is evaluated once; a bare sub-select under LIMIT may lock more rows
     statement = update(transfer).where(transfer.c.id.in_(select(chosen.c.id)))
     statement = statement.values(lease_epoch=transfer.c.lease_epoch + 1)
-    return statement.returning(transfer.c.id, transfer.c.lease_epoch)
+    return statement.returning(transfer.c.id, transfer.c.lease_epoch, transfer.c.currency)
 
 
 def resolve(runtime: Runtime, claim: Claim, *, ask_until: float | None = None, asking: Asking = Asking.DUE) -> Outcome:

@@ -213,6 +213,7 @@ def _transfer(row: RowMapping, legs: tuple[Leg, ...]) -> Transfer:
         rewound_at=row["rewound_at"],
         first_rewound_at=row["first_rewound_at"],
         quiet_from=row["quiet_from"],
+        moved_at=row["moved_at"],
     )
 
 

@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from operator import attrgetter
 from typing import Any
 
-from bridge import idempotency, ledger
+from bridge import idempotency, identity, ledger
 from bridge.evidence import Evidence
 from bridge.idempotency import Key
 from bridge.keys import Caller
@@ -54,7 +54,8 @@ SELECT :operator_id, :operation, :key, :body, :transfer, FALSE, :now
 FROM operator JOIN account AS wallet ON wallet.operator_id = operator.id
     AND wallet.account = :wallet AND wallet.currency = :currency
 WHERE {SOON} AND operator.id = :operator_id AND operator.name = :operator
-    AND NOT EXISTS (SELECT 1 FROM breaker WHERE breaker.provider = :provider AND breaker.open)"""
+    AND NOT EXISTS (SELECT 1 FROM breaker WHERE breaker.provider = :provider AND breaker.open)
+    AND NOT EXISTS (SELECT 1 FROM provider_identity WHERE provider = :provider AND identity <> :identity)"""
 
 _WALLET_HOLDS_IT = "wallet.balance >= :amount"
 _IS_OPEN = "NOT EXISTS (SELECT 1 FROM switch WHERE switch.provider = :provider)"
@@ -244,6 +245,7 @@ def begin(
         **_of_key(asked.key),
         "body": idempotency.canonical(asked.body),
         "operator": asked.operator,
+        "identity": identity.written(runtime.policy(transfer.provider)),
         "wallet": debit,
         "reference": transfer.outside.reference,
         "direction": transfer.direction.value,
@@ -284,7 +286,6 @@ class End:
     key: Key | None = None
     status: int = 0
     response: str = ""
-
 
     @property
     def is_plain(self) -> bool:

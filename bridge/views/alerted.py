@@ -15,6 +15,7 @@ _alert: Table = models.metadata.tables["alert"]
 MOST_SERIOUS_FIRST = (
     Kind.SILENT,  # nothing is resolved
     Kind.SET_BACK,  # what is kept may be older than what was done
+    Kind.MOVED,  # nothing of it is resolved
     Kind.ORPHANS,
     Kind.PENDING,
     Kind.CHECK,
@@ -36,6 +37,7 @@ _OF_ALL = {
     Kind.JOB: "A job fails.",
     Kind.HANGS: "A job hangs.",
     Kind.SET_BACK: "The database is a restored backup or a copy.",
+    Kind.MOVED: "A provider is configured as another one than it was.",
 }
 """What people of other operators than the steward are told of what all share: not of whom, and not where."""
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, Table, select
 
-from bridge import gates, gauges, models
+from bridge import gates, gauges, identity, models
 from bridge.alerts.conditions import CAP_SECONDS
 from bridge.ports import SECOND, Direction
 from bridge.runtime import Runtime
@@ -20,6 +20,7 @@ _cap_hit: Table = models.metadata.tables["cap_hit"]
 class Way(StrEnum):
     """What becomes of a transfer in that is asked for now, in the order in which people would want to know it."""
 
+    MOVED = "moved"  # refused, and those out too: configured as another one than it was
     CLOSED = "closed"  # by people: only they open it
     RESTORED = "restored"  # since a restore: until what it holds is compared
     BREAKER = "breaker"  # refused: too many of its answers were of no use
@@ -46,16 +47,20 @@ class Used:
 
 @dataclass(frozen=True)
 class Door:
-    """A provider's door for transfers in: its breaker, the switch that people or a restore have closed, its caps."""
+    """A provider's door for transfers in: its breaker, the switch that people or a restore have closed, its caps, and
+    whether it is another one here than it was."""
 
     provider: str
     breaker_open: bool
     closed: gates.Closed | None
     exposure: tuple[Used, ...]
+    moved: bool = False
 
     @property
     def way(self) -> Way:
         """What happens to a transfer in now: all that can keep it out is asked here, and nowhere else."""
+        if self.moved:
+            return Way.MOVED
         if self.closed is not None:
             return Way.RESTORED if self.closed.cause == gates.RESTORED else Way.CLOSED
         if self.breaker_open:
@@ -74,7 +79,7 @@ def doors(
     connection: Connection, runtime: Runtime, providers: Sequence[str], unresolved: Iterable[gauges.Unresolved]
 ) -> list[Door]:
     """The doors of these providers. `unresolved`: all that has not ended of their operator."""
-    broken = gauges.open_breakers(connection)
+    broken, moved = gauges.open_breakers(connection), identity.moved(connection, runtime)
     closed = {each.provider: each for each in gates.closed(connection)}
     refused = _refused_lately(connection, runtime)
     used: Counter[tuple[str, str]] = Counter()
@@ -95,6 +100,7 @@ def doors(
                 )
                 for currency in sorted(runtime.policy(name).currencies)
             ),
+            moved=name in moved,
         )
         for name in providers
     ]

@@ -76,7 +76,7 @@ def promises(promised: Descriptor) -> Iterator[tuple[str, str]]:
 
 def limits(policy: ProviderSection, promised: Descriptor) -> Iterator[tuple[str, str]]:
     """What bounds a transfer there, in seconds and decimals."""
-    yield "currencies, decimals on the wire", ", ".join(f"{code} {n}" for code, n in promised.places.items())
+    yield "currencies, decimals on the wire", ", ".join(f"{code} {promised.places[code]}" for code in policy.currencies)
     yield "longest player id", str(promised.longest_player_id)
     yield (
         f"{'transfer, cancel' if promised.phases == 1 else 'prepare, complete'}, look-up deadline",

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bridge import board, breaker, checks, db, gates, lineage
+from bridge import board, breaker, checks, db, gates, identity, lineage
 from bridge.alerts import conditions, episodes
 from bridge.alerts.conditions import Kind
 from bridge.alerts.watchman import Watchman
 from bridge.board import Planned
+from bridge.desk import switches
 from bridge.errors import Unavailable
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -379,15 +380,20 @@ def test_each_job_has_its_time(watched, job, seconds):
 
 
 def test_a_restored_database_is_told(watched):
-    """A restore closes providers, and people hear of it by themselves; not of the first look at a new database."""
+    """A restore closes providers and withdrawals, and people hear of it by themselves, until they have opened both; not
+    of the first look at a new database."""
     lineage.check(watched.made.runtime)
     watched.pass_time(60)
     assert watched.heard() == []
     lineage.restored(watched.made.runtime, "a test", "somebody")
     watched.tick()
     assert watched.heard() == [("alert.begun", "database_set_back")]
+    assert "`python -m bridge withdrawals open`" in watched.posted()[0]["data"]["sentence"]
     gates.resume(watched.made.runtime, PROVIDER, "somebody")
     watched.pass_time(4000, step=60)
+    assert watched.heard()[1:] == []
+    switches.open_withdrawals(watched.made.runtime, "compared")
+    watched.pass_time(60)
     assert watched.heard()[1:] == [("alert.over", "database_set_back")]
 
 
@@ -400,6 +406,25 @@ def test_a_restore_that_closed_nothing_is_told_all_the_same(watched):
     lineage.restored(watched.made.runtime, "a test", "somebody")
     watched.tick()
     assert watched.heard() == [("alert.begun", "database_set_back")]
+
+
+def test_a_provider_that_is_another_is_told(watched):
+    """I-09: by the process that is configured with it, to the operator whose it is; an acceptance ends it, and is no
+    restored database, though the provider is closed by it."""
+    identity.keep(watched.made.runtime)
+    watched.made.run("in")
+    policy = watched.made.runtime.config.providers[PROVIDER].model_copy(update={"base_url": "http://127.0.0.1:10"})
+    config = watched.made.runtime.config.model_copy(update={"providers": {PROVIDER: policy}})
+    watched.made.runtime = replace(watched.made.runtime, config=config)
+    watched.pass_time(10)
+    assert watched.heard() == [("alert.begun", "provider_moved")]
+    told = watched.posted()[0]["data"]
+    assert told["operator"] == OPERATOR
+    assert told["sentence"].startswith(f"{PROVIDER} is generic at http://127.0.0.1:10, for operator {OPERATOR} here, ")
+
+    switches.accept(watched.made.runtime, PROVIDER, "they moved house", "ops")
+    watched.pass_time(60)
+    assert watched.heard()[1:] == [("alert.over", "provider_moved")]
 
 
 def test_nothing_wrong_writes_nothing(watched):

@@ -10,8 +10,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from bridge import db, identity, keys
 from bridge.app import compose, create_app
 from bridge.config import Config
 from bridge.ports import SECOND
@@ -152,3 +154,24 @@ class Lost:
 
     def _dsn(self) -> str:
         return self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def test_a_provider_that_is_another_is_told_by_name(house):
+    """I-09: money stands in our books at the one that it was: this process is not to be sent anybody, the one that is
+    configured as before is; nothing of who they are is told."""
+    house.job_ran()
+    identity.keep(house.runtime)
+    (name,) = house.runtime.config.providers
+    keys.add_operator(house.runtime, "held")
+    with db.writing(house.runtime.engine) as connection:
+        connection.execute(text("INSERT INTO player (operator_id, player_id, created_at) VALUES (1, 'zed', 1)"))
+        held = f"VALUES (1, 'game:{name}:zed', 'EUR', 'zed', 5, 1)"
+        columns = "operator_id, account, currency, player_id, balance, version"
+        connection.execute(text(f"INSERT INTO account ({columns}) {held}"))
+    policy = house.runtime.config.providers[name].model_copy(update={"base_url": "http://127.0.0.1:10"})
+    config = house.runtime.config.model_copy(update={"providers": {name: policy}})
+    answer = create_app(replace(house.runtime, config=config)).test_client().get("/readyz")
+    assert (answer.status_code, answer.json["wrong"]) == (
+        503, [{"check": "providers", "detail": f"configured as another than it was: {name}"}]
+    )  # fmt: skip
+    assert readiness(house.runtime) == (200, [])

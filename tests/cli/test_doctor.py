@@ -117,3 +117,16 @@ def test_a_server_without_fsync_is_refused(folder, postgres):
     assert ended.returncode == 1
     found = marks(ended.stdout)
     assert (found["fsync"], found["full_page_writes"], found["primary"]) == ("bad", "bad", "ok")
+
+
+def test_what_is_left_at_what_was_taken_out_is_named(site):
+    """I-10: money by our books, and a transfer that has not ended, where nothing is configured to bring either home."""
+    folder, made, _ = site
+    made.run("in", "5.00", ask=5)
+    made.begin("in", "1.00", queued=True)
+    assert "not configured there" not in folder.run("doctor").stdout
+
+    said = folder.run("doctor", BRIDGE_PROVIDERS__SIM__CURRENCIES='["USD"]').stdout
+
+    assert "5.00 EUR is there by our books, and EUR is not configured there" in said
+    assert "transfers that have not ended: 1 (in, pending) of EUR, which is not configured there" in said

@@ -187,7 +187,9 @@ def test_the_desk_is_there_and_its_first_admin_can_join(up):
 
 def test_again_in_the_same_folder_goes_on(up):
     """Issue, point 10: money and transfers are still there after a second start; the key is a new one, the old
-    one is refused; another `up` on the same port or folder is one sentence and exit code 2."""
+    one is refused; another `up` on the same port or folder is one sentence and exit code 2. The simulated providers
+    are the ones that they were, so what is held there can come home (I-09)."""
+    assert up.transfer("simulator", "k-1")[0] == up.transfer("generic", "k-2")[0] == 201
     first = up.until("key").split()[0]
     port = up.until("bridge").split()[0].rsplit(":", 1)[1]
     busy = Up(up.place, "--port", port, "--folder", "other")
@@ -203,7 +205,8 @@ def test_again_in_the_same_folder_goes_on(up):
         address, second = again.until("bridge").split()[0], again.until("key").split()[0]
         funds = f"{address}/v1/players/ann/funds"
         status, answer = again.call("GET", funds, Authorization=f"Bearer {second}")
-        assert (status, answer["funds"][0]["wallet"]) == (200, "1000.00")
+        assert (status, answer["funds"][0]["wallet"]) == (200, "998.00")
+        assert again.transfer("simulator", "k-3")[0] == again.transfer("generic", "k-4")[0] == 201
         assert again.call("GET", funds, Authorization=f"Bearer {first}")[0] == 401
     finally:
         again.end()

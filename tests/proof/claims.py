@@ -85,7 +85,8 @@ CLAIMS = {
     "C-55": "A key repeated months later, or after a reversal, returns what it stands for.",
     "C-56": "A cancel or a read right after the answer never meets a 404.",
     "C-57": "What was answered exists after the server was killed; a database that may forget is refused by name.",
-    "C-58": "A restored backup, as far as balances can show it, stays closed for transfers in until all agrees.",
+    "C-58": "A restored backup, as far as balances can show it, stays closed for transfers in until all agrees; "
+    "for withdrawals, which no balance shows, until a person opens them.",
     "C-59": "An event is written in the commit of its move: none is lost, and none is of what was rolled back.",
     "C-61": "A callback before our answer, our commit or our transfer is kept, and acted on once there is one.",
     "C-62": "Callbacks told in the wrong order lead to the same end, by the provider's own count.",

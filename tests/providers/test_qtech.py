@@ -470,7 +470,7 @@ def test_a_debit_says_debit(server, qtech, clock):
         (9999990, "ETH", "must be at least 0.01"),
         (0, "EUR", "must be at least 0.01"),
         (-100, "EUR", "must be at least 0.01"),
-        (100, "USD", "USD is not configured for this provider"),
+        (100, "QQQ", "QQQ is not a known currency"),
     ],
 )
 def test_what_the_wire_cannot_carry_is_refused_before_it(server, qtech, clock, minor, currency, reason):

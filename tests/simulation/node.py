@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Self
 
-from bridge import clocks, lineage, readiness
+from bridge import clocks, identity, lineage, readiness
 from bridge.api.intake import admission
 from bridge.app import create_app
 from bridge.config import Config
@@ -204,6 +204,7 @@ class Bridge(Node):
         """As the doctor has it before a process may work; where that fails, it is started again."""
         try:
             readiness.require(self.runtime)
+            identity.keep(self.runtime)
         except Killed:
             raise
         except Exception:  # noqa: BLE001 - the supervisor's business

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -10,7 +12,7 @@ from bridge.evidence import Answer
 from bridge.transfers import resolve
 from bridge.transfers.advance import advance
 from bridge.transfers.drive import perform
-from tests.harness import Bench, Hands, configured
+from tests.harness import SECRET, Bench, Hands, configured
 from tests.transfers.scripted import LOST, SILENT, ScriptedProvider
 from tests.transfers.scripted_one import DROPPED, ScriptedOne
 
@@ -71,6 +73,35 @@ def test_one_account_at_a_provider_is_configured_once() -> None:
     with pytest.raises(ValidationError, match="is named twice"):
         Config(providers={"sim": one, "twin": other})
     assert len(Config(providers={"sim": one, "twin": {**other, "username": "another"}}).providers) == 2
+
+
+@pytest.mark.parametrize("written", [
+    "https://provider.example/wallet", "https://PROVIDER.example:443/wallet", "https://provider.example./wallet/",
+])  # fmt: skip
+@pytest.mark.parametrize("by_file", [True, False])
+def test_the_account_of_our_own_contract_is_its_secret(written: str, tmp_path: Path, *, by_file: bool) -> None:
+    """I-09: by the secret alone a provider of our own contract knows whose a request is. Two operators with one secret
+    at one place have one account, however the place is written and the secret kept; the refusal tells neither."""
+    (tmp_path / "secret").write_text(f"{SECRET}\n")
+    kept = {"request_secret_file": tmp_path / "secret"} if by_file else {"request_secret": SECRET.rstrip("=")}
+    whole = {"protocol": "generic", "currencies": ("EUR",), "operator": "brand-a"}
+    one = {**whole, "base_url": "https://provider.example/wallet", "request_secret": SECRET}
+    other = {**whole, "operator": "brand-b", "base_url": written, **kept}
+
+    with pytest.raises(ValidationError, match=r"account of a and b at https://provider\.example:443 is named") as no:
+        Config.model_validate({"providers": {"a": one, "b": other}})
+
+    assert SECRET.rstrip("=") not in str(no.value.errors()[0]["msg"])
+    for changes in ({"base_url": "https://provider.example/w"}, {"base_url": "http://provider.example/wallet"},
+                    {"request_secret": "whsec_" + "b" * 44, "request_secret_file": None}):  # fmt: skip
+        assert len(Config.model_validate({"providers": {"a": one, "b": {**other, **changes}}}).providers) == 2
+
+
+def test_an_address_with_no_such_port_is_refused() -> None:
+    """The places of providers are compared: a port that is none is a typing error, by its key."""
+    one = configured("sqlite://").providers["sim"].model_dump()
+    with pytest.raises(ValidationError, match=r"sim\.qtech\.base_url"):
+        Config(providers={"sim": {**one, "base_url": "http://127.0.0.1:99999"}})
 
 
 def test_a_look_up_counts_from_when_it_was_asked(lone: Bench, hands: Hands, one: ScriptedOne) -> None:

@@ -278,13 +278,15 @@ def told(url: str, seed: int, settings: dict[str, Any]) -> Iterator[Tale]:
 
 def all_rows(desk: Bench) -> dict[str, list[dict[str, Any]]]:
     """Every table. Ids count what was made, and numbers of rows count rows: a stroke that was undone has used some up,
-    so both are told by their rank."""
+    so both are told by their rank. Which database it is, the lineage knows; these are two."""
     with db.reading(desk.runtime.engine) as connection:
         tables = {
             table.name: [dict(row) for row in connection.execute(select(table).order_by(*key)).mappings()]
             for table in metadata.sorted_tables
             if (key := list(table.primary_key.columns))
         }
+    for row in tables["lineage"]:
+        del row["fingerprint"]
     ids = sorted({found for rows in tables.values() for row in rows for found in _ids(row)})
     names = {found: f"#{rank}" for rank, found in enumerate(ids)}
     ranks = {

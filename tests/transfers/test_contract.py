@@ -53,6 +53,9 @@ wish = {"cancel_requested_at": at(0)}
 # what, transfer, second, next step
 STEPS: list[tuple[str, Transfer, float, Any]] = [
     ("planned", transfer(), 0, Send(PREPARE)),
+    ("planned, moved away since", transfer(moved_at=at(0)), 0, Send(PREPARE)),
+    ("prepare answered unknown, moved away since", transfer(one, [lost], moved_at=at(4)), 4, Rest(at(24))),
+    ("prepared, moved away since", transfer(one, [reserved], **held, moved_at=at(1)), 2, Ask()),
     ("prepare on the wire", transfer(one), 1, Rest(at(9))),
     ("prepare on the wire to the last moment", transfer(one), 8.9, Rest(at(9))),
     ("prepare unanswered, its lease over", transfer(one), 9, Rest(at(21))),
@@ -184,6 +187,8 @@ CONCLUSIONS: list[tuple[str, Transfer, float, str | None]] = [
     ("void unknown, dead", transfer([*one, attempt(2, VOID, 1)], [reserved, called(2, VOID, "unknown", 3)],
      **known), 15, "never_completed"),
     ("void on the wire", transfer([*one, attempt(2, VOID, 1)], [reserved], **known), 9.9, None),
+    ("sent in one request, in another protocol", transfer([attempt(1, Step.TRANSFER)]), 10**7, None),
+    ("moved away, dead", transfer(one, [reserved], **held, moved_at=at(1), rewound_at=at(1)), 13, None),
     ("already applied", transfer(one, [looked("applied", 2)], leg="applied", **known), 10**7, None),
     ("already refused", transfer(one, [called(1, PREPARE, "not_applied")], leg="refused"), 10**7, None),
 ]  # fmt: skip

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bridge.errors import NotFound
+from bridge.errors import Invalid, NotFound
 from bridge.idempotency import RECALL, Key
-from bridge.transfers.recall import Found, Swept, places_of, recall
+from bridge.transfers.recall import HANDS, Found, Swept, places_of, recall
 from tests.harness import EUR, PLAYER, Bench, Hands, together
 from tests.transfers.scripted_one import (
     DROPPED,
@@ -137,17 +137,105 @@ def test_recalls_at_the_same_instant(two: tuple[Bench, ScriptedOne, ScriptedOne]
     desk.audit()
 
 
-def test_recall_reads_no_balance_after_its_time(two: tuple[Bench, ScriptedOne, ScriptedOne]) -> None:
-    """Design §6: what there was no time for is told as unread, and the same key goes on with it."""
+def test_recall_without_any_time_goes_on_with_each_repetition(
+    two: tuple[Bench, ScriptedOne, ScriptedOne], hands: Hands
+) -> None:
+    """Design §6: who waits for nothing has balances read all the same, the requests are the resolver's, and the same
+    key comes to an end. It never began anything."""
     desk, one, other = two
     has(one, 2500)
     has(other, 700)
-    assert [each.found for each in home(desk, "r1", seconds=0)] == [Found.UNREAD, Found.UNREAD]
-    assert one.calls == other.calls == []
     other.aside = [SILENT]
-    assert [each.found for each in home(desk, "r1")] == [Found.SWEPT, Found.UNREAD]
-    assert [each.found for each in home(desk, "r1")] == [Found.SWEPT, Found.SWEPT]
+    assert [each.found for each in home(desk, "r1", seconds=0)] == [Found.SWEPT, Found.UNREAD]
+    assert [each.found for each in home(desk, "r1", seconds=0)] == [Found.SWEPT, Found.SWEPT]
+    assert not [each for each in (*one.calls, *other.calls) if each.startswith("transfer")]
+    hands.turn(1)
+    desk.resolve_due()
     assert desk.wallet() == START + 3200
+    assert len(desk.rows("SELECT id FROM transfer")) == 2
+
+
+def test_of_more_than_can_be_asked_at_once_each_has_its_turn(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """C-54: with more dead providers than hands and no time, who is asked is drawn, and the living one has its turn."""
+    dead = {f"d-{number:02}": ScriptedOne(hands, name=f"d-{number:02}") for number in range(HANDS + 4)}
+    for each in dead.values():
+        each.aside = [SILENT] * 99
+    has(one, 700)
+    policy = lone.runtime.config.providers["sim"]
+    config = lone.runtime.config.model_copy(update={"providers": dict.fromkeys((*dead, "sim"), policy)})
+    desk = Bench(replace(lone.runtime, config=config, providers={**dead, "sim": one}), lone.operator, made=500)
+    for _ in range(60):
+        told = home(desk, "r1", seconds=0)
+        assert {each.found for each in told[:-1]} == {Found.UNREAD}
+        if told[-1].found is Found.SWEPT:
+            break
+    hands.turn(1)
+    desk.resolve_due()
+    assert (one.owned(PLAYER), desk.wallet()) == (0, START + 700)
+
+
+# --- what was taken out of the configuration ----------------------------------------------------------
+
+
+def less(desk: Bench, **changes: Any) -> Bench:
+    """The same bridge, with another configuration of `sim`; without any it was taken out."""
+    policies = dict(desk.runtime.config.providers)
+    policy = policies.pop("sim")
+    if changes:
+        policies["sim"] = policy.model_copy(update=changes)
+    providers = {name: desk.runtime.providers[name] for name in policies}
+    config = desk.runtime.config.model_copy(update={"providers": policies})
+    return Bench(replace(desk.runtime, config=config, providers=providers), desk.operator, made=900)
+
+
+@pytest.mark.parametrize("changes", [{}, {"operator": "rival"}])
+def test_what_nobody_can_be_asked_about_is_unread(
+    two: tuple[Bench, ScriptedOne, ScriptedOne], changes: dict[str, Any]
+) -> None:
+    """I-10: by our books money is at a provider that was taken out, or given to somebody else: no recall says that all
+    is home, and where nothing is by our books nothing is asked for."""
+    desk, _, other = two
+    has(other, 0)
+    assert [each.provider for each in home(less(desk, **changes), "r1")] == ["sam"]
+    desk.run("in", "10.00")
+    gone = less(desk, **changes)
+    assert home(gone, "r2") == [Swept("sam", EUR, Found.NOTHING), Swept("sim", EUR, Found.UNREAD)]
+    back = home(desk, "r2")
+    assert {each.provider: each.found for each in back} == {"sim": Found.SWEPT, "sam": Found.NOTHING}
+    assert desk.wallet() == START + GRANTED
+
+
+def test_what_is_on_its_way_to_one_that_was_taken_out_is_unread(two: tuple[Bench, ScriptedOne, ScriptedOne]) -> None:
+    """I-10: nothing is there by our books yet, and something is under way."""
+    desk, one, other = two
+    has(other, 0)
+    one.script, one.asked = [LATE], [SILENT] * 9
+    desk.run("in", "10.00")
+    assert home(less(desk), "r1") == [Swept("sam", EUR, Found.NOTHING), Swept("sim", EUR, Found.UNREAD)]
+
+
+def test_a_currency_that_was_taken_out_lets_money_home_and_none_in(two: tuple[Bench, ScriptedOne, ScriptedOne]) -> None:
+    """I-10, design §3, rule 10: to take a currency out stops transfers in; those out go on, and a recall finds it."""
+    desk, one, other = two
+    has(other, 0)
+    desk.run("in", "10.00")
+    stopped = less(desk, currencies=("USD",))
+    with pytest.raises(Invalid) as met:
+        stopped.begin("in", "1.00")
+    assert met.value.fields == {"currency": "does not move at sim"}
+    assert stopped.row(stopped.run("out", "4.00"))["state"] == "confirmed"
+    has(one, 600)
+    told = home(stopped, "r1")
+    assert {each.provider: each.found for each in told} == {"sam": Found.NOTHING, "sim": Found.SWEPT}
+    assert (one.owned(PLAYER), desk.wallet()) == (0, START)
+    desk.audit()
+
+
+def test_a_currency_that_never_moved_there_does_not_move_out(lone: Bench) -> None:
+    """What nobody ever took there is refused by its field, as it was; no provider is asked."""
+    with pytest.raises(Invalid) as met:
+        less(lone, currencies=("USD",)).begin("out", "1.00")
+    assert met.value.fields == {"currency": "does not move at sim"}
 
 
 def test_recall_of_somebody_else(lone: Bench) -> None:

@@ -25,6 +25,7 @@ FREE, FULL, ROOM = Used("EUR", 5, None), Used("EUR", 10, 10), Used("EUR", 4, 10)
 OVER = Used("EUR", 12, 10)
 WAYS: list[tuple[dict[str, Any], Way]] = [
     ({}, Way.ACCEPTED),
+    ({"moved": True, "closed": PAUSED}, Way.MOVED),
     ({"closed": PAUSED}, Way.CLOSED),
     ({"closed": PAUSED, "breaker_open": True, "exposure": (FULL,)}, Way.CLOSED),
     ({"closed": RESTORED}, Way.RESTORED),

@@ -15,7 +15,7 @@ from bridge.ports import SECOND, Cancel, Descriptor, SameId
 from bridge.transfers.core import one_phase, sweep, two_phase
 from bridge.transfers.core.facts import Leg, Transfer
 from bridge.transfers.core.proof import TWO_PHASES, Finding, Verdict, judge
-from bridge.transfers.core.steps import Ask, Done, NextStep, Rest, Schedule, Send, askable
+from bridge.transfers.core.steps import Ask, Done, NextStep, Rest, Schedule, Send, askable, poll
 from statemachines import LegState, TransferState
 
 UNRESOLVED = (TransferState.PENDING, TransferState.ORPHANED)
@@ -181,6 +181,9 @@ def _drive(
             return _watch(transfer, descriptor, schedule, now)
         case LegState.PLANNED:
             return Rest(queued_until) if now < queued_until else Send(first_step(descriptor))
+        case LegState.RESERVED | LegState.SENT if transfer.moved_at is not None:
+            # What was sent to the one before is there, or is not: the one that has its name now would do it again.
+            return poll(leg, descriptor, schedule, now)
         case LegState.RESERVED:
             return two_phase.after_reserving(transfer, leg, descriptor, schedule, now)
         case LegState.SENT:

@@ -117,6 +117,7 @@ class Transfer:
     much of that is borne by the house. `sweep`: the amount asked for was "all that is there". `rewound_at`: when it was
     last seen that a restored backup had forgotten what came after it; `first_rewound_at`: when that was seen first.
     `quiet_from`: a clock was set forward, and nothing that is open is silent for longer than since then.
+    `moved_at`: since then its provider's name stands for another one, which need not know what was sent before.
     """
 
     id: str
@@ -144,6 +145,7 @@ class Transfer:
     rewound_at: int | None = None
     first_rewound_at: int | None = None
     quiet_from: int | None = None
+    moved_at: int | None = None
 
     @property
     def tries(self) -> tuple[Leg, ...]:

@@ -288,9 +288,10 @@ class _Told:
         return negative if len(negative) >= self.descriptor.fail_final_times else []
 
     def _proved_absence(self) -> list[Evidence]:
-        """The answer "not found" proves absence only by the rule, and only while the provider still remembers."""
+        """The answer "not found" proves absence only by the rule, and only while the provider still remembers; one that
+        has taken another's place never knew."""
         rule = self.descriptor.absence
-        if rule is None or not self.leg.attempts:
+        if rule is None or not self.leg.attempts or self.transfer.moved_at is not None:
             return []
         begins = self._all_quiet_since() + int(rule.after * SECOND)
         retention = self.descriptor.lookup_retention

@@ -30,10 +30,10 @@ def after_reserving(transfer: Transfer, leg: Leg, descriptor: Descriptor, schedu
 def never_completed(leg: Leg, descriptor: Descriptor, now: int) -> bool:
     """Whether no complete was ever committed as sent (or each one provably never left), and what was prepared
     has died. A reference that was final at our very first prepare is somebody else's story, or ours from
-    before a restored backup."""
+    before a restored backup; a request that does all at once was sent in another protocol, and may have moved it."""
     if descriptor.phases != TWO_PHASES or leg.effective(Step.COMPLETE) or collided(leg):
         return False
-    return now >= _dies_at(leg, descriptor)
+    return not leg.effective(Step.TRANSFER) and now >= _dies_at(leg, descriptor)
 
 
 def _before_complete(transfer: Transfer, leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> NextStep:

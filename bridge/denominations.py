@@ -1,0 +1,77 @@
+"""Denominations: with how many decimals the amounts of a currency are written in the books, for ever, from its first
+wallet on.
+
+A process that is configured with others would take each amount for another one, by a power of ten: it moves nothing in
+that currency, nor judges or tells anything of it. What the books say is asked once per process and currency, for it
+never changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Engine, Table, bindparam, select
+
+from bridge import db, models
+from bridge.errors import Unavailable
+from bridge.money import UnknownCurrency
+from bridge.runtime import Runtime
+
+_denomination: Table = models.metadata.tables["denomination"]
+_ALL = select(_denomination.c.currency, _denomination.c.exponent)
+_ONE = select(_denomination.c.exponent).where(_denomination.c.currency == bindparam("currency"))
+
+WAIT_SECONDS = 60
+"""When a client may ask again: a person has to change the configuration."""
+
+_seen: WeakKeyDictionary[Engine, dict[str, int]] = WeakKeyDictionary()
+
+
+def written(connection: Connection, runtime: Runtime) -> Mapping[str, int]:
+    """Every currency of the books with its decimals."""
+    found = {currency: int(exponent) for currency, exponent in connection.execute(_ALL)}
+    _of(runtime).update(found)
+    return found
+
+
+def open_in(connection: Connection, runtime: Runtime, currency: str) -> None:
+    """Write down with which decimals a currency comes into the books, for its first wallet; with others than there are
+    already raises Unavailable. On PostgreSQL it waits for whoever brings the same currency at the same instant."""
+    row = {"currency": currency, "exponent": runtime.currencies.exponent(currency)}
+    if not db.insert_if_absent(connection, _denomination, row):
+        _compare(runtime, currency, connection.execute(_ONE, {"currency": currency}).scalar_one())
+
+
+def require(connection: Connection, runtime: Runtime, currency: str) -> None:
+    """Raise Unavailable unless amounts of a currency mean here what they mean in the books, as soon as one of its
+    wallets has been committed."""
+    seen = _of(runtime)
+    if currency not in seen:
+        found = connection.execute(_ONE, {"currency": currency}).scalar()
+        if found is None:
+            return
+        seen[currency] = int(found)
+    _compare(runtime, currency, seen[currency])
+
+
+def is_known(runtime: Runtime, currency: str) -> bool:
+    """Whether this process has seen in the books that amounts of a currency mean what it takes them for."""
+    return _of(runtime).get(currency) == runtime.currencies.exponent(currency)
+
+
+def _of(runtime: Runtime) -> dict[str, int]:
+    return _seen.setdefault(runtime.engine, {})
+
+
+def _compare(runtime: Runtime, currency: str, exponent: int) -> None:
+    try:
+        fits = runtime.currencies.exponent(currency) == exponent
+    except UnknownCurrency:
+        fits = False
+    if not fits:
+        raise Unavailable(
+            f"{currency} is in the books with other decimals than this process is configured with.",
+            code="currency_redenominated",
+            after_seconds=WAIT_SECONDS,
+        )

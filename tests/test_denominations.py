@@ -1,0 +1,174 @@
+"""Two processes with different decimals of one currency: the second moves nothing in it, wherever it comes upon it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from bridge import breaks, cashier, db, denominations, events, players
+from bridge.app import compose
+from bridge.cashier import CashWish
+from bridge.errors import Unavailable
+from bridge.evidence import Answer, Reply, Source
+from bridge.runtime import Runtime
+from bridge.transfers import resolve
+from bridge.transfers.advance import Fact, advance
+from bridge.transfers.begin import MAX, Wish, begin
+from bridge.transfers.drive import drive
+from tests.harness import PROVIDER, Bench, Simulator, bench, simulator, together
+
+USDT, BOB = "USDT", "bob"
+
+
+@pytest.fixture
+def six(migrated_url: str, simulated: Simulator) -> Iterator[Bench]:
+    """A process that writes USDT with 6 decimals; nobody has any yet."""
+    with bench(migrated_url, simulated.address) as made:
+        old = process(made.runtime, 6)
+        yield Bench(old, made.operator)
+        old.engine.dispose()
+
+
+@pytest.fixture
+def eight(six: Bench) -> Iterator[Runtime]:
+    """A process on the same database and before the same provider that is configured with 8."""
+    other = process(six.runtime, 8)
+    yield other
+    other.engine.dispose()
+
+
+@pytest.fixture
+def simulated(tmp_path: Any) -> Iterator[Simulator]:
+    """The real provider, with books of its own."""
+    with simulator(tmp_path, "--currencies", "EUR:2,USDT:6") as started:
+        yield started
+
+
+def process(runtime: Runtime, decimals: int) -> Runtime:
+    """Another process, that is configured with so many decimals."""
+    section = runtime.config.providers[PROVIDER].model_copy(update={"currencies": ("EUR", USDT)})
+    changes = {"currencies": {USDT: decimals}, "providers": {PROVIDER: section}}
+    return compose(runtime.config.model_copy(update=changes), runtime.clock)
+
+
+def refused(work: Any, *asked: Any, **named: Any) -> None:
+    """It is refused for its decimals, and for nothing else."""
+    with pytest.raises(Unavailable) as met:
+        work(*asked, **named)
+    assert met.value.code == "currency_redenominated"
+
+
+def funded(six: Bench) -> None:
+    """Bob has 1.00 USDT in the wallet, written with 6 decimals."""
+    players.register(six.runtime, six.operator, BOB, [USDT])
+    wish = CashWish(BOB, "1.00", USDT)
+    cashier.move(six.runtime, six.operator, "deposit", "d-1", wish)
+    assert six.rows("SELECT amount FROM cash_movement WHERE currency = 'USDT'") == [{"amount": 1_000_000}]
+
+
+def moved_in(six: Bench) -> str:
+    """Half of it at the provider."""
+    begun = begin(six.runtime, six.operator, "t-1", Wish(BOB, PROVIDER, "in", "0.50", USDT))
+    assert begun.outcome is not None
+    assert begun.transfer_id is not None
+    drive(six.runtime, begun.outcome)
+    assert six.row(begun.transfer_id)["state"] == "confirmed"
+    return begun.transfer_id
+
+
+def test_the_first_wallet_says_with_how_many_decimals(six: Bench, eight: Runtime) -> None:
+    """I-08: who registers a wallet with others is refused, and nothing of it stays; other currencies go on."""
+    players.register(six.runtime, six.operator, BOB, [USDT])
+    refused(players.register, eight, six.operator, "eve", ["EUR", USDT])
+    assert six.rows("SELECT * FROM player WHERE player_id = 'eve'") == []
+    assert players.register(eight, six.operator, "eve", ["EUR"]) == (["EUR"], True)
+    assert six.rows("SELECT exponent FROM denomination WHERE currency = 'USDT'") == [{"exponent": 6}]
+
+
+def test_of_two_that_bring_a_currency_at_once_one_is_refused(six: Bench, eight: Runtime) -> None:
+    """I-08: whoever commits first has said it; the other one sees that."""
+    came = together(2, lambda n: players.register((six.runtime, eight)[n], six.operator, f"p-{n}", [USDT]))
+    failed = [each for each in came if isinstance(each, Unavailable)]
+    assert len(failed) == 1, came
+    assert len(six.rows("SELECT * FROM account WHERE currency = 'USDT'")) == 1
+
+
+@pytest.mark.parametrize("kind", ["deposit", "withdrawal"])
+def test_no_cash_is_booked_as_another_amount(six: Bench, eight: Runtime, kind: str) -> None:
+    """I-08: a "1.00" that would be booked as 100.000000; the key stood for nothing, and the other books it right."""
+    funded(six)
+    wish = CashWish(BOB, "1.00", USDT)
+    refused(cashier.move, eight, six.operator, kind, "k-1", wish)
+    made = cashier.move(six.runtime, six.operator, kind, "k-1", wish)[1]
+    assert isinstance(made, cashier.Cash)
+    assert made.balance == (2_000_000 if kind == "deposit" else 0)
+
+
+@pytest.mark.parametrize(("direction", "amount"), [("in", "0.25"), ("out", "0.25"), ("out", MAX)])
+def test_no_transfer_is_begun(six: Bench, eight: Runtime, simulated: Simulator, direction: str, amount: str) -> None:
+    """I-08: neither plainly nor after all, and by the provider's own books nothing has moved."""
+    funded(six)
+    moved_in(six)
+    before = simulated.owns(BOB)
+    for _ in range(2):  # also when the process has seen by then what the books say
+        refused(begin, eight, six.operator, "t-2", Wish(BOB, PROVIDER, direction, amount, USDT))
+    assert simulated.owns(BOB) == before
+    assert len(six.rows("SELECT * FROM transfer")) == 1
+
+
+def test_nothing_is_driven_on(six: Bench, eight: Runtime, simulated: Simulator) -> None:
+    """I-08: jobs with other decimals would send another amount: they claim nothing, and who is right drives it."""
+    funded(six)
+    queued = begin(six.runtime, six.operator, "t-1", Wish(BOB, PROVIDER, "in", "0.50", USDT), queued=True).transfer_id
+    assert queued is not None
+    refused(resolve.claim_due, eight, 10)
+    refused(resolve.refresh, eight, queued, 0.0)
+    row = six.row(queued)
+    assert (row["state"], row["lease_epoch"], row["lease_owner"], row["failures"]) == ("pending", 1, None, 0)
+    six.resolve_until_still()
+    assert six.row(queued)["state"] == "confirmed"
+    assert simulated.owns(BOB) == 50
+
+
+def test_nothing_is_judged_and_nothing_told(six: Bench, eight: Runtime) -> None:
+    """I-08: neither a callback's amount, nor a balance that a provider tells, nor an event for the operator."""
+    funded(six)
+    transfer_id = moved_in(six)
+    reply = Reply(Answer.APPLIED, code="CONFIRMED", amount=50_000_000, currency=USDT)
+    refused(advance, eight, transfer_id, None, Fact(reply, Source.CALLBACK, six.runtime.clock.now(), ordinal=2))
+    with db.writing(eight.engine) as connection:
+        refused(breaks.compare, connection, eight, six.operator, PROVIDER, BOB, USDT, 1, breaks.SWEEP, 1)
+    refused(events.number, eight, six.operator, 10)
+    assert six.rows("SELECT * FROM event") == []
+    assert events.number(six.runtime, six.operator, 10) > 0
+
+
+def test_a_currency_without_a_wallet_says_nothing(six: Bench, eight: Runtime) -> None:
+    """What nobody has yet is not remembered as anything: its first wallet may come from another process."""
+    with db.reading(eight.engine) as connection:
+        denominations.require(connection, eight, USDT)
+    assert not denominations.is_known(eight, USDT)
+    funded(six)
+    with db.reading(eight.engine) as connection:
+        refused(denominations.require, connection, eight, USDT)
+
+
+def test_the_books_are_asked_once(six: Bench) -> None:
+    """The plain path of a transfer pays nothing for it: what the books say never changes."""
+    funded(six)
+    asked: list[str] = []
+    event.listen(six.runtime.engine, "before_cursor_execute",
+                 lambda _connection, _cursor, told, *_rest: "denomination" in told and asked.append(told))  # fmt: skip
+    moved_in(six)
+    assert asked == []
+    fresh = process(six.runtime, 6)
+    event.listen(fresh.engine, "before_cursor_execute",
+                 lambda _connection, _cursor, told, *_rest: "denomination" in told and asked.append(told))  # fmt: skip
+    for turn in range(3):
+        begun = begin(fresh, six.operator, f"f-{turn}", Wish(BOB, PROVIDER, "in", "0.01", USDT))
+        assert begun.outcome is not None
+    assert len(asked) == 1
+    fresh.engine.dispose()
