@@ -65,8 +65,8 @@ class Transfer(SQLModel, table=True):
     written_off: int | None = Field(default=None, sa_type=BigInteger)  # of what arrived, borne by the house
     rewound_at: int | None = Field(default=None, sa_type=BigInteger)  # a restored backup forgot what came after
     first_rewound_at: int | None = Field(default=None, sa_type=BigInteger)  # the same, seen the first time
-    quiet_from: int | None = Field(default=None, sa_type=BigInteger)  # a clock was set forward: no silence is older
     moved_at: int | None = Field(default=None, sa_type=BigInteger)  # its provider's name stands for another since then
+    quiet_from: int | None = Field(default=None, sa_type=BigInteger)  # a clock was set forward: no silence is older
 
 
 class Leg(SQLModel, table=True):
