@@ -273,13 +273,7 @@ def _read(runtime: Runtime, wish: Wish) -> tuple[int, dict[str, str]]:
 
 
 def _intended(
-    runtime: Runtime,
-    operator_id: int,
-    transfer_id: str,
-    direction: Direction,
-    amount: int,
-    wish: Wish,
-    now: int,
+    runtime: Runtime, operator_id: int, transfer_id: str, direction: Direction, amount: int, wish: Wish, now: int
 ) -> Transfer:
     """The transfer with both legs planned: money leaves the source first and reaches the destination last."""
     inward = direction is Direction.IN
