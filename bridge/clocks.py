@@ -2,16 +2,21 @@
 
 Leases of several machines are compared by their clocks, and what is concluded from silence rests on time that has
 passed. A process that is further off neither moves nor asks: jobs rest, and the web answers 503, the API and the desk.
+
+Where the clock of a process is set forward together with the database's, the two agree, and all silence looks older
+than it is. Each process sees that by a clock that nobody sets: it notes for every transfer that is open from when on
+seconds are seconds again, and until it has noted that it concludes nothing from silence.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from weakref import WeakKeyDictionary
 
-from bridge import db, log
-from bridge.errors import Unavailable
+from sqlalchemy import Connection, Engine, Table, case, or_, update
+
+from bridge import db, log, models
 from bridge.ports import SECOND
-from bridge.runtime import Runtime
+from bridge.runtime import Moment, Runtime
 
 APART_AT_MOST = 2 * SECOND
 """Microseconds; beyond this, leases would be taken too early."""
@@ -22,11 +27,9 @@ DATABASE_CLOCK = {
 }
 """What a database is asked for its clock, in microseconds since 1970."""
 
-WATCH = "bridge.watch"
-"""Where an application keeps its watch, among Flask's extensions."""
-
-WAIT_SECONDS = 10
-"""When somebody may ask again who met a process whose clock is off: by then nobody is sent here any more."""
+_transfer: Table = models.metadata.tables["transfer"]
+_least_ahead: WeakKeyDictionary[Engine, int] = WeakKeyDictionary()
+"""How far the wall clock of this process was ahead of its monotonic one, when that was least: microseconds."""
 
 _log = log.get("clocks")
 
@@ -43,33 +46,27 @@ def of_database(connection: Connection) -> int:
     return int(connection.exec_driver_sql(DATABASE_CLOCK[connection.dialect.name]).scalar_one())
 
 
-def is_off(runtime: Runtime) -> bool:
-    """Whether this process must leave leases, and conclusions from silence, to others; logged where it is so."""
-    with db.reading(runtime.engine) as connection:
-        microseconds = apart(runtime, connection)
-    if microseconds < APART_AT_MOST:
-        return False
-    _log.error("nothing is moved: the clock is off", seconds=microseconds // SECOND)
-    return True
+def has_stepped(runtime: Runtime, moment: Moment) -> bool:
+    """Whether this process's clock was set forward, by `moment`, since it looked first, or has noted that last."""
+    ahead, least = _ahead(moment), _least_ahead.get(runtime.engine)
+    if least is None or ahead < least:
+        _least_ahead[runtime.engine] = least = ahead
+    return ahead - least > APART_AT_MOST
 
 
-class Watch:
-    """Asks for a process that serves requests, so often that a clock that was set is noticed soon, and so seldom that
-    nobody pays for it."""
+def note_step(runtime: Runtime) -> None:
+    """Have silence about what is open counted anew: from when every request has ended that was under way by the clock
+    as it was before. By the database's clock, which is everybody's."""
+    moment = runtime.moment()
+    with db.writing(runtime.engine) as connection:
+        since = of_database(connection) + int(runtime.longest_lease * SECOND)
+        noted = _transfer.c.quiet_from
+        later = case((or_(noted.is_(None), noted < since), since), else_=noted)
+        marked = connection.execute(update(_transfer).where(_transfer.c.wake_at.is_not(None)).values(quiet_from=later))
+    least = _least_ahead.get(runtime.engine, 0)
+    _least_ahead[runtime.engine] = _ahead(moment)
+    _log.error("clock set forward", seconds=(_ahead(moment) - least) // SECOND, transfers=marked.rowcount)
 
-    EVERY_SECONDS = 5
 
-    def __init__(self) -> None:
-        self._next, self._off = float("-inf"), False
-
-    def says_off(self, runtime: Runtime) -> bool:
-        """Whether the clock was off when it was last asked."""
-        if runtime.clock.monotonic() >= self._next:
-            self._off = is_off(runtime)
-            self._next = runtime.clock.monotonic() + self.EVERY_SECONDS
-        return self._off
-
-    def require_right(self, runtime: Runtime) -> None:
-        """Raise Unavailable while the clock is off."""
-        if self.says_off(runtime):
-            raise Unavailable("The clock of this process is off.", code="clock_off", after_seconds=WAIT_SECONDS)
+def _ahead(moment: Moment) -> int:
+    return moment.now - int(moment.mono * SECOND)

@@ -170,12 +170,21 @@ def schema_version() -> str:
     return head
 
 
+def found_schema(connection: Connection) -> str | None:
+    """The revision that the database has."""
+    found: str | None = connection.execute(_FOUND_SCHEMA).scalar()
+    return found
+
+
+_FOUND_SCHEMA = text("SELECT version_num FROM alembic_version")
+
+
 def require_migrated(engine: Engine) -> None:
     """Raise NotMigrated, with one sentence, unless the database holds this version's schema."""
     with reading(engine) as connection:
         if not engine.dialect.has_table(connection, "alembic_version"):
             raise NotMigrated("The database is empty: run `python -m bridge migrate` first.")
-        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        found = found_schema(connection)
     if found != schema_version():
         raise NotMigrated(
             f"The database has schema {found}, this version needs {schema_version()}: run `python -m bridge migrate`."

@@ -3,7 +3,7 @@ in the books has the decimals with which its amounts were written."""
 
 from __future__ import annotations
 
-from bridge import db, denominations, lineage
+from bridge import clocks, db, denominations, lineage
 from bridge.money import UnknownCurrency
 from bridge.runtime import Runtime
 
@@ -40,4 +40,5 @@ def require(runtime: Runtime) -> None:
                 f"{currency} is in the books with {exponent} decimals and is configured with {configured}: "
                 f"set currencies.{currency} = {exponent}."
             )
+    clocks.has_stepped(runtime, runtime.moment())  # the first look, with which the next ones are compared
     lineage.check(runtime)

@@ -206,6 +206,13 @@ class Runtime:
         """The life of a lease under which a call of `longest_call` seconds may be made."""
         return longest_call + self.config.engine.lease_slack_seconds
 
+    @property
+    def longest_lease(self) -> float:
+        """Seconds: no lease on a transfer is taken for longer, whatever is asked or sent under it."""
+        descriptors = [provider.descriptor for provider in self.providers.values()]
+        calls = (max(d.money_deadline, d.complete_deadline, d.lookup_deadline) for d in descriptors)
+        return self.lease_seconds(max(calls, default=1.0))
+
     def in_seconds(self, seconds: float) -> int:
         """The instant that many seconds from now."""
         return self.clock.now() + int(seconds * SECOND)

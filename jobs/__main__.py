@@ -20,6 +20,7 @@ from bridge import board, doctor, log
 from bridge.ports import SECOND
 from jobs.schedule import SCHEDULE
 from jobs.shift import LOOK_SECONDS, Shift, run
+from jobs.ticks import Every, bring_near
 
 STOP = (signal.SIGTERM, signal.SIGINT)
 LAST_WORK_SECONDS = 45.0
@@ -51,16 +52,26 @@ def build(shift: Shift) -> BackgroundScheduler:
     )
     begin, place = _now(shift), timedelta(seconds=1) / len(SCHEDULE)
     for number, job in enumerate(SCHEDULE):
-        seconds, first = job.every(shift.runtime.config), begin + number * place
-        scheduler.add_job(shift.tick, "interval", seconds=seconds, args=(job,), id=job.name, next_run_time=first)
-    for name, every in BOARD_TICKS.items():
-        scheduler.add_job(getattr(shift, name), "interval", seconds=every, id=f"board {name}", executor="board")
+        every, first = Every(job.every(shift.runtime.config)), begin + number * place
+        scheduler.add_job(shift.tick, every, args=(job,), id=job.name, next_run_time=first)
+    for name, seconds in BOARD_TICKS.items():
+        every, first = Every(seconds), begin + timedelta(seconds=seconds)
+        scheduler.add_job(getattr(shift, name), every, id=f"board {name}", executor="board", next_run_time=first)
     shift.hurry = lambda job: scheduler.modify_job(job, next_run_time=_now(shift))
     return scheduler
 
 
 def _now(shift: Shift) -> datetime:
     return datetime.fromtimestamp(shift.runtime.clock.now() / SECOND, UTC)
+
+
+def wait(shift: Shift, scheduler: BackgroundScheduler) -> None:
+    """Until somebody wants a stop. Meanwhile it is looked whether the clock was set back: from here, for what is
+    planned by that clock cannot see it."""
+    while signal.sigtimedwait(STOP, LOOK_SECONDS) is None:
+        late = bring_near(scheduler, _now(shift))
+        if late:
+            _log.warning("planned anew: the clock was set back", jobs=late)
 
 
 def main() -> int:
@@ -75,7 +86,7 @@ def main() -> int:
     scheduler = build(shift)
     scheduler.start()
     print(json.dumps({"jobs": [job.name for job in SCHEDULE], "pid": os.getpid()}), flush=True)
-    signal.sigwait(STOP)
+    wait(shift, scheduler)
     stop.set()
     last = Thread(target=scheduler.shutdown, daemon=True)
     last.start()

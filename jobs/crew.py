@@ -10,7 +10,7 @@ from collections.abc import Collection
 from functools import partial
 from threading import Event
 
-from bridge import log
+from bridge import log, watch
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
 from bridge.transfers.advance import Claim
@@ -36,7 +36,8 @@ def work(runtime: Runtime, states: Collection[TransferState], now: int, limit: i
     with runtime.crew(hands) as crew:
         while True:
             wanted = min(hands - crew.busy, limit - counts["claimed"])
-            if wanted > 0 and runtime.clock.now() < ends and not stop.is_set():
+            ends_here = stop.is_set() or runtime.clock.now() >= ends or watch.hindrance(runtime) is not None
+            if wanted > 0 and not ends_here:
                 claims = claim_due(runtime, wanted, states=states)
                 counts["claimed"] += len(claims)
                 for claim in claims:

@@ -1,8 +1,9 @@
 """Resolve: drives what is pending or orphaned and due, then probes the providers whose breaker is open.
 
 0. Before anything is concluded, it is asked whether this is still the database that it was.
-1. Due transfers are claimed, oldest first, one for each free thread, and driven until they rest.
-2. Each provider with an open breaker whose probe is due, and that no other process has just probed, is
+1. What waits for an instant that only a clock which was ahead can have set is due.
+2. Due transfers are claimed, oldest first, one for each free thread, and driven until they rest.
+3. Each provider with an open breaker whose probe is due, and that no other process has just probed, is
    asked for a row of its balance list; an answer closes the breaker. Money is never used to probe.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from threading import Event
 
-from bridge import breaker, db, identity, lineage, log
+from bridge import breaker, db, identity, lineage, log, misdated
 from bridge.ports import Window
 from bridge.runtime import Runtime
 from jobs.crew import work
@@ -27,6 +28,7 @@ def run_once(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, i
     Counts: claimed, driven, set_aside, probed, closed.
     """
     lineage.watch(runtime)
+    misdated.bring_near(runtime)
     counts = work(runtime, STATES, now, limit, stop)
     probed = [_probe_alone(runtime, name, now) for name in runtime.providers]
     tried = [answered for answered in probed if answered is not None]

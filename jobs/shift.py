@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Lock
 
-from bridge import board, clocks, db, log, traces
+from bridge import board, db, log, traces, watch
 from bridge.board import Ended, Planned, Standing
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -33,7 +33,7 @@ def run(runtime: Runtime, job: Job, stop: Event, *, at_once: bool = False) -> di
     if stop.is_set():
         return None
     try:
-        if clocks.is_off(runtime):
+        if watch.hindrance(runtime) is not None:
             return None
         work = job.at_once if at_once and job.at_once is not None else job.run_once
         with traces.span("job", job=job.name):
@@ -104,6 +104,8 @@ class Shift:
         try:
             with db.reading(self.runtime.engine) as connection:
                 wanted = board.wanted(connection, self.runtime.clock.now())
+            if wanted and watch.hindrance(self.runtime) is not None:
+                return  # others take it
             for job, wanted_at in wanted:
                 if self._is_free(job) and board.take(self.runtime, job, wanted_at):
                     with self._lock:
@@ -118,11 +120,11 @@ class Shift:
             return job not in self._in_hand and any(each.name == job for each in SCHEDULE)
 
     def beat(self) -> None:
-        """Say that this process lives, unless its clock is off: then it does nothing, and must not seem to."""
+        """Say that this process lives, unless something keeps it from working: then it must not seem to."""
         with self._lock:
             at_work = dict(self._in_hand)
         try:
-            if not clocks.is_off(self.runtime):
+            if watch.hindrance(self.runtime) is None:
                 board.beat(self.runtime, self._started_at, at_work)
         except Exception:  # noqa: BLE001 - it is tried again
             _log.exception("beat not written")

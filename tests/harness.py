@@ -67,7 +67,7 @@ class Hands:
 
     def __init__(self, at: int = 1_800_000_000 * SECOND) -> None:
         self.wall, self.mono = at, 1000.0
-        self.right = at  # what the clock of the database shows: nobody sets that one
+        self.right = at  # what the clock of the database shows
 
     def now(self) -> int:
         return self.wall
@@ -87,6 +87,11 @@ class Hands:
     def set_wall(self, seconds: float) -> None:
         """Somebody sets the wall clock by so many seconds; monotonic time knows nothing of it."""
         self.wall += round(seconds * SECOND)
+
+    def set_both(self, seconds: float) -> None:
+        """The same, of a machine on which the database runs too."""
+        self.set_wall(seconds)
+        self.right = self.wall
 
 
 def in_its_time(runtime: Runtime, right: Callable[[], int]) -> Runtime:

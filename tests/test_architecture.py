@@ -40,7 +40,7 @@ LAYERS: list[tuple[str, ...]] = [
     # services, top
     ("bridge.verify", "bridge.troubles"),
     ("bridge.audit.*",),
-    ("bridge.cashier", "bridge.metrics", "bridge.readiness", "bridge.replays"),
+    ("bridge.cashier", "bridge.metrics", "bridge.misdated", "bridge.readiness", "bridge.replays"),
     ("bridge.desk.*",),
     ("bridge.views.*",),  # what the pages of the desk read
     ("bridge.deliveries", "bridge.gauges"),
@@ -71,6 +71,7 @@ LAYERS: list[tuple[str, ...]] = [
     # services, bottom
     ("bridge.checks",),
     ("bridge.board",),
+    ("bridge.watch",),
     ("bridge.breaks", "bridge.clocks", "bridge.endpoints", "bridge.players", "bridge.lineage"),
     ("bridge.events", "bridge.identity"),
     ("bridge.breaker", "bridge.cases", "bridge.denominations", "bridge.gates", "bridge.guards", "bridge.idempotency",
@@ -123,8 +124,8 @@ ROWS = ("bridge.audit.*", "bridge.db", "bridge.sqlite", "bridge.stroke", "bridge
         "bridge.players", "bridge.keys", "bridge.verify", "bridge.doctor", "bridge.readiness", "bridge.gates",
         "bridge.lineage", "bridge.inbox", "bridge.breaks", "bridge.clocks", "bridge.outbox", "bridge.events",
         "bridge.identity", "bridge.endpoints", "bridge.deliveries", "bridge.replays", "bridge.tallies", "bridge.gauges",
-        "bridge.metrics", "bridge.guards", "bridge.views.*", "bridge.desk.*", "bridge.board", "bridge.checks",
-        "bridge.alerts.*", "bridge.troubles", "bridge.withdrawals",
+        "bridge.metrics", "bridge.misdated", "bridge.guards", "bridge.views.*", "bridge.desk.*", "bridge.board",
+        "bridge.checks", "bridge.watch", "bridge.alerts.*", "bridge.troubles", "bridge.withdrawals",
         "bridge.denominations")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {

@@ -142,7 +142,7 @@ def test_migrating_changes_no_row_that_was_there(old: Bench) -> None:
     assert changed(before, everything(old)) == []
     amounts = "SELECT l.amount AS leg, t.amount AS whole FROM leg l JOIN transfer t ON t.id = l.transfer_id"
     assert all(row["leg"] == row["whole"] for row in old.rows(amounts))
-    new = old.rows("SELECT sweep, dust, arrived, written_off, rewound_at, first_rewound_at FROM transfer")
+    new = old.rows("SELECT sweep, dust, arrived, written_off, rewound_at, first_rewound_at, quiet_from FROM transfer")
     assert {value for row in new for value in row.values()} == {None}
     assert verify(old.runtime) == []
     old.audit()

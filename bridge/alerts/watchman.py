@@ -12,7 +12,7 @@ from threading import Event, Thread
 
 from sqlalchemy import Table, or_, select, update
 
-from bridge import clocks, db, log, models
+from bridge import db, log, models, watch
 from bridge.alerts import episodes, sending
 from bridge.alerts.conditions import Kind
 from bridge.ports import SECOND
@@ -59,7 +59,7 @@ class Watchman:
         """One look, if it is this process's turn; whether it was. Whatever goes wrong is logged, and it looks again."""
         runtime = self._runtime
         try:
-            if clocks.is_off(runtime) or not is_mine(runtime, self._name()):
+            if watch.hindrance(runtime) is not None or not is_mine(runtime, self._name()):
                 return False
             episodes.look(runtime, WATCHED)
             sending.send_due(runtime, AT_ONCE, stop)
@@ -74,11 +74,13 @@ def is_mine(runtime: Runtime, name: str) -> bool:
     now, turn = runtime.clock.now(), " ".join((WATCH, *episodes.sinks(runtime)))
     with db.reading(runtime.engine) as connection:
         row = connection.execute(select(_turn.c.owner, _turn.c.until).where(_turn.c.name == turn)).first()
-    if row is not None and row.owner != name and row.until > now:
+    # A lease that ends later than any that is taken now was taken by a clock that was ahead: it is nobody's.
+    furthest = now + 2 * LEASE_SECONDS * SECOND
+    if row is not None and row.owner != name and now < row.until <= furthest:
         return False
-    if row is not None and row.owner == name and row.until - now > LEASE_SECONDS * SECOND // 2:
+    if row is not None and row.owner == name and now + LEASE_SECONDS * SECOND // 2 < row.until <= furthest:
         return True
-    free = or_(_turn.c.owner == name, _turn.c.until <= now)
+    free = or_(_turn.c.owner == name, _turn.c.until <= now, _turn.c.until > furthest)
     taken = update(_turn).where(_turn.c.name == turn, free)
     with db.writing(runtime.engine) as connection:
         db.insert_if_absent(connection, _turn, {"name": turn, "until": 0})

@@ -8,7 +8,7 @@ from flask_openapi.blueprint import APIBlueprint
 from bridge import forwarded, inbox
 from bridge.api.answers import document, replies
 from bridge.api.answers.views import Received
-from bridge.api.intake.admission import raw_json, takes
+from bridge.api.intake.admission import raw_json, require_fit, takes
 from bridge.api.intake.wishes import CallbackHeader, CallbackPath
 from bridge.inbox import Message
 from bridge.runtime import Runtime
@@ -32,6 +32,7 @@ def take_callback(runtime: Runtime, path: CallbackPath, header: CallbackHeader) 
     told = request.headers.get("X-Forwarded-For", "")
     peer = forwarded.caller(runtime.config.web.proxy_hops, request.remote_addr, told)
     inbox.admit(runtime, path.provider, peer)  # before the body is read: a stranger must not hold a thread by it
+    require_fit(runtime, timely=False)
     message = Message(header.id, header.timestamp, header.signature, raw_json())
     inbox.receive(runtime, path.provider, message, peer)
     return replies.show(Received(received=True))

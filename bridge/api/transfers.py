@@ -8,7 +8,7 @@ from flask_openapi.blueprint import APIBlueprint
 from bridge import idempotency
 from bridge.api import cancelling, placing, waiting
 from bridge.api.answers import document, history, replies, views
-from bridge.api.intake.admission import Call, admits, require_right_clock
+from bridge.api.intake.admission import Call, admits, require_fit
 from bridge.api.intake.wishes import (
     EmptyBody,
     KeyHeader,
@@ -57,7 +57,7 @@ def show_transfer(call: Call, path: TransferPath, query: TransferQuery) -> Respo
     """One transfer as it stands; `refresh=true` asks the provider first, unless a worker is at it already."""
     story = stories.one(call.runtime, call.operator_id, path.transfer_id)
     if query.refresh == "true":
-        require_right_clock(call.runtime)
+        require_fit(call.runtime, timely=True)
         until = call.runtime.clock.monotonic() + call.runtime.config.web.wait_seconds
         resolve.refresh(call.runtime, path.transfer_id, until)
         story = stories.one(call.runtime, call.operator_id, path.transfer_id)

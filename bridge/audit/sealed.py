@@ -69,7 +69,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "transfer": (
         "state", "version", "reason_code", "reason_detail", "updated_at", "settled_at", "orphan_at",
         "cancel_requested_at", "wake_at", "lease_owner", "lease_epoch", "failures", "dust", "arrived", "written_off",
-        "rewound_at", "first_rewound_at", "moved_at"),
+        "rewound_at", "first_rewound_at", "moved_at", "quiet_from"),
     "proposal": ("state", "ended_at", "ended_why", "decision_id"),
 }  # fmt: skip
 """Columns that change in the course of things and are not sealed: what moves them is (history, verdicts, decisions).

@@ -15,7 +15,6 @@ from flask import Blueprint, Flask, Response, current_app, g, request
 from flask_bootstrap import Bootstrap5
 
 from bridge import __version__
-from bridge.clocks import WATCH
 from bridge.dashboard import account, cookies, entrance, gate, home, links, origin, people, seal, trouble
 from bridge.dashboard.pages import (
     audit,
@@ -34,6 +33,7 @@ from bridge.desk import keyring
 from bridge.errors import BadRequest
 from bridge.models.desk import Role
 from bridge.runtime import Runtime
+from bridge.watch import WATCH
 
 PREFIX = "/ops"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -111,13 +111,13 @@ def _admit() -> None:
         return
     keyring.require(runtime)
     _require_text()
-    if request.method not in SAFE_METHODS:
+    does = request.method not in SAFE_METHODS
+    # What people do takes leases, rests on time that has passed, and is dated for ever.
+    current_app.extensions[WATCH].require(runtime, timely=does and request.blueprint not in TIMELESS)
+    if does:
         if not origin.is_ours(runtime):
             raise cookies.FormNotOurs
         cookies.require_form_token(runtime)
-        if request.blueprint not in TIMELESS:
-            # What people do takes leases, rests on time that has passed, and is dated for ever.
-            current_app.extensions[WATCH].require_right(runtime)
 
 
 def _require_text() -> None:

@@ -31,6 +31,8 @@ _TITLES = {
 _WHAT_TO_DO = {
     "clock_off": "Nothing was done. Go back and do it again in ten seconds: most likely another process answers then. "
     "If this page comes again, tell whoever runs the bridge: the runbook says what to do, under “A clock is off”.",
+    "schema_changed": "Nothing was done. The bridge is being upgraded: go back and do it again in a minute. If this "
+    "page comes again, tell whoever runs the bridge that a process of the old version was left running.",
 }
 """What a person can do about a refusal, by its code, where the refusal itself does not say it."""
 

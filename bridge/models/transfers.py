@@ -66,6 +66,7 @@ class Transfer(SQLModel, table=True):
     rewound_at: int | None = Field(default=None, sa_type=BigInteger)  # a restored backup forgot what came after
     first_rewound_at: int | None = Field(default=None, sa_type=BigInteger)  # the same, seen the first time
     moved_at: int | None = Field(default=None, sa_type=BigInteger)  # its provider's name stands for another since then
+    quiet_from: int | None = Field(default=None, sa_type=BigInteger)  # a clock was set forward: no silence is older
 
 
 class Leg(SQLModel, table=True):

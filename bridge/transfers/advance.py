@@ -14,14 +14,14 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from bridge import breaker, db, denominations, inbox, ledger, log, traces
+from bridge import breaker, clocks, db, denominations, inbox, ledger, log, traces
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import SECOND, Descriptor, Effect, Window
 from bridge.runtime import Moment, Runtime
 from bridge.transfers import rows
 from bridge.transfers.core import contract, steps
 from bridge.transfers.core.draft import NOT_STORED, Draft, send, settle, try_again
-from bridge.transfers.core.facts import Leg, Transfer, replace
+from bridge.transfers.core.facts import NEVER, Leg, Transfer, replace
 from bridge.transfers.core.hindsight import is_news
 from bridge.transfers.core.proof import Finding, Verdict
 from bridge.transfers.write import write
@@ -224,6 +224,8 @@ def decide(
 ) -> Decided:
     """Where the evidence puts a transfer, and what its driver does next: on values, nothing is written."""
     descriptor, now = runtime.providers[seen.provider].descriptor, moment.now
+    if clocks.has_stepped(runtime, moment):
+        seen = replace(seen, quiet_from=NEVER)  # until that is noted, and counted from, nothing is old
     holding = claim is not None and claim.epoch == seen.lease_epoch
     draft = Draft(seen)
     settle(draft, descriptor, now, may_conclude=holding, wallet_holds=_wallet_holds(asked, seen))

@@ -56,7 +56,7 @@ def _claimed(
     which: dict[str, Any] = {"now": runtime.clock.now(), "most": limit}
     if transfer_id is not None:
         which["named"], states = transfer_id, (TransferState.PENDING, TransferState.ORPHANED)
-    lease = runtime.in_seconds(runtime.lease_seconds(_longest_call(runtime)))
+    lease = runtime.in_seconds(runtime.longest_lease)
     statement = _claim(tuple(states), named=transfer_id is not None)
     which |= identity.by_configuration(runtime)
     claimed = connection.execute(statement, {**which, "lease_owner": runtime.worker, "wake_at": lease}).all()
@@ -145,8 +145,3 @@ def _escalate(runtime: Runtime, claim: Claim, version: int, now: int) -> None:
             "at": now,
         }
         rows.insert_history(connection, [entry])
-
-
-def _longest_call(runtime: Runtime) -> float:
-    descriptors = [provider.descriptor for provider in runtime.providers.values()]
-    return max((max(d.money_deadline, d.complete_deadline, d.lookup_deadline) for d in descriptors), default=1.0)

@@ -212,6 +212,7 @@ def _transfer(row: RowMapping, legs: tuple[Leg, ...]) -> Transfer:
         written_off=row["written_off"],
         rewound_at=row["rewound_at"],
         first_rewound_at=row["first_rewound_at"],
+        quiet_from=row["quiet_from"],
         moved_at=row["moved_at"],
     )
 

@@ -384,6 +384,18 @@ def test_one_web_process_watches_and_another_takes_over(watched):
         runtime.engine.dispose()
 
 
+def test_a_watch_that_a_clock_ahead_has_taken_ends_when_it_is_put_right(watched):
+    """The database's clock was ahead with it, and its process is gone."""
+    gone, other = (watched.made.another().runtime for _ in range(2))
+    watched.hands.turn(3600)
+    assert is_mine(gone, "gone")
+    watched.hands.turn(-3600)
+    assert is_mine(other, "other")
+    assert not is_mine(gone, "gone")
+    for runtime in (gone, other):
+        runtime.engine.dispose()
+
+
 def test_alerts_that_fail_are_told_by_a_web_process(watched):
     """C-19 The job that tells people cannot tell that it fails, though its process lives: a web process does."""
     write(

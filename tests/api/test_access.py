@@ -11,8 +11,8 @@ from sqlalchemy import event
 from bridge import db, endpoints, events, keys
 from bridge.api.intake.admission import DOOR
 from bridge.app import create_app
-from bridge.clocks import Watch
 from bridge.keys import Scope
+from bridge.watch import WATCH, Watch
 from tests.api.conftest import build
 from tests.harness import OPERATOR
 from tests.transfers.test_clock import SetClock
@@ -39,6 +39,9 @@ NEEDED = {
     ("POST", "/v1/events/<event_id>/replay"): "admin",
 }
 """Every route under /v1 and the scope that opens it, typed out; a new route fails the test until it stands here."""
+
+NOBODY = "0" * 32
+"""The end of an id that nothing has."""
 
 WITHOUT_KEY = {("POST", "/v1/providers/<provider>/callbacks")}
 """Opened by an address and a signature: test_callbacks."""
@@ -241,14 +244,45 @@ def test_a_process_whose_clock_is_off_moves_nothing(migrated_url, provider, seco
     house.runtime.engine.dispose()
 
 
+def test_a_process_that_was_left_running_by_a_migration_does_nothing(house, subtests):
+    """It would read and write another version's rows by its own rules: no route does, whatever it is for; and it goes
+    on if the version is its own again."""
+    transfer = house.transfer("t-1").json["id"]
+    found = house.rows("SELECT version_num FROM alembic_version")[0]["version_num"]
+    secret = keys.create(house.runtime, OPERATOR, [scope.value for scope in Scope], "all")[1]
+    house.write("UPDATE alembic_version SET version_num = '9999'")
+    caller = house.call_as(secret)
+    before = house.contents()
+    parts = {"player_id": house.player, "transfer_id": transfer, "endpoint_id": f"we_{NOBODY}"}
+    parts["event_id"] = f"evt_{NOBODY}"
+    bodies = {"/v1/transfers": house.wish(), "/v1/webhook-endpoints": {"url": "https://example.com/"}}
+    for method, rule in NEEDED:
+        with subtests.test(route=f"{method} {rule}"):
+            path = re.sub(r"<(\w+)>", lambda part: parts[part[1]], rule)
+            body = bodies.get(rule)
+            if rule.endswith(("deposits", "withdrawals")):
+                body = {"amount": "1.00", "currency": "EUR"}
+            if method == "PUT":
+                body = {"currencies": ["EUR"]}
+            if rule.endswith("replay") and "events" not in rule:
+                body = {"first": 1, "last": 1}
+            query = "?after=0" if rule == "/v1/events" else ""
+            answer = caller.ask(method, path + query, body, key="k-9" if method == "POST" else None)
+            assert (answer.status_code, answer.json["code"], answer.json["retry"]) == (503, "schema_changed", "after")
+    assert house.contents() == before
+    house.write("UPDATE alembic_version SET version_num = :found", found=found)
+    caller.client.application.extensions[WATCH]._next = 0
+    assert caller.post("/v1/transfers", house.wish(), key="k-9").status_code == 201
+
+
 def test_a_clock_is_asked_for_seldom(house):
     """I-34 A clock that was set is noticed within seconds, and costs no request anything."""
     watch = Watch()
-    assert watch.says_off(house.runtime) is False
+    assert watch.found(house.runtime) is None
     asked = []
     event.listen(house.runtime.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
-    assert watch.says_off(house.runtime) is False
+    assert watch.found(house.runtime) is None
     assert asked == []
     watch._next -= Watch.EVERY_SECONDS
-    assert watch.says_off(house.runtime) is False
-    assert len(asked) == 1
+    assert watch.found(house.runtime) is None
+    assert len(asked) == 2

@@ -206,6 +206,16 @@ def test_what_is_not_signed_gets_one_answer(door):
     assert office.contents() == before
 
 
+def test_a_process_that_was_left_running_by_a_migration_takes_nothing(door):
+    """I-40 It would store by the rules of another version: the provider sends it again, and the new one takes it."""
+    door.office.write("UPDATE alembic_version SET version_num = '9999'")
+    sent = door.office.letter("transfer.confirmed", transfer(UNKNOWN_REFERENCE))
+    answer = door.post(sent)
+    problem(answer, 503, "schema_changed")
+    assert answer.headers["Retry-After"] == "10"
+    assert door.office.count("inbox") == 0
+
+
 def test_a_key_of_an_operator_opens_nothing_here(door):
     """I-42: a bearer key, even one that may do everything, is no signature."""
     bearer = keys.create(door.office.runtime, OPERATOR, ["admin"], "k")[1]

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from bridge.clocks import WATCH, Watch
 from bridge.models import metadata
 from bridge.models.desk import Role
+from bridge.watch import WATCH, Watch
 from tests.dashboard.rights import FILES, PARTS, PASSKEY, RIGHTS, Right
 from tests.dashboard.stock import stock
 from tests.desk import crew
@@ -135,6 +135,32 @@ def test_a_process_whose_clock_is_off_lets_people_do_nothing(desk, seconds, subt
             assert "do it again in ten seconds" in answer.text
             assert contents(desk) == before
     assert len(desk.runtime.providers["sim"].requests) == asked
+
+
+def test_a_process_that_was_left_running_by_a_migration_shows_nothing(desk, subtests):
+    """Every route: its rows are another version's by now."""
+    found = desk.rows("SELECT version_num FROM alembic_version")[0]["version_num"]
+    sitting = {role: desk.sitting(role.value) for role in Role}
+    tokens = {role: browser.token() for role, browser in sitting.items()}
+    paths = {rule: path_of(desk, rule) for _, rule in ROUTES}
+    desk.write("UPDATE alembic_version SET version_num = '9999'")
+    desk.app.extensions[WATCH] = Watch()
+    before = contents(desk)
+    for method, rule in ROUTES:
+        if rule in FILES:
+            continue
+        right = RIGHTS[method, rule]
+        role = (right.roles or (Role.ADMIN,))[0]
+        with subtests.test(route=f"{method} {rule}"):
+            browser, path = sitting[role], paths[rule]
+            sent = {"reason": WHY, **right.form}
+            answer = browser.get(path) if method == "GET" else browser.post(path, token=tokens[role], **sent)
+            assert answer.status_code == 503
+            assert "The database has been migrated for another version than this process runs." in answer.text
+    assert contents(desk) == before
+    desk.write("UPDATE alembic_version SET version_num = :found", found=found)
+    desk.hands.turn(Watch.EVERY_SECONDS)
+    assert sitting[Role.ADMIN].get("/ops/").status_code != 503
 
 
 def test_what_people_do_is_done_again_once_the_clock_is_right(desk):

@@ -17,7 +17,7 @@ from bridge import db, deliveries, endpoints, events, keys, lineage, replays, we
 from bridge.deliveries import Lease
 from bridge.errors import Conflict, Invalid, NotFound
 from bridge.ports import SECOND
-from jobs import deliver, outbox
+from jobs import deliver, outbox, resolve
 from tests.harness import Bench, Hands, together
 from tests.providers import ScriptedServer, http, silence
 
@@ -73,6 +73,28 @@ def test_an_event_is_delivered_signed(casino: Bench, receiver: ScriptedServer, h
     webhooks.verify([secret], message_id, timestamp, request.headers["webhook-signature"], request.body, int(timestamp))
     assert states(casino) == ["delivered"]
     assert tick(casino)["taken"] == 0
+
+
+@pytest.mark.parametrize(("ahead", "fails"), [(HOUR, False), (9 * DAY, True)])
+def test_what_was_planned_by_a_clock_that_was_ahead_is_sent(
+    casino: Bench, receiver: ScriptedServer, hands: Hands, ahead: int, *, fails: bool
+) -> None:
+    """I-43 The database's clock was ahead with it: of a process that died with an event in hand, or after a failure."""
+    registered(casino, receiver)
+    receiver.answers = [http(500), OK]
+    casino.run("in", "1.00")
+    hands.turn(ahead)
+    if fails:
+        assert tick(casino)["failed"] == 1
+    else:
+        outbox.run_once(casino.runtime, hands.now(), 10, Event())
+        (to,) = deliveries.ready(casino.runtime)
+        assert len(deliveries.take(casino.runtime, to, 1)) == 1
+        receiver.answers = [OK]
+    hands.turn(-ahead)
+    assert tick(casino)["taken"] == 0
+    resolve.run_once(casino.runtime, hands.now(), 10, Event())
+    assert tick(casino)["delivered"] == 1
 
 
 def test_who_comes_later_gets_what_comes_later(casino: Bench, receiver: ScriptedServer) -> None:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Jobs:
     """One process of the scheduler."""
 
-    def __init__(self, folder: Path, tables: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, folder: Path, tables: dict[str, dict[str, Any]], module: str = "jobs", **told: str) -> None:
         config = folder / f"jobs-{time.monotonic_ns()}.toml"
         with config.open("w") as file:
             for name, table in tables.items():
@@ -30,9 +30,9 @@ class Jobs:
                 print(f"[{name}]", *lines, sep="\n", file=file)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "jobs"],
+            [sys.executable, "-m", module],
             cwd=ROOT,
-            env={**kept, "BRIDGE_CONFIG": str(config)},
+            env={**kept, "BRIDGE_CONFIG": str(config), **told},
             stdout=subprocess.PIPE,
             stderr=(config.with_suffix(".log")).open("w"),
             text=True,
@@ -56,17 +56,19 @@ class Jobs:
 
 @pytest.fixture
 def jobs(tmp_path: Path) -> Iterator[Callable[..., Jobs]]:
-    """Start processes of the scheduler on a database and a provider; all end with the test."""
+    """Start processes of the scheduler on a database and a provider; all end with the test. `clock`: a file that says
+    how many seconds the process's wall clock is ahead."""
     running: list[Jobs] = []
 
-    def start(url: str, base_url: str, **engine: Any) -> Jobs:
+    def start(url: str, base_url: str, clock: Path | None = None, **engine: Any) -> Jobs:
         short = {name: value for name, value in SHORT_TIMES.items() if name not in engine}
         of_provider = {name: engine.pop(name) for name in list(engine) if name in SHORT_TIMES}
         account = {"operator": OPERATOR, "protocol": "qtech", "username": "demo", "password": "demo"}
         provider = {**short, **of_provider, **account, "base_url": base_url, "currencies": [EUR]}
         times = {"lease_slack_seconds": 0.5, "poll_seconds": [0, 0.2, 0.3, 0.5, 1], "resolve_every_seconds": 0.2}
         tables = {"database": {"url": url}, "engine": {**times, **engine}, f"providers.{PROVIDER}": provider}
-        running.append(Jobs(tmp_path, tables))
+        by_clock = {} if clock is None else {"module": "tests.jobs.set_clock", "SET_CLOCK": str(clock)}
+        running.append(Jobs(tmp_path, tables, **by_clock))
         return running[-1]
 
     yield start

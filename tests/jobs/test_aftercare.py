@@ -46,9 +46,9 @@ def test_a_reversal_is_asked_about_until_its_last_look_up(watched):
     clock, settled = watched.runtime.clock, watched.row(watched.transfer)["settled_at"]
     for seconds in (60, 600, 3600, 86400):
         before = lookups(watched)
-        clock.wall = settled + (seconds - 1) * SECOND
+        clock.turn((settled - clock.now()) / SECOND + seconds - 1)
         assert aftercare.run_once(watched.runtime, clock.now(), 10, Event())["claimed"] == 0
-        clock.wall = settled + (seconds + 1) * SECOND
+        clock.turn(2)
         assert aftercare.run_once(watched.runtime, clock.now(), 10, Event())["driven"] == 1
         assert lookups(watched) == before + 1
     assert watched.row(watched.transfer)["wake_at"] is None
@@ -58,13 +58,14 @@ def test_a_reversal_is_asked_about_until_its_last_look_up(watched):
 def test_the_two_jobs_leave_each_others_rows_alone(watched):
     """C-46: resolve takes what is open, aftercare what has ended; a due row of the other kind stays."""
     clock = watched.runtime.clock
-    clock.wall = watched.row(watched.transfer)["settled_at"] + 61 * SECOND
+    settled = watched.row(watched.transfer)["settled_at"]
+    clock.turn((settled - clock.now()) / SECOND + 61)
     pending = watched.begin("in", "1.00", queued=True).transfer_id
 
     assert aftercare.run_once(watched.runtime, clock.now(), 10, Event())["claimed"] == 1
     assert watched.row(pending)["state"] == "pending"
 
-    clock.wall = watched.row(watched.transfer)["settled_at"] + 601 * SECOND
+    clock.turn((settled - clock.now()) / SECOND + 601)
     assert resolve.run_once(watched.runtime, clock.now(), 10, Event())["claimed"] == 1
     assert watched.row(pending)["state"] != "pending"
     assert aftercare.run_once(watched.runtime, clock.now(), 10, Event())["claimed"] == 1

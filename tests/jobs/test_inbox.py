@@ -13,6 +13,7 @@ from bridge.ports import SECOND
 from bridge.runtime import SystemClock
 from bridge.verify import verify
 from jobs import inbox as job
+from jobs import resolve
 from jobs.schedule import SCHEDULE
 from tests import callbacks
 from tests.callbacks import RIVAL, UNKNOWN_REFERENCE, Office, balance, transfer
@@ -66,6 +67,20 @@ def test_a_message_that_fails_is_set_aside_and_never_dropped(office, hands):
     assert office.work() == {"taken": 1, "acted": 1, "set_aside": 0}
     assert office.tasks()[0] == ("done", "balance equal")
     poisoned.runtime.engine.dispose()
+
+
+def test_a_message_that_was_taken_by_a_clock_that_was_ahead_is_acted_on(office, hands):
+    """I-31 The database's clock was ahead with it, and whoever took it died: it is due when both are right, and so is
+    one that came then."""
+    (_, reference), (_, other) = office.planned(), office.planned()
+    office.told("transfer.confirmed", transfer(reference))
+    hands.turn(600)
+    assert len(inbox.due(office.runtime, 10)) == 1
+    office.told("transfer.confirmed", transfer(other), id_="evt_2")
+    hands.turn(-600)
+    assert office.work()["taken"] == 0
+    resolve.run_once(office.runtime, hands.now(), 0, Event())
+    assert office.work() == {"taken": 2, "acted": 2, "set_aside": 0}
 
 
 def test_a_message_that_cannot_be_read_any_more_is_kept(office, migrated_url):

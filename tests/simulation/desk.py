@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.exc import OperationalError
 
-from bridge import clocks, db, models
+from bridge import db, models, watch
 from bridge.desk import docket, proposals, verdicts
 from bridge.desk.rows import Person
 from bridge.desk.sight import preview
@@ -131,7 +131,7 @@ class Desk:
         transfer = row["id"]
         if not self.oracle.ask(_OPEN, transfer):
             with self._overtaken(transfer, kind):
-                if clocks.is_off(web.runtime):
+                if watch.hindrance(web.runtime) is not None:
                     return  # its pages let nobody do anything (bridge/dashboard/frame.py): another day
                 wanted = ProposalKind(kind.value)
                 sight = preview(web.runtime, self._maker.person, transfer, wanted, **parts)
@@ -157,7 +157,7 @@ class Desk:
         right, parts = self._truth(row, self.oracle.ledgers)
         meant = {right, Kind.CLAW_BACK} if right is Kind.WRITE_OFF else {right}
         with self._overtaken(transfer, Kind(kind)):
-            if clocks.is_off(web.runtime):
+            if watch.hindrance(web.runtime) is not None:
                 return
             if doubts or Kind(kind) not in meant or parts.get("arrived", 0) != arrived:
                 proposals.reject(web.runtime, self._checker, proposal, "it has to be looked at again")

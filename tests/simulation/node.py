@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Self
 
-from bridge import identity, lineage, readiness
+from bridge import clocks, identity, lineage, readiness
 from bridge.api.intake import admission
 from bridge.app import create_app
 from bridge.config import Config
@@ -197,6 +197,7 @@ class Bridge(Node):
         if self._app is not None:
             admission.furnish(self._app, self.runtime)
         lineage._memories.pop(self.runtime.engine, None)
+        clocks._least_ahead.pop(self.runtime.engine, None)
         self.world.spawn(self, f"{self.name} comes up {self.starts}", self._come_up)
 
     def _come_up(self) -> None:

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from bridge import clocks, db
+from bridge import board, clocks, db, models
 from bridge.ports import SECOND
 from bridge.runtime import SystemClock
+from jobs import resolve
 from jobs.__main__ import run
 from jobs.schedule import SCHEDULE
-from tests.harness import bench
+from jobs.shift import Shift
+from tests.harness import Bench, bench
+from tests.transfers.scripted_one import ScriptedOne
 
 
 class SetClock(SystemClock):
@@ -42,6 +45,53 @@ def test_jobs_rest_while_the_clock_is_off(migrated_url: str, seconds: float, run
             run(desk.runtime, job, Event())
         assert desk.row(transfer_id)["lease_epoch"] > 1
         desk.audit()
+
+
+def contents(desk: Bench) -> dict[str, list[str]]:
+    """Every row of every table."""
+    return {name: sorted(map(repr, desk.rows(f'SELECT * FROM "{name}"'))) for name in models.metadata.tables}
+
+
+def test_a_process_that_was_left_running_by_a_migration_rests(migrated_url: str) -> None:
+    """No tick of any job does anything, no wish of people is taken, no beat says that it works; until it is right."""
+    with bench(migrated_url) as desk:
+        desk.begin("out", queued=True)
+        working = Shift(desk.runtime, Event())
+        working.begin()
+        found = desk.rows("SELECT version_num FROM alembic_version")[0]["version_num"]
+        with db.writing(desk.runtime.engine) as connection:
+            board.run_now(connection, desk.runtime, "verify", "olga")
+            connection.exec_driver_sql("DELETE FROM beat")
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        before = contents(desk)
+        for job in SCHEDULE:
+            working.tick(job)
+        working.look()
+        working.beat()
+        assert contents(desk) == before
+        with db.writing(desk.runtime.engine) as connection:
+            connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{found}'")
+        for job in SCHEDULE:
+            working.tick(job)
+        working.beat()
+        assert {row["lease_epoch"] for row in desk.rows("SELECT lease_epoch FROM transfer")} != {1}
+        assert len(desk.rows("SELECT * FROM beat")) == 1
+
+
+def test_a_run_that_a_migration_overtakes_takes_nothing_more(lone: Bench, one: ScriptedOne) -> None:
+    """What is in hand is brought to its end; the next transfer is left to the new version."""
+    for _ in range(20):
+        lone.begin("in", "1.00", queued=True)
+
+    def migrated(_operation: str) -> None:
+        with db.writing(lone.runtime.engine) as connection:
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+
+    one.during = migrated
+    hands = lone.runtime.config.engine.resolve_threads
+    counts = resolve.run_once(lone.runtime, lone.runtime.clock.now(), 100, Event())
+    assert counts["claimed"] == counts["driven"] == hands
+    assert len(lone.rows("SELECT 1 FROM transfer WHERE lease_epoch = 1")) == 20 - hands
 
 
 def test_a_slow_question_is_no_wrong_clock(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from sqlalchemy import event
 
+from bridge import watch
 from bridge.errors import AlreadyFinal, Conflict
 from bridge.ports import SECOND
 from bridge.transfers import resolve
@@ -170,7 +171,9 @@ class Histories(RuleBasedStateMachine):
             advance(self.desk.runtime, order.claim.transfer_id, order.claim, fact)
         if self.clock_may_be_set:
             # What a clock that was set back has put off comes due when it is right again.
-            self.hands.wall = max(self.hands.wall, self.latest) + 86_400 * SECOND
+            self.hands.set_both((max(self.hands.wall, self.latest) - self.hands.wall) / SECOND + 86_400)
+            for worker in self.workers:
+                assert watch.hindrance(worker.runtime) is None
         for _ in range(60):
             self.hands.turn(60)
             self.desk.resolve_due()

@@ -43,8 +43,8 @@ def quiet_at(lone: Bench, transfer_id: str) -> int:
 
 
 def set_back(lone: Bench, hands: Hands, transfer_id: str) -> None:
-    """The clock is set to a second before that."""
-    hands.set_wall((quiet_at(lone, transfer_id) - hands.now()) / SECOND - 1)
+    """The clock is set to a second before that, the database's with it."""
+    hands.set_both((quiet_at(lone, transfer_id) - hands.now()) / SECOND - 1)
 
 
 def taken_back_by_a_clock_set_back(lone: Bench, one: ScriptedOne, hands: Hands, direction: str) -> str:

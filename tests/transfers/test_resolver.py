@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bridge import watch
 from bridge.errors import LaneUnresolved
 from bridge.evidence import Answer, Reply, Source, Step
 from bridge.ports import SECOND, LanePolicy
@@ -236,7 +237,8 @@ def test_clock_that_is_set_changes_no_state(
     still.audit()
     hands.set_wall(-days * DAY)
     pass_time(still, 60, 4)
-    hands.set_wall(2 * DAY)  # whatever was put off by the wrong clock comes due
+    hands.set_both(2 * DAY)  # whatever was put off by the wrong clock comes due
+    assert watch.hindrance(still.runtime) is None
     pass_time(still, 1500, 50)
     assert still.row(outcome.transfer.id)["state"] == ("confirmed" if scripted.done(reference) else "reversed")
     assert still.game() == scripted.net(PLAYER)

@@ -17,7 +17,6 @@ from pydantic import BaseModel, ValidationError
 
 from bridge.api.intake import auth, strict_json
 from bridge.api.intake.wishes import Body, NoQuery
-from bridge.clocks import WATCH, Watch
 from bridge.errors import (
     BadRequest,
     Invalid,
@@ -29,6 +28,7 @@ from bridge.errors import (
 )
 from bridge.keys import Caller, Scope
 from bridge.runtime import Runtime
+from bridge.watch import WATCH, Watch
 
 RUNTIME = "bridge.runtime"
 """Where the application keeps its runtime, among Flask's extensions."""
@@ -81,9 +81,10 @@ def admits(
     """A view that only keys with `scope` may call, and that is given its parts read and checked.
 
     `confirms`: the view has a remembered key confirmed itself (`Call.confirm`). A stranger's body is not read even so,
-    and what is wrong with the rest of a request is only told to a key that stands. `timely`: the view moves money, or
-    has a provider asked about it, and is not called while this process's clock is off: what is due, what is over, and
-    what was silent for long enough is judged by it.
+    and what is wrong with the rest of a request is only told to a key that stands. No view is called in a process that
+    was left running when the database was migrated. `timely`: the view moves money, or has a provider asked about it,
+    and is not called while this process's clock is off: what is due, what is over, and what was silent for long enough
+    is judged by it.
     """
 
     def around(view: Callable[..., Response]) -> Callable[..., Response]:
@@ -100,8 +101,7 @@ def admits(
             call = Call(runtime, admit()) if remembered is None else Call(runtime, remembered, admit)
             try:
                 parts = {part: read(model, segments) for part, model, read in readers}
-                if timely:
-                    require_right_clock(runtime)
+                require_fit(runtime, timely=timely)
             except Refusal:
                 call.confirm()
                 raise
@@ -123,10 +123,10 @@ def furnish(app: Flask, runtime: Runtime) -> None:
     app.extensions |= {RUNTIME: runtime, DOOR: auth.Door(), WATCH: Watch()}
 
 
-def require_right_clock(runtime: Runtime) -> None:
-    """Raise Unavailable while this process's clock is off from the database's."""
+def require_fit(runtime: Runtime, *, timely: bool) -> None:
+    """Raise Unavailable while this process may not work, or, where it matters, not by its clock."""
     watch: Watch = current_app.extensions[WATCH]
-    watch.require_right(runtime)
+    watch.require(runtime, timely=timely)
 
 
 def takes(view: Callable[..., Response]) -> Callable[..., Response]:

@@ -78,7 +78,7 @@ def next_step(
 def sooner(step: NextStep, leg: Leg, descriptor: Descriptor, now: int) -> NextStep:
     """The same step for somebody who wants to know now: a question that is not due yet is asked, at most
     once a second, unless the answer to a money request is still awaited."""
-    fresh = any(now - SECOND < piece.at for piece in leg.lookups())
+    fresh = any(now - SECOND < piece.at for piece in leg.asked(now))
     waiting = isinstance(step, Rest) and not leg.may_be_on_the_wire(now)
     return Ask() if waiting and not fresh and askable(leg, descriptor) else step
 
@@ -209,7 +209,7 @@ def _watch(transfer: Transfer, descriptor: Descriptor, schedule: Schedule, now: 
 
 
 def _ask_slowly(transfer: Transfer, leg: Leg, schedule: Schedule, now: int) -> Ask | Rest:
-    asked = leg.lookups()
+    asked = leg.asked(now)
     since = asked[-1].at if asked else max((leg.quiet_since(attempt) for attempt in leg.attempts), default=now)
     due = since + schedule.longest_wait
     return Rest(due) if due > now else _ask(transfer, leg)
@@ -236,7 +236,7 @@ def _ask_at_the_marks(transfer: Transfer, leg: Leg, schedule: Schedule, now: int
     settled = transfer.settled_at
     if settled is None:
         return None
-    asked = leg.lookups(settled + 1)
+    asked = leg.asked(now, settled + 1)
     told = [piece.at - settled for piece in asked if piece.reply.answer is not Answer.UNKNOWN]
     marks = [int(mark * SECOND) for mark in schedule.aftercare if int(mark * SECOND) > max(told, default=0)]
     if not marks:

@@ -12,6 +12,12 @@ from statemachines import LegState, TransferState
 ORDER = "claw_back"
 """The code of a decision that orders a take-back."""
 
+AHEAD = 5 * SECOND
+"""Two clocks that are right are never so far (microseconds) apart: each is within two seconds of the database's."""
+
+NEVER = 2**62
+"""An instant (microseconds) that does not come."""
+
 UNNOTICED = 60 * SECOND
 """How long (microseconds) before it was seen a restore may have happened, clocks that are apart included. Answers are
 stored as ever meanwhile: after a failover a tick of the jobs may hang for half a minute on a socket that is dead."""
@@ -89,6 +95,11 @@ class Leg:
         """The answers to look-ups since an instant."""
         return tuple(e for e in self.evidence if e.source is Source.LOOKUP and e.at >= since)
 
+    def asked(self, now: int, since: int = 0) -> tuple[Evidence, ...]:
+        """The look-ups since an instant by which the next one is planned. One from a time that is to come is none of
+        them: the clock by which it was asked was ahead, and would keep everybody else from asking until then."""
+        return tuple(piece for piece in self.lookups(since) if piece.at <= now + AHEAD)
+
     def asides(self, code: str, since: int) -> tuple[Evidence, ...]:
         """Kicks (`kicked`) or balances read (`balance`) since an instant."""
         return tuple(e for e in self.evidence if e.source is Source.ASIDE and e.reply.code == code and e.at >= since)
@@ -105,6 +116,7 @@ class Transfer:
     `arrived` and `written_off` are set where a transfer ended in part: of the whole so much arrived, and so
     much of that is borne by the house. `sweep`: the amount asked for was "all that is there". `rewound_at`: when it was
     last seen that a restored backup had forgotten what came after it; `first_rewound_at`: when that was seen first.
+    `quiet_from`: a clock was set forward, and nothing that is open is silent for longer than since then.
     `moved_at`: since then its provider's name stands for another one, which need not know what was sent before.
     """
 
@@ -132,6 +144,7 @@ class Transfer:
     written_off: int | None = None
     rewound_at: int | None = None
     first_rewound_at: int | None = None
+    quiet_from: int | None = None
     moved_at: int | None = None
 
     @property

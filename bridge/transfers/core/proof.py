@@ -13,6 +13,7 @@ from enum import StrEnum
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import SECOND, Descriptor, SameId
 from bridge.transfers.core.facts import Leg, Transfer
+from statemachines import LegState
 
 TWO_PHASES = 2
 
@@ -304,9 +305,12 @@ class _Told:
         return spaced if len(spaced) >= rule.times else []
 
     def _all_quiet_since(self) -> int:
-        """The last instant at which a request may have left; of a database that was rewound, nobody knows what was sent
-        before that."""
-        return max(self.transfer.rewound_at or 0, *(self.leg.quiet_since(attempt) for attempt in self.leg.attempts))
+        """The last instant at which a request may have left, by a clock that has told every second since; of a database
+        that was rewound, nobody knows what was sent before that."""
+        is_open = self.leg.state not in (LegState.APPLIED, LegState.REFUSED)
+        told_right = (self.transfer.quiet_from or 0) if is_open else 0
+        ended = (self.leg.quiet_since(attempt) for attempt in self.leg.attempts)
+        return max(self.transfer.rewound_at or 0, told_right, *ended)
 
     def _fits_intent(self, reply: Reply) -> bool:
         told = (reply.reference, reply.amount, reply.currency, reply.player, reply.side)

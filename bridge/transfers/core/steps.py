@@ -88,7 +88,7 @@ def poll(leg: Leg, descriptor: Descriptor, schedule: Schedule, now: int) -> Next
     if not askable(leg, descriptor):
         return Rest(now + schedule.longest_wait)
     since = leg.quiet_since(leg.attempts[-1]) if leg.attempts else 0
-    due = paced(since, [piece.at for piece in leg.lookups(since)], schedule, now)
+    due = paced(since, [piece.at for piece in leg.asked(now, since)], schedule, now)
     return Ask() if due <= now else Rest(due)
 
 

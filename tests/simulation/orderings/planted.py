@@ -73,7 +73,7 @@ BUGS = (
     Bug("an orphan is put before nobody", (cases,), "open_for",
         "row = {", "return None\n    row = {", ("watch",), depth=6),
     Bug("a claim is no lease", (resolve,), "_claimed",
-        "lease = runtime.in_seconds(runtime.lease_seconds(_longest_call(runtime)))", "lease = runtime.clock.now()",
+        "lease = runtime.in_seconds(runtime.longest_lease)", "lease = runtime.clock.now()",
         ("fence",)),
     Bug("silence after a complete is read as its absence", (two_phase,), "never_completed",
         "leg.effective(Step.COMPLETE) or collided(leg)", "collided(leg)", ("truth",), TWO),
