@@ -1,9 +1,9 @@
 """Denominations: with how many decimals the amounts of a currency are written in the books, for ever, from its first
 wallet on.
 
-A process that is configured with others would take each amount for another one, by a power of ten: it moves nothing in
-that currency, nor judges or tells anything of it. What the books say is asked once per process and currency, for it
-never changes.
+A process that is configured with others would take each amount for another one, by a power of ten. It does not start;
+one that was up before the first wallet rests within seconds (`bridge/watch.py`), and until then moves and judges nothing
+in that currency. What the books say is asked once per process and currency, for it never changes.
 """
 
 from __future__ import annotations
@@ -33,6 +33,13 @@ def written(connection: Connection, runtime: Runtime) -> Mapping[str, int]:
     found = {currency: int(exponent) for currency, exponent in connection.execute(_ALL)}
     _of(runtime).update(found)
     return found
+
+
+def other_than_here(connection: Connection, runtime: Runtime) -> list[str]:
+    """The currencies of the books whose amounts this process would take for others. One that it is not configured with
+    at all is none of them: of that it takes nothing for anything."""
+    here = runtime.currencies.exponents
+    return [each for each, exponent in written(connection, runtime).items() if here.get(each, exponent) != exponent]
 
 
 def open_in(connection: Connection, runtime: Runtime, currency: str) -> None:

@@ -162,8 +162,8 @@ def keep(runtime: Runtime, *providers: str) -> None:
     mine = runtime.config.providers
     for name in [each for each in providers or mine if each in mine]:
         with db.reading(runtime.engine) as connection:
-            row = _kept(connection, name)
-        if row is None or row["identity"] != written(mine[name]):
+            stays = _stays(connection, name, written(mine[name]), _kept(connection, name))
+        if not stays:  # asked again there, where every transfer is stopped for it
             _keep(runtime, name)
 
 
@@ -172,7 +172,7 @@ def _keep(runtime: Runtime, name: str) -> None:
     with db.writing(runtime.engine) as connection:
         _stop_transfers(connection)
         row = _kept(connection, name)
-        if row is not None and (row["identity"] == here.written or _held(connection, name)):
+        if _stays(connection, name, here.written, row):
             return
         values = {"identity": here.written, "kept_at": now, "accepted_at": None, "accepted_by": None, "reason": None}
         if row is None:
@@ -218,6 +218,11 @@ def accept(connection: Connection, runtime: Runtime, provider: str, reason: str,
 
 def _kept(connection: Connection, provider: str) -> RowMapping | None:
     return connection.execute(select(_identity).where(_identity.c.provider == provider)).mappings().first()
+
+
+def _stays(connection: Connection, provider: str, here: str, kept: RowMapping | None) -> bool:
+    """Whether nobody is to be kept instead of whoever is: it is the same one, or something is with it."""
+    return kept is not None and (kept["identity"] == here or bool(_held(connection, provider)))
 
 
 def _held(connection: Connection, provider: str) -> str:

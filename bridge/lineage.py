@@ -183,10 +183,16 @@ def restored(runtime: Runtime, reason: str, actor: str, since: int | None = None
     with _turn:
         _memories.pop(runtime.engine, None)
         with db.writing(runtime.engine) as connection:
-            connection.execute(_ROW.with_for_update())  # first, as whoever notices it by himself does
+            stand_alone(connection)
             done = _close_and_mark(connection, runtime, reason, actor, since)
     _log.error("database restored", why=reason, actor=actor, closed=done.closed, transfers=done.marked)
     return done
+
+
+def stand_alone(connection: Connection) -> None:
+    """Wait for whoever deals with a restore, and have the next one wait for this transaction: first of all in it, as
+    whoever notices a restore by himself does."""
+    connection.execute(_ROW.with_for_update())
 
 
 def mark_file(runtime: Runtime) -> Path | None:

@@ -2,14 +2,15 @@
 
 A process whose clock is off would take other processes' leases, and count silence for older than it is. One whose code
 is of another version than the database, for it was left running when that was migrated, would move rows by rules that
-are not theirs. Either rests, its web answers 503, the API and the desk, and it goes on by itself once that is right.
+are not theirs. One that counts a currency with other decimals than the books have would take each amount for another.
+Any of them rests, its web answers 503, the API and the desk, and it goes on by itself once that is right.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-from bridge import clocks, db, log
+from bridge import clocks, db, denominations, log
 from bridge.errors import Unavailable
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -28,11 +29,13 @@ class Hindrance(StrEnum):
 
     CLOCK = "clock_off"
     SCHEMA = "schema_changed"
+    CURRENCY = "currency_redenominated"
 
 
 _SAID = {
     Hindrance.CLOCK: "The clock of this process is off.",
     Hindrance.SCHEMA: "The database has been migrated for another version than this process runs.",
+    Hindrance.CURRENCY: "This process is configured with other decimals of a currency than the books have.",
 }
 
 
@@ -41,9 +44,14 @@ def hindrance(runtime: Runtime) -> Hindrance | None:
     the database's with it, keeps nobody: it is noted, and silence counts anew."""
     with db.reading(runtime.engine) as connection:
         found, apart = db.found_schema(connection), clocks.apart(runtime, connection)
-    if found != db.schema_version():
+        fits = found == db.schema_version()
+        other = denominations.other_than_here(connection, runtime) if fits else []
+    if not fits:
         _log.error("nothing is moved: another schema", found=found, needed=db.schema_version())
         return Hindrance.SCHEMA
+    if other:
+        _log.error("nothing is moved: other decimals than in the books", currencies=other)
+        return Hindrance.CURRENCY
     if apart >= clocks.APART_AT_MOST:
         _log.error("nothing is moved: the clock is off", seconds=apart // SECOND)
         return Hindrance.CLOCK

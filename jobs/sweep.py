@@ -16,6 +16,7 @@ from threading import Event
 
 from bridge import breaks, db, gates, identity, ledger, log, models
 from bridge.breaks import Compared
+from bridge.clocks import APART_AT_MOST
 from bridge.ports import SECOND, Balance, BalancePage, Window
 from bridge.runtime import Runtime
 from statemachines import TransferState
@@ -166,7 +167,9 @@ def _claimed(runtime: Runtime, now: int) -> bool:
     """Whether this process gets the slot of `now`, and no other one is still at it."""
     slot = now // (EVERY_SECONDS * SECOND)
     row = {"job": JOB, "slot": slot, "worker": runtime.worker, "started_at": now}
-    at_it = _runs.c.job == JOB, _runs.c.finished_at.is_(None), _runs.c.started_at > now - LONGEST_SECONDS * SECOND
+    # One that began at a time to come has died under a clock that was ahead.
+    lately = _runs.c.started_at.between(now - LONGEST_SECONDS * SECOND, now + APART_AT_MOST)
+    at_it = _runs.c.job == JOB, _runs.c.finished_at.is_(None), lately
     with db.writing(runtime.engine) as connection:
         if connection.execute(_runs.select().where(*at_it).limit(1)).first() is not None:
             return False

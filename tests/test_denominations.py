@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from threading import Event
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 
-from bridge import breaks, cashier, db, denominations, events, players
-from bridge.app import compose
+from bridge import breaks, cashier, db, denominations, events, keys, players, watch
+from bridge.app import compose, create_app
 from bridge.cashier import CashWish
 from bridge.errors import Unavailable
 from bridge.evidence import Answer, Reply, Source
@@ -18,7 +19,9 @@ from bridge.transfers import resolve
 from bridge.transfers.advance import Fact, advance
 from bridge.transfers.begin import MAX, Wish, begin
 from bridge.transfers.drive import drive
-from tests.harness import PROVIDER, Bench, Simulator, bench, simulator, together
+from jobs.schedule import SCHEDULE
+from jobs.shift import run
+from tests.harness import OPERATOR, PROVIDER, Bench, Simulator, bench, simulator, together
 
 USDT, BOB = "USDT", "bob"
 
@@ -144,6 +147,23 @@ def test_nothing_is_judged_and_nothing_told(six: Bench, eight: Runtime) -> None:
     refused(events.number, eight, six.operator, 10)
     assert six.rows("SELECT * FROM event") == []
     assert events.number(six.runtime, six.operator, 10) > 0
+
+
+def test_it_rests_and_tells_no_amount(six: Bench, eight: Runtime) -> None:
+    """I-08: what a player has would be told as another amount. Neither its web answers nor do its jobs begin; who is
+    right goes on, and so does who does not know the currency at all."""
+    funded(six)
+    transfer_id = moved_in(six)
+    held = {"Authorization": f"Bearer {keys.create(six.runtime, OPERATOR, ['transfers', 'read'], 'mine')[1]}"}
+    for asked in (f"/v1/players/{BOB}/funds", f"/v1/transfers/{transfer_id}"):
+        answer = create_app(eight).test_client().get(asked, headers=held)
+        assert (answer.status_code, answer.json and answer.json["code"]) == (503, "currency_redenominated"), asked
+        assert create_app(six.runtime).test_client().get(asked, headers=held).status_code == 200
+    assert watch.hindrance(eight) is watch.Hindrance.CURRENCY
+    assert run(eight, next(job for job in SCHEDULE if job.name == "resolve"), Event()) is None
+    without = compose(six.runtime.config.model_copy(update={"currencies": {}}), six.runtime.clock)
+    assert watch.hindrance(without) is None
+    without.engine.dispose()
 
 
 def test_a_currency_without_a_wallet_says_nothing(six: Bench, eight: Runtime) -> None:

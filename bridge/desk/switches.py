@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Table, update
+from sqlalchemy import ColumnElement, Connection, Table, case, func, select, update
 
 from bridge import breaks, db, gates, identity, keys, lineage, log, models, players, reasons, withdrawals
 from bridge.desk import accesses, sittings
@@ -16,6 +16,7 @@ from bridge.models.desk import Outcome
 from bridge.runtime import Runtime, user_name
 
 _transfer: Table = models.metadata.tables["transfer"]
+_attempt: Table = models.metadata.tables["attempt"]
 _log = log.get("desk")
 
 
@@ -65,7 +66,9 @@ def accept(runtime: Runtime, provider: str, reason: str, login: str) -> tuple[id
     or of the new one, and what was sent is not sent again. Raises as `identity.accept`, Invalid naming the reason.
     """
     reason = reasons.stated(reason)
+    lineage.check(runtime)  # what was forgotten has to be known as such before
     with db.writing(runtime.engine) as connection:
+        lineage.stand_alone(connection)
         now, marked = runtime.clock.now(), 0
         change = identity.accept(connection, runtime, provider, reason, login, now)
         if change.held:
@@ -73,7 +76,8 @@ def accept(runtime: Runtime, provider: str, reason: str, login: str) -> tuple[id
             gates.close_restored(connection, [provider], why, login, now)
             fenced = {"lease_epoch": _transfer.c.lease_epoch + 1, "lease_owner": None}
             mine = update(_transfer).where(_transfer.c.provider == provider, lineage.NOT_FINAL)
-            marked = connection.execute(mine.values({**lineage.marks(now), "moved_at": now, **fenced})).rowcount
+            marks = {**lineage.marks(now), "moved_at": _moved_at(now)}
+            marked = connection.execute(mine.values({**marks, **fenced})).rowcount
         accesses.note(
             connection, runtime, kind="accept provider", outcome=Outcome.DONE, login=login,
             operator_id=breaks.operator_of(connection, runtime, provider), subject=provider, reason=reason,
@@ -82,6 +86,14 @@ def accept(runtime: Runtime, provider: str, reason: str, login: str) -> tuple[id
         )  # fmt: skip
     _log.warning("provider accepted", provider=provider, was=change.was.words, now=change.now.words, marked=marked)
     return change, marked
+
+
+def _moved_at(now: int) -> ColumnElement[int]:
+    """Now, or behind all that was sent before and behind a restore seen before, whatever a clock said then."""
+    sent = select(func.max(_attempt.c.sent_at)).where(_attempt.c.transfer_id == _transfer.c.id).scalar_subquery()
+    restored = _transfer.c.first_rewound_at + 1
+    latest = case((restored > now, restored), else_=now)
+    return case((sent > latest, sent), else_=latest)
 
 
 def open_withdrawals(runtime: Runtime, reason: str) -> withdrawals.Closed:

@@ -283,6 +283,24 @@ def raises() -> None:
     raise OSError("a bug of ours")
 
 
+def test_a_sweep_that_died_under_a_clock_that_was_ahead_keeps_nobody(
+    desk: Bench, provider: Listing, hands: Hands
+) -> None:
+    """I-34 C-58: its row says for a day that it begins at a time to come; the next one does not wait for that."""
+
+    def dies() -> None:
+        raise KeyboardInterrupt
+
+    hands.set_both(86_400)
+    provider.while_reading = dies
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run_once(desk.runtime, hands.now(), 10, Event())
+    hands.set_both(-86_400)
+    provider.while_reading = lambda: None
+
+    assert sweep.run_once(desk.runtime, hands.now(), 10, Event())["opened"] == 1
+
+
 def test_one_providers_trouble_keeps_no_other_closed(desk: Bench, provider: Listing, hands: Hands) -> None:
     """C-46: a provider whose adapter raises stays closed, and the next one is swept all the same."""
     raising = Listing(hands)

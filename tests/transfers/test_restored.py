@@ -147,6 +147,14 @@ def twice(migrated_url: str, hands: Hands) -> Iterator[Bench]:
         yield made
 
 
+def test_a_mark_of_a_version_before_counts() -> None:
+    """C-58: whoever was left running when the database was migrated marks only that it was restored, not since when."""
+    refused = [attempt(1, PREPARE)], [called(1, PREPARE, "not_applied", 200)]
+    for marks in ({"rewound_at": at(100)}, {"rewound_at": at(100), "first_rewound_at": at(100)}):
+        assert fold.find(transfer(*refused, **marks), TWO_PHASE).is_open
+    assert not fold.find(transfer(*refused), TWO_PHASE).is_open
+
+
 def test_restored_again_it_is_no_better_known(twice: Bench, hands: Hands, tmp_path: Path) -> None:
     """I-13 C-58 All was taken out of the game, and forgotten; so the same request finds nothing there, which proves
     nothing, and people are asked. A second restore makes that answer none of the time when all was known."""

@@ -177,13 +177,13 @@ def _drive(
         return Rest(leg.on_the_wire_until)
     two = descriptor.phases == TWO_PHASES
     match leg.state:
-        case LegState.PLANNED if _is_given_up(transfer, leg, now):
+        # What was sent to the one before is there, or is not: the one that has its name now would do it again.
+        case LegState.PLANNED if transfer.is_elsewhere(leg) or _is_given_up(transfer, leg, now):
             return _watch(transfer, descriptor, schedule, now)
+        case LegState.RESERVED | LegState.SENT if transfer.is_elsewhere(leg):
+            return poll(leg, descriptor, schedule, now)
         case LegState.PLANNED:
             return Rest(queued_until) if now < queued_until else Send(first_step(descriptor))
-        case LegState.RESERVED | LegState.SENT if transfer.moved_at is not None:
-            # What was sent to the one before is there, or is not: the one that has its name now would do it again.
-            return poll(leg, descriptor, schedule, now)
         case LegState.RESERVED:
             return two_phase.after_reserving(transfer, leg, descriptor, schedule, now)
         case LegState.SENT:

@@ -208,7 +208,23 @@ class Transfer:
     def knew_all(self, at: int) -> bool:
         """Whether, when something was told at that instant, all was known that had been sent before. What a first
         restore has made the database forget stays forgotten, however often it is restored again."""
-        return self.first_rewound_at is None or at < self.first_rewound_at - UNNOTICED
+        first = self.first_rewound_at or self.rewound_at
+        return first is None or at < first - UNNOTICED
+
+    def is_elsewhere(self, leg: Leg) -> bool:
+        """Whether something of a leg was sent to the one that had this provider's name before, as far as anybody can
+        know: of a backup that was restored under that one, what was never sent is only what we remember."""
+        if self.moved_at is None:
+            return False
+        if leg.attempts:
+            return any(attempt.sent_at <= self.moved_at for attempt in leg.attempts)
+        return self.was_restored_elsewhere
+
+    @property
+    def was_restored_elsewhere(self) -> bool:
+        """Whether a backup was restored while its provider's name stood for the one before."""
+        moved, restored = self.moved_at, self.first_rewound_at
+        return moved is not None and restored is not None and restored < moved
 
     def cancels(self, leg: Leg) -> bool:
         """Whether somebody wishes this leg cancelled; what people ordered to be taken back is carried out."""

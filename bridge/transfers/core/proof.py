@@ -291,7 +291,7 @@ class _Told:
         """The answer "not found" proves absence only by the rule, and only while the provider still remembers; one that
         has taken another's place never knew."""
         rule = self.descriptor.absence
-        if rule is None or not self.leg.attempts or self.transfer.moved_at is not None:
+        if rule is None or not self.leg.attempts or self.transfer.is_elsewhere(self.leg):
             return []
         begins = self._all_quiet_since() + int(rule.after * SECOND)
         retention = self.descriptor.lookup_retention
