@@ -6,8 +6,8 @@ accept it (`bridge/desk/switches.py`). Where nothing is open, watched or held, t
 
 Every process goes by its own configuration and asks the database: of two that differ, as while they are restarted one
 after another, the one goes on whose provider it is. What a begin and a claim ask here they ask in the statement that
-writes, which locks the table of transfers before it looks; so nobody begins anything under an identity that is changed
-at that moment.
+writes, or behind it in its transaction: it waits for whoever has locked the table of transfers; so nobody begins
+anything under an identity that is changed at that moment.
 """
 
 from __future__ import annotations
