@@ -202,7 +202,9 @@ def accept(connection: Connection, runtime: Runtime, provider: str, reason: str,
         raise NotFound(f"There is no provider {provider!r} in the configuration.")
     _stop_transfers(connection)
     row, here = _kept(connection, provider), configured(runtime.policy(provider))
-    if row is None or row["identity"] == here.written:
+    if row is None:
+        raise Conflict(f"Who {provider} is was never kept: jobs and web keep it when they start, as configured then.")
+    if row["identity"] == here.written:
         raise Conflict(f"{provider} is the one that it was: there is nothing to accept.")
     was, held = _read(row["identity"]), _held(connection, provider)
     if held and not was.may_become(here):

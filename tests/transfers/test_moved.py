@@ -346,6 +346,10 @@ def test_what_cannot_be_accepted(old: Bench, fresh: ScriptedOne) -> None:
         switches.accept(new.runtime, "nobody", "they moved house", "ops")
     with pytest.raises(Conflict, match="is the one that it was"):
         switches.accept(old.runtime, PROVIDER, "they moved house", "ops")
+    with db.writing(old.runtime.engine) as connection:
+        connection.exec_driver_sql("DELETE FROM provider_identity")
+    with pytest.raises(Conflict, match="was never kept"):
+        switches.accept(new.runtime, PROVIDER, "they moved house", "ops")
     assert old.rows("SELECT * FROM access_note") == old.rows("SELECT * FROM switch") == []
 
 
