@@ -18,10 +18,7 @@ from bridge.desk import switches
 from bridge.errors import Invalid, NotFound, Unavailable
 from jobs import sweep
 from tests.harness import EUR, OPERATOR, PLAYER, PROVIDER, Bench, Simulator, bench, simulator, together
-from tests.restoring import Copies
-
-WAY = {"sqlite": "sqlite cp", "postgresql": "postgresql clean"}
-"""Under both a process that stays up goes on with the address that it has."""
+from tests.restoring import Copies, in_place
 
 CHECKED = "the platform's list of payouts was compared"
 
@@ -74,7 +71,7 @@ def house(migrated_url: str, tmp_path: Path) -> Iterator[House]:
     with simulator(tmp_path) as provider, bench(migrated_url, provider.address) as made:
         readiness.require(made.runtime)
         secret = keys.create(made.runtime, OPERATOR, ["transfers", "read"], "mine")[1]
-        copies = Copies(migrated_url, tmp_path, WAY[migrated_url.partition(":")[0].partition("+")[0]])
+        copies = Copies(migrated_url, tmp_path, in_place(migrated_url))
         yield House(made, provider, copies, create_app(made.runtime).test_client(), secret)
 
 
