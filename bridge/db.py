@@ -145,7 +145,8 @@ def inserting(connection: Connection, table: Table) -> postgresql.Insert:
 
 
 def migrate(url: str) -> None:
-    """Bring the database at `url` to this version's schema; running it again changes nothing."""
+    """Bring the database at `url` to this version's schema; running it again changes nothing. Raises NotMigrated where
+    it has one that this version does not know."""
     from alembic import command
     from alembic.config import Config as AlembicConfig
 
@@ -153,6 +154,7 @@ def migrate(url: str) -> None:
     alembic.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     engine = connect(DatabaseSection(url=url))
     try:
+        _require_known(engine)
         with engine.connect() as connection:
             alembic.attributes["connection"] = connection
             command.upgrade(alembic, "head")
@@ -163,11 +165,16 @@ def migrate(url: str) -> None:
 @cache
 def schema_version() -> str:
     """The revision that this code expects; looked for once, for reading the scripts takes longer than a transfer."""
+    return _known_schemas()[0]
+
+
+@cache
+def _known_schemas() -> tuple[str, ...]:
+    """Every revision that this code can bring a database to, or on from; the newest first."""
     from alembic.script import ScriptDirectory
 
-    head = ScriptDirectory(str(Path(__file__).parent / "migrations")).get_current_head()
-    assert head is not None
-    return head
+    scripts = ScriptDirectory(str(Path(__file__).parent / "migrations"))
+    return tuple(script.revision for script in scripts.walk_revisions())
 
 
 def found_schema(connection: Connection) -> str | None:
@@ -186,6 +193,18 @@ def require_migrated(engine: Engine) -> None:
             raise NotMigrated("The database is empty: run `python -m bridge migrate` first.")
         found = found_schema(connection)
     if found != schema_version():
-        raise NotMigrated(
-            f"The database has schema {found}, this version needs {schema_version()}: run `python -m bridge migrate`."
-        )
+        raise NotMigrated(_another(found))
+
+
+def _require_known(engine: Engine) -> None:
+    with reading(engine) as connection:
+        found = found_schema(connection) if engine.dialect.has_table(connection, "alembic_version") else None
+    if found is not None and found not in _known_schemas():
+        raise NotMigrated(_another(found))
+
+
+def _another(found: str | None) -> str:
+    """What is to be done about a schema that is not this version's. One that is not known is a newer version's."""
+    is_older = found is None or found in _known_schemas()
+    help_ = "run `python -m bridge migrate`" if is_older else "start the version that it was migrated for"
+    return f"The database has schema {found}, this version needs {schema_version()}: {help_}."

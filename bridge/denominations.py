@@ -44,7 +44,8 @@ def other_than_here(connection: Connection, runtime: Runtime) -> list[str]:
 
 def open_in(connection: Connection, runtime: Runtime, currency: str) -> None:
     """Write down with which decimals a currency comes into the books, for its first wallet; with others than there are
-    already raises Unavailable. On PostgreSQL it waits for whoever brings the same currency at the same instant."""
+    already raises Unavailable, and UnknownCurrency where it has none here. On PostgreSQL it waits for whoever brings
+    the same currency at the same instant."""
     row = {"currency": currency, "exponent": runtime.currencies.exponent(currency)}
     if not db.insert_if_absent(connection, _denomination, row):
         _compare(runtime, currency, connection.execute(_ONE, {"currency": currency}).scalar_one())

@@ -216,8 +216,10 @@ def _schema(runtime: Runtime) -> list[Remark]:
     shut = [Remark("note", each.provider, f"transfers in are closed ({each.cause}): {each.reason}") for each in closed]
     if unpaid is not None:
         shut.append(Remark("note", "withdrawals", f"closed (restored): {unpaid.reason}; {withdrawals.HOW_TO_OPEN}"))
-    command = "`python -m bridge providers accept`"
-    others = [Remark("bad", name, f"{told}: configure it as it was, or {command}") for name, told in moved.items()]
+    accept = "`python -m bridge providers accept {} --reason WHY`"
+    others = [
+        Remark("bad", name, f"{told}: configure it as it was, or {accept.format(name)}") for name, told in moved.items()
+    ]
     return [Remark("ok", "schema", db.schema_version()), triggers, _lineage(runtime), *others, *shut, *behind]
 
 

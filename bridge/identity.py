@@ -6,8 +6,8 @@ accept it (`bridge/desk/switches.py`). Where nothing is open, watched or held, t
 
 Every process goes by its own configuration and asks the database: of two that differ, as while they are restarted one
 after another, the one goes on whose provider it is. What a begin and a claim ask here they ask in the statement that
-writes, which locks the table of transfers before it looks; so nobody begins anything under an identity that is changed
-at that moment.
+writes, or behind it in its transaction: it waits for whoever has locked the table of transfers; so nobody begins
+anything under an identity that is changed at that moment.
 """
 
 from __future__ import annotations
@@ -202,7 +202,9 @@ def accept(connection: Connection, runtime: Runtime, provider: str, reason: str,
         raise NotFound(f"There is no provider {provider!r} in the configuration.")
     _stop_transfers(connection)
     row, here = _kept(connection, provider), configured(runtime.policy(provider))
-    if row is None or row["identity"] == here.written:
+    if row is None:
+        raise Conflict(f"Who {provider} is was never kept: jobs and web keep it when they start, as configured then.")
+    if row["identity"] == here.written:
         raise Conflict(f"{provider} is the one that it was: there is nothing to accept.")
     was, held = _read(row["identity"]), _held(connection, provider)
     if held and not was.may_become(here):

@@ -154,10 +154,10 @@ def check(runtime: Runtime) -> bool:
         _let_go_of_a_replaced_file(runtime.engine, memory)
         with db.reading(runtime.engine) as connection:
             memory.file = _sqlite_file(connection)
-            # The mark first: what another process writes after our look would seem to be lost.
-            marks = [mark for mark in (_read_mark(mark_file(runtime)), memory.mark) if mark is not None]
+            # The marks first: what another process writes after our look would seem to be lost.
+            before = _marks_before(runtime)
             sight = _look(connection)
-        why = _what_changed(sight, marks)
+        why = _what_changed(sight, before)
         memory.mark = None if why or sight.remembered is None else _further(sight.mark, memory.mark)
         if not why:
             _remember(runtime, sight)
@@ -170,11 +170,10 @@ def check(runtime: Runtime) -> bool:
 
 def is_as_it_was(connection: Connection, runtime: Runtime) -> bool:
     """Whether the database of a transaction was not set back unnoticed; nothing is dealt with (:func:`check` does, with
-    no transaction open). Asked before anything that a restore closes: what others have noticed stands in its rows."""
-    memory = _memories.get(runtime.engine)
-    kept = None if memory is None else memory.mark
-    marks = [mark for mark in (_read_mark(mark_file(runtime)), kept) if mark is not None]
-    return not _what_changed(_look(connection), marks)
+    no transaction open). Asked before anything that a restore closes: what others have noticed stands in its rows.
+    Raises FileNotFoundError when the file of SQLite has gone."""
+    before = _marks_before(runtime)
+    return not _what_changed(_look(connection), before)
 
 
 def restored(runtime: Runtime, reason: str, actor: str, since: int | None = None) -> Done:
@@ -315,6 +314,13 @@ def _told(fingerprint: Fingerprint) -> str:
 
 
 # --- the mark -----------------------------------------------------------------------------------------
+
+
+def _marks_before(runtime: Runtime) -> list[Mark]:
+    """How far the database had come when it was looked at before, by the file outside of it and by this process."""
+    memory = _memories.get(runtime.engine)
+    known = (_read_mark(mark_file(runtime)), None if memory is None else memory.mark)
+    return [mark for mark in known if mark is not None]
 
 
 def _further(mark: Mark, other: Mark | None) -> Mark:

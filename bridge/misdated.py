@@ -25,8 +25,8 @@ _transfer, _attempt, _task, _delivery, _endpoint, _notice = (
     for name in ("transfer", "attempt", "inbox_task", "delivery", "webhook_endpoint", "alert_notice")
 )
 
-TWICE = 2
-"""So much longer than ours the leases of a process with another configuration may be."""
+OTHERS = 2
+"""So many times as long as ours the leases of a process with another configuration may be."""
 
 _log = log.get("misdated")
 
@@ -56,14 +56,14 @@ def _waits(runtime: Runtime, now: int) -> Iterator[tuple[Table, str, Any]]:
 
     yield from ((_transfer, "wake_at", too_far) for too_far in _transfers(runtime, now, beyond))
     never_failed = and_(_task.c.state == inbox.State.WAITING.value, _task.c.failures == 0)
-    yield _task, "wake_at", and_(never_failed, beyond(_task.c.wake_at, TWICE * inbox.LEASE_SECONDS))
+    yield _task, "wake_at", and_(never_failed, beyond(_task.c.wake_at, OTHERS * inbox.LEASE_SECONDS))
     yield _task, "wake_at", beyond(_task.c.wake_at, max(inbox.LONGEST_PARK_SECONDS, inbox.LONGEST_BACKOFF_SECONDS))
     settings = runtime.config.events
     lease = settings.answer_seconds + deliveries.LEASE_SLACK_SECONDS
     again = max(*settings.retry_seconds, deliveries.LONGEST_RETRY_AFTER_SECONDS) * (1 + deliveries.JITTER)
     # By its endpoint: so those that wait are kept in order.
     sent_to = _delivery.c.endpoint_id.in_(select(_endpoint.c.id))
-    yield _delivery, "wake_at", and_(sent_to, _delivery.c.tries == 0, beyond(_delivery.c.wake_at, TWICE * lease))
+    yield _delivery, "wake_at", and_(sent_to, _delivery.c.tries == 0, beyond(_delivery.c.wake_at, OTHERS * lease))
     yield _delivery, "wake_at", and_(sent_to, beyond(_delivery.c.wake_at, again))
     yield _endpoint, "quiet_until", beyond(_endpoint.c.quiet_until, again)
     yield _notice, "wake_at", beyond(_notice.c.wake_at, max(sending.WAITS_SECONDS))
@@ -72,7 +72,7 @@ def _waits(runtime: Runtime, now: int) -> Iterator[tuple[Table, str, Any]]:
 def _transfers(runtime: Runtime, now: int, beyond: Callable[[Any, float], Any]) -> Iterator[Any]:
     """Leases; and waits of what is open. What was sent at an instant to come waits until then: silence about it proves
     something only when it is old enough by its own count."""
-    yield and_(_transfer.c.lease_owner.is_not(None), beyond(_transfer.c.wake_at, TWICE * runtime.longest_lease))
+    yield and_(_transfer.c.lease_owner.is_not(None), beyond(_transfer.c.wake_at, OTHERS * runtime.longest_lease))
     is_open = _transfer.c.state.in_((TransferState.PENDING.value, TransferState.ORPHANED.value))
     sent = exists().where(_attempt.c.transfer_id == _transfer.c.id, _attempt.c.sent_at > now + APART_AT_MOST)
     yield and_(is_open, beyond(_transfer.c.wake_at, _longest_wait(runtime)), ~sent)

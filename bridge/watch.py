@@ -41,7 +41,8 @@ _SAID = {
 
 def hindrance(runtime: Runtime) -> Hindrance | None:
     """What keeps this process from working now, if anything does; logged where it is so. A clock that was set forward,
-    the database's with it, keeps nobody: it is noted, and silence counts anew."""
+    the database's with it, keeps nobody: it is noted, and silence counts anew. Raises `db.TROUBLE` where the database
+    cannot be asked."""
     with db.reading(runtime.engine) as connection:
         found, apart = db.found_schema(connection), clocks.apart(runtime, connection)
         fits = found == db.schema_version()

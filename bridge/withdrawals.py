@@ -23,7 +23,7 @@ CLOSED_WAIT_SECONDS = 60
 RESTORED = "database_restored"
 """The code of the refusal."""
 
-HOW_TO_OPEN = "compare the platform's payouts since the backup, then `python -m bridge withdrawals open`"
+HOW_TO_OPEN = "compare the platform's payouts since the backup, then `python -m bridge withdrawals open --reason WHY`"
 """For people, after what it is that is closed."""
 
 

@@ -22,6 +22,11 @@ WAYS = ("sqlite cp", "sqlite mv", "postgresql dump", "postgresql clean")
 under its name, `clean` only its tables."""
 
 
+def in_place(url: str) -> str:
+    """The way back to this database under which a process that stays up goes on with the address that it has."""
+    return "sqlite cp" if url.startswith("sqlite") else "postgresql clean"
+
+
 class Copies:
     """One database, one backup of it, and the ways in which it comes back. Nobody may be connected meanwhile."""
 

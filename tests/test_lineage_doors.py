@@ -20,12 +20,9 @@ from bridge.sections import DeskSection
 from bridge.transfers import resolve
 from tests.desk import crew
 from tests.harness import EUR, OPERATOR, PLAYER, PROVIDER, Bench, Hands, bench
-from tests.restoring import Copies
+from tests.restoring import Copies, in_place
 from tests.transfers.conftest import REAL_TIMES
 from tests.transfers.scripted import LOST, OK, ScriptedProvider
-
-WAY = {"sqlite": "sqlite cp", "postgresql": "postgresql clean"}
-"""Under both a process that stays up goes on with the address that it has."""
 
 
 @dataclass
@@ -78,7 +75,7 @@ def web(migrated_url: str, tmp_path: Path) -> Iterator[Web]:
         app = create_app(made.runtime)
         secret = keys.create(made.runtime, OPERATOR, ["transfers", "read"], "mine")[1]
         token, _ = crew.seat(made.runtime, crew.hire(made.runtime, made.operator, Role.OPERATOR, "olga"))
-        copies = Copies(migrated_url, tmp_path, WAY[migrated_url.partition(":")[0].partition("+")[0]])
+        copies = Copies(migrated_url, tmp_path, in_place(migrated_url))
         yield Web(made, provider, copies, app.test_client(), secret, crew.Browser(app).sit(token))
 
 

@@ -202,9 +202,13 @@ def test_empty_database_is_refused_in_one_sentence(database_url: str) -> None:
         assert inspect(engine).get_table_names() == []
 
 
-@pytest.mark.parametrize("found", ["0000", "9999_from_the_future", None])
-def test_foreign_version_is_refused_in_one_sentence(migrated_url: str, found: str | None) -> None:
-    """I-40 C-57 A bridge on another version's schema names both versions and what to do."""
+MIGRATE, ANOTHER = "run `python -m bridge migrate`", "start the version that it was migrated for"
+
+
+@pytest.mark.parametrize(("found", "help_"), [("0011", MIGRATE), ("9999_from_the_future", ANOTHER), (None, MIGRATE)])
+def test_foreign_version_is_refused_in_one_sentence(migrated_url: str, found: str | None, help_: str) -> None:
+    """I-40 C-57 A bridge on another version's schema names both versions and what to do; to migrate is no help against
+    a schema that is newer, and is refused in the same words."""
     with opened(migrated_url) as engine:
         with db.writing(engine) as connection:
             connection.execute(text("DELETE FROM alembic_version"))
@@ -212,9 +216,10 @@ def test_foreign_version_is_refused_in_one_sentence(migrated_url: str, found: st
                 connection.execute(text("INSERT INTO alembic_version VALUES (:v)"), {"v": found})
         with pytest.raises(db.NotMigrated) as refused:
             db.require_migrated(engine)
-    assert str(refused.value) == (
-        f"The database has schema {found}, this version needs {HEAD}: run `python -m bridge migrate`."
-    )
+    assert str(refused.value) == f"The database has schema {found}, this version needs {HEAD}: {help_}."
+    if help_ == ANOTHER:
+        with pytest.raises(db.NotMigrated, match=ANOTHER):
+            db.migrate(migrated_url)
 
 
 def test_sqlite_connections_are_durable_and_strict(migrated_url: str) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,11 +16,9 @@ from bridge import cashier, db, gates, keys, lineage, readiness, withdrawals
 from bridge.app import compose, create_app
 from bridge.desk import switches
 from bridge.errors import Invalid, NotFound, Unavailable
+from jobs import sweep
 from tests.harness import EUR, OPERATOR, PLAYER, PROVIDER, Bench, Simulator, bench, simulator, together
-from tests.restoring import Copies
-
-WAY = {"sqlite": "sqlite cp", "postgresql": "postgresql clean"}
-"""Under both a process that stays up goes on with the address that it has."""
+from tests.restoring import Copies, in_place
 
 CHECKED = "the platform's list of payouts was compared"
 
@@ -72,7 +71,7 @@ def house(migrated_url: str, tmp_path: Path) -> Iterator[House]:
     with simulator(tmp_path) as provider, bench(migrated_url, provider.address) as made:
         readiness.require(made.runtime)
         secret = keys.create(made.runtime, OPERATOR, ["transfers", "read"], "mine")[1]
-        copies = Copies(migrated_url, tmp_path, WAY[migrated_url.partition(":")[0].partition("+")[0]])
+        copies = Copies(migrated_url, tmp_path, in_place(migrated_url))
         yield House(made, provider, copies, create_app(made.runtime).test_client(), secret)
 
 
@@ -133,7 +132,7 @@ def test_a_process_that_stays_up_looks_before_it_pays_out(house: House) -> None:
 def test_it_stays_closed_whatever_agrees(house: House) -> None:
     """C-58: no comparison with a provider opens withdrawals, and no further start; a second restore is the one told."""
     lineage.restored(house.made.runtime, "the first", "somebody")
-    gates.resume(house.made.runtime, PROVIDER, "somebody")
+    assert sweep.run_once(house.made.runtime, house.made.runtime.clock.now(), 10, Event())["opened"] == 1
     house.starts_again()
     assert house.cash("withdrawals", "w-1", "1.00").status_code == 503
     lineage.restored(house.made.runtime, "the second", "somebody else")
@@ -152,15 +151,15 @@ def made(migrated_url: str) -> Iterator[Bench]:
 
 
 def test_closing_is_one_transaction_with_the_marks(made: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """C-58: whoever fails to mark has closed nothing either, and the next who looks does all of it."""
+    """C-58: whoever fails to mark, behind both closings, has closed nothing either, and the next does all of it."""
 
     def fails(*_anything: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(gates, "close_restored", fails)
+    monkeypatch.setattr(lineage, "marks", fails)
     with pytest.raises(RuntimeError):
         lineage.restored(made.runtime, "a test", "somebody")
-    assert made.rows("SELECT * FROM withdrawal_switch") == []
+    assert made.rows("SELECT * FROM withdrawal_switch") == made.rows("SELECT * FROM switch") == []
     monkeypatch.undo()
     lineage.restored(made.runtime, "a test", "somebody")
     assert len(made.rows("SELECT * FROM withdrawal_switch")) == 1

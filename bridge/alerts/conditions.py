@@ -9,7 +9,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, Select, Table, select, text
 from sqlalchemy.exc import DBAPIError
 
-from bridge import board, breaker, checks, gates, identity, log, models, withdrawals
+from bridge import board, breaker, breaks, checks, gates, identity, log, models, withdrawals
 from bridge.alerts import orphans
 from bridge.ports import SECOND
 from bridge.runtime import Runtime
@@ -17,7 +17,6 @@ from bridge.runtime import Runtime
 _cap_hit: Table = models.metadata.tables["cap_hit"]
 _endpoint: Table = models.metadata.tables["webhook_endpoint"]
 _lineage: Table = models.metadata.tables["lineage"]
-_operator: Table = models.metadata.tables["operator"]
 _person: Table = models.metadata.tables["person"]
 _transfer: Table = models.metadata.tables["transfer"]
 _turn: Table = models.metadata.tables["alert_turn"]
@@ -121,7 +120,7 @@ def _cap_hits(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
         cap = gates.cap_of(runtime, provider, currency)
         most = "the cap" if cap is None else f"the cap of {runtime.currencies.spelled(cap, currency)}"
         yield Condition(
-            Kind.CAP_HIT, f"{provider}/{currency}", _operator_of(connection, runtime, provider),
+            Kind.CAP_HIT, f"{provider}/{currency}", breaks.operator_of(connection, runtime, provider),
             f"Transfers into {provider} are refused: {most} on what is unresolved there is reached.",
             f"Nothing has been refused for {CAP_SECONDS // 60} minutes for the cap on {currency} at {provider}.",
         )  # fmt: skip
@@ -131,7 +130,7 @@ def _breakers(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
     for provider in sorted(runtime.config.providers):
         if breaker.open_until(connection, provider, runtime.clock.now()):
             yield Condition(
-                Kind.BREAKER, provider, _operator_of(connection, runtime, provider),
+                Kind.BREAKER, provider, breaks.operator_of(connection, runtime, provider),
                 f"The breaker of {provider} is open: too many of its answers were unknown. Transfers in are refused, "
                 "those out wait.",
                 f"The breaker of {provider} is closed again.",
@@ -267,7 +266,7 @@ def _moved(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
     """By the configuration of the process that looks."""
     for provider, told in identity.moved(connection, runtime).items():
         yield Condition(
-            Kind.MOVED, provider, _operator_of(connection, runtime, provider),
+            Kind.MOVED, provider, breaks.operator_of(connection, runtime, provider),
             f"{told}. Nothing is sent to it, concluded about it or begun at it until people accept it, or it is "
             "configured as it was.",
             f"{provider} is the one that it was, or was accepted as another.",
@@ -287,9 +286,3 @@ _ASKED: dict[Kind, Callable[[Connection, Runtime], Iterator[Condition]]] = {
     Kind.MOVED: _moved,
     Kind.LOCKED: _locked,
 }
-
-
-def _operator_of(connection: Connection, runtime: Runtime, provider: str) -> int | None:
-    named = select(_operator.c.id).where(_operator.c.name == runtime.policy(provider).operator)
-    found: int | None = connection.execute(named).scalar()
-    return found

@@ -13,9 +13,12 @@ from bridge.cli.shown import opened, table
 def migrate() -> None:
     """Bring the database to this version's schema; again changes nothing."""
     from bridge import db
-    from bridge.doctor import configuration
+    from bridge.doctor import CannotStart, configuration
 
-    db.migrate(configuration().database.url)
+    try:
+        db.migrate(configuration().database.url)
+    except db.NotMigrated as wrong:
+        raise CannotStart(str(wrong)) from wrong
     click.echo(f"The database has schema {db.schema_version()}.")
 
 

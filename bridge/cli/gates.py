@@ -68,7 +68,7 @@ def accept(name: str, reason: str) -> None:
               "A refusal that was told later proves nothing. Without it: a minute ago.")  # fmt: skip
 def restored(reason: str, since: str | None) -> None:
     """Say that a backup was restored: transfers in and withdrawals close, and nothing is concluded from silence."""
-    from bridge import lineage
+    from bridge import lineage, withdrawals
     from bridge.api.intake import instants
 
     runtime = opened()
@@ -77,7 +77,7 @@ def restored(reason: str, since: str | None) -> None:
     names = ", ".join(done.closed) or "no provider"
     click.echo(f"Closed for transfers in: {names}. Transfers that were not final: {done.marked}.")
     click.echo("The jobs compare every balance and open what agrees; `providers resume` opens by hand.")
-    click.echo("Withdrawals stay closed until a person opens them: `python -m bridge withdrawals open`.")
+    click.echo(f"Withdrawals stay closed until a person opens them: {withdrawals.HOW_TO_OPEN}.")
 
 
 @click.group("withdrawals", invoke_without_command=True)
@@ -94,7 +94,7 @@ def withdrawn(context: click.Context) -> None:
         click.echo("Withdrawals are open.")
     else:
         click.echo(f"Withdrawals are closed since {instant(found.closed_at)} by {found.actor}: {found.reason}")
-        click.echo(f"To open them: {withdrawals.HOW_TO_OPEN} --reason WHY.")
+        click.echo(f"To open them: {withdrawals.HOW_TO_OPEN}.")
 
 
 @withdrawn.command("open")

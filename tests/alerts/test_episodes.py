@@ -388,7 +388,7 @@ def test_a_restored_database_is_told(watched):
     lineage.restored(watched.made.runtime, "a test", "somebody")
     watched.tick()
     assert watched.heard() == [("alert.begun", "database_set_back")]
-    assert "`python -m bridge withdrawals open`" in watched.posted()[0]["data"]["sentence"]
+    assert "`python -m bridge withdrawals open --reason WHY`" in watched.posted()[0]["data"]["sentence"]
     gates.resume(watched.made.runtime, PROVIDER, "somebody")
     watched.pass_time(4000, step=60)
     assert watched.heard()[1:] == []

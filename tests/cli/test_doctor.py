@@ -120,7 +120,7 @@ def test_a_server_without_fsync_is_refused(folder, postgres):
 
 
 def test_what_is_left_at_what_was_taken_out_is_named(site):
-    """I-10: money by our books, and a transfer that has not ended, where nothing is configured to bring either home."""
+    """Money by our books, and a transfer that has not ended, where nothing is configured to bring either home."""
     folder, made, _ = site
     made.run("in", "5.00", ask=5)
     made.begin("in", "1.00", queued=True)

@@ -79,7 +79,7 @@ def test_an_event_is_delivered_signed(casino: Bench, receiver: ScriptedServer, h
 def test_what_was_planned_by_a_clock_that_was_ahead_is_sent(
     casino: Bench, receiver: ScriptedServer, hands: Hands, ahead: int, *, fails: bool
 ) -> None:
-    """I-43 The database's clock was ahead with it: of a process that died with an event in hand, or after a failure."""
+    """I-31 The database's clock was ahead with it: of a process that died with an event in hand, or after a failure."""
     registered(casino, receiver)
     receiver.answers = [http(500), OK]
     casino.run("in", "1.00")

@@ -11,7 +11,7 @@ CLAIMS = {
     "I-06": "Each cached balance equals the sum of its postings; its version counts them without a gap.",
     "I-07": "Postings, evidence, attempts, history and cash movements refuse UPDATE and DELETE.",
     "I-08": "No amount passes through a binary float; what is not exact is refused before any hold.",
-    "I-09": "A transfer has one currency and no posting mixes two.",
+    "I-09": "A transfer has one currency and one account at a provider: none is taken for another.",
     "I-10": "A state changes only along an edge of its table, and only if the row is still as it was read.",
     "I-11": "Leaving orphaned takes decisive late evidence (or, later, an approved decision).",
     "I-12": "Confirmed and reversed rest on stored proof whose reference, player, currency and amount are as intended.",
@@ -87,7 +87,7 @@ CLAIMS = {
     "C-57": "What was answered exists after the server was killed; a database that may forget is refused by name.",
     "C-58": "A restored backup, as far as balances can show it, stays closed for transfers in until all agrees; "
     "for withdrawals, which no balance shows, until a person opens them.",
-    "C-59": "An event is written in the commit of its move: none is lost, and none is of what was rolled back.",
+    "C-59": "The commit of a move leaves what its event is made of: none is lost, and none is of what was rolled back.",
     "C-61": "A callback before our answer, our commit or our transfer is kept, and acted on once there is one.",
     "C-62": "Callbacks told in the wrong order lead to the same end, by the provider's own count.",
     "C-63": "What is not final, told after what is, changes nothing.",

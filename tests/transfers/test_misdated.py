@@ -57,7 +57,7 @@ def test_a_question_by_a_clock_that_was_ahead_is_not_the_last(
 def test_what_was_sent_by_a_clock_that_was_ahead_waits_for_that_time(
     lone: Bench, one: ScriptedOne, hands: Hands
 ) -> None:
-    """I-03 Silence about it is not old enough before; and nobody drives it again and again until then."""
+    """I-13 I-34 Silence about it is not old enough before; and nobody drives it again and again until then."""
     one.script, one.asked = [DROPPED] * 3, [SILENT] + [ABSENT] * 99
     hands.set_both(DAY)
     transfer = lone.run("in")

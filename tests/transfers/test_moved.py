@@ -172,7 +172,7 @@ def test_where_nothing_is_open_or_held_another_one_is_simply_kept(
 
 
 def test_what_is_watched_counts_as_open(old: Bench, fresh: ScriptedOne) -> None:
-    """C-06: a reversal about which the provider is still asked is with the one that it was asked of."""
+    """C-07: a reversal about which the provider is still asked is with the one that it was asked of."""
     transfer_id = old.run("in")
     old.run("out")
     with db.writing(old.runtime.engine) as connection:
@@ -346,6 +346,10 @@ def test_what_cannot_be_accepted(old: Bench, fresh: ScriptedOne) -> None:
         switches.accept(new.runtime, "nobody", "they moved house", "ops")
     with pytest.raises(Conflict, match="is the one that it was"):
         switches.accept(old.runtime, PROVIDER, "they moved house", "ops")
+    with db.writing(old.runtime.engine) as connection:
+        connection.exec_driver_sql("DELETE FROM provider_identity")
+    with pytest.raises(Conflict, match="was never kept"):
+        switches.accept(new.runtime, PROVIDER, "they moved house", "ops")
     assert old.rows("SELECT * FROM access_note") == old.rows("SELECT * FROM switch") == []
 
 
@@ -398,8 +402,8 @@ def test_nobody_begins_under_an_identity_that_is_being_changed(
     assert len(at_once.rows("SELECT id FROM transfer")) == 1
 
 
-def test_a_stroke_asks_it_in_its_own_statement(old: Bench, fresh: ScriptedOne) -> None:
-    """No statement more for a plain transfer, and it begins nothing at another account."""
+def test_a_stroke_begins_nothing_at_another_account(old: Bench, fresh: ScriptedOne) -> None:
+    """A plain transfer is begun at the account that it was, and not at another one."""
     old.run("in")
     new = repointed(old, fresh)
     assert begin_plainly(new.runtime, Key(new.operator, TRANSFER, "k"), new.wish("out")) is None

@@ -44,7 +44,7 @@ def home(desk: Bench, text: str, seconds: float = 15) -> list[Swept]:
 
 
 def test_recall_sweeps_every_provider(two: tuple[Bench, ScriptedOne, ScriptedOne]) -> None:
-    """I-10 Design §6: everything home, also from where no transfer ever went; where nothing is, nothing is begun."""
+    """Design §6: everything home, also from where no transfer ever went; where nothing is, nothing is begun."""
     desk, one, other = two
     has(one, 2500)
     has(other, 0)
@@ -156,7 +156,7 @@ def test_recall_without_any_time_goes_on_with_each_repetition(
 
 
 def test_of_more_than_can_be_asked_at_once_each_has_its_turn(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
-    """C-54: with more dead providers than hands and no time, who is asked is drawn, and the living one has its turn."""
+    """With more dead providers than hands and no time, who is asked is drawn, and the living one has its turn."""
     dead = {f"d-{number:02}": ScriptedOne(hands, name=f"d-{number:02}") for number in range(HANDS + 4)}
     for each in dead.values():
         each.aside = [SILENT] * 99
@@ -192,7 +192,7 @@ def less(desk: Bench, **changes: Any) -> Bench:
 def test_what_nobody_can_be_asked_about_is_unread(
     two: tuple[Bench, ScriptedOne, ScriptedOne], changes: dict[str, Any]
 ) -> None:
-    """I-10: by our books money is at a provider that was taken out, or given to somebody else: no recall says that all
+    """By our books money is at a provider that was taken out, or given to somebody else: no recall says that all
     is home, and where nothing is by our books nothing is asked for."""
     desk, _, other = two
     has(other, 0)
@@ -206,7 +206,7 @@ def test_what_nobody_can_be_asked_about_is_unread(
 
 
 def test_what_is_on_its_way_to_one_that_was_taken_out_is_unread(two: tuple[Bench, ScriptedOne, ScriptedOne]) -> None:
-    """I-10: nothing is there by our books yet, and something is under way."""
+    """Nothing is there by our books yet, and something is under way."""
     desk, one, other = two
     has(other, 0)
     one.script, one.asked = [LATE], [SILENT] * 9
@@ -215,7 +215,7 @@ def test_what_is_on_its_way_to_one_that_was_taken_out_is_unread(two: tuple[Bench
 
 
 def test_a_currency_that_was_taken_out_lets_money_home_and_none_in(two: tuple[Bench, ScriptedOne, ScriptedOne]) -> None:
-    """I-10, design §3, rule 10: to take a currency out stops transfers in; those out go on, and a recall finds it."""
+    """Design §3, rule 10: to take a currency out stops transfers in; those out go on, and a recall finds it."""
     desk, one, other = two
     has(other, 0)
     desk.run("in", "10.00")
@@ -261,7 +261,7 @@ def test_key_of_a_client_is_never_one_of_a_recall(lone: Bench, one: ScriptedOne)
 def test_recall_waits_for_what_is_on_its_way(
     two: tuple[Bench, ScriptedOne, ScriptedOne], hands: Hands, there: int
 ) -> None:
-    """I-10 I-20 Neither "nothing there" nor a single cent is the answer, for ever, about a game that money is still on
+    """I-20 Neither "nothing there" nor a single cent is the answer, for ever, about a game that money is still on
     its way to."""
     desk, one, other = two
     has(one, there)
@@ -279,7 +279,7 @@ def test_recall_waits_for_what_is_on_its_way(
 
 
 def test_an_orphan_keeps_nobody_from_sweeping(two: tuple[Bench, ScriptedOne, ScriptedOne], hands: Hands) -> None:
-    """I-10 C-54 An orphan may wait for people for days; a recall does not wait for it."""
+    """An orphan may wait for people for days; a recall does not wait for it."""
     desk, one, other = two
     has(one, 0)
     has(other, 0)

@@ -21,7 +21,7 @@ from bridge.verify import verify
 from statemachines import LegState
 from tests.deciding import decide
 from tests.harness import PLAYER, Bench, Hands, bench, simulator
-from tests.restoring import Copies
+from tests.restoring import Copies, in_place
 from tests.transfers.conftest import REAL_TIMES
 from tests.transfers.scripted import GRANTED, ScriptedProvider
 from tests.transfers.scripted_one import BELATED, DROPPED, ONE_PHASE, ScriptedOne
@@ -37,7 +37,7 @@ def backups(made: Bench, folder: Path) -> Copies:
     """The ways to and from a backup of this bridge's database, which it has looked at as every process does."""
     lineage.check(made.runtime)
     url = made.runtime.config.database.url
-    return Copies(url, folder, "sqlite cp" if url.startswith("sqlite") else "postgresql clean")
+    return Copies(url, folder, in_place(url))
 
 
 def restore(made: Bench, copies: Copies) -> None:

@@ -43,7 +43,7 @@ def queued_there(lone: Bench, one: ScriptedOne, monkeypatch: pytest.MonkeyPatch)
 def test_a_step_forward_makes_no_silence_older(
     lone: Bench, one: ScriptedOne, hands: Hands, queued_there: str, tells: Callable[[Bench], None]
 ) -> None:
-    """I-03 I-34 The wallet is not given back what the provider executes within its time."""
+    """I-13 I-34 The wallet is not given back what the provider executes within its time."""
     for _ in range(10):
         hands.turn(1)
         tick(lone)
@@ -61,7 +61,7 @@ def test_a_step_forward_makes_no_silence_older(
 
 
 def test_an_absence_is_proved_all_the_same(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
-    """C-05 I-34 Only later: by seconds that have passed since."""
+    """I-13 I-34 Only later: by seconds that have passed since."""
     one.script = [DROPPED] * 9
     transfer_id = lone.run("in")
     tick(lone)
@@ -142,7 +142,7 @@ def test_a_mark_is_never_set_back(lone: Bench, one: ScriptedOne, hands: Hands) -
 
 
 def test_a_refusal_that_is_looked_up_counts_anew(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
-    """I-03 I-34 Some say "refused" first and execute later: the seconds between are counted as those of silence."""
+    """I-13 I-34 Some say "refused" first and execute later: the seconds between are counted as those of silence."""
     one.script, one.asked = [LOST], [NEGATIVE] * 99
     transfer_id = lone.run("in")
     tick(lone)
