@@ -2,8 +2,8 @@
 wallet on.
 
 A process that is configured with others would take each amount for another one, by a power of ten. It does not start;
-one that was up before the first wallet rests within seconds (`bridge/watch.py`), and until then moves and judges nothing
-in that currency. What the books say is asked once per process and currency, for it never changes.
+one that was up before the first wallet rests within seconds (`bridge/watch.py`), and moves and judges nothing in that
+currency before. What the books say is asked once per process and currency, for it never changes.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -176,14 +176,21 @@ def is_as_it_was(connection: Connection, runtime: Runtime) -> bool:
     return not _what_changed(_look(connection), before)
 
 
-def restored(runtime: Runtime, reason: str, actor: str, since: int | None = None) -> Done:
+def restored(
+    runtime: Runtime,
+    reason: str,
+    actor: str,
+    since: int | None = None,
+    note: Callable[[Connection, Done], None] = lambda *_told: None,
+) -> Done:
     """A person says that a backup was restored: close and mark as if it had been noticed; what was told `since` then
-    (microseconds) was told to a database that had forgotten."""
+    (microseconds) was told to a database that had forgotten. `note` writes down who did it, in the same transaction."""
     with _turn:
         _memories.pop(runtime.engine, None)
         with db.writing(runtime.engine) as connection:
             stand_alone(connection)
             done = _close_and_mark(connection, runtime, reason, actor, since)
+            note(connection, done)
     _log.error("database restored", why=reason, actor=actor, closed=done.closed, transfers=done.marked)
     return done
 

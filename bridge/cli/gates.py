@@ -68,12 +68,13 @@ def accept(name: str, reason: str) -> None:
               "A refusal that was told later proves nothing. Without it: a minute ago.")  # fmt: skip
 def restored(reason: str, since: str | None) -> None:
     """Say that a backup was restored: transfers in and withdrawals close, and nothing is concluded from silence."""
-    from bridge import lineage, withdrawals
+    from bridge import withdrawals
     from bridge.api.intake import instants
+    from bridge.desk import switches
 
     runtime = opened()
     at = None if since is None else instants.past(since, "since", runtime.clock.now())
-    done = lineage.restored(runtime, reason, actor(), at)
+    done = switches.say_restored(runtime, reason, actor(), at)
     names = ", ".join(done.closed) or "no provider"
     click.echo(f"Closed for transfers in: {names}. Transfers that were not final: {done.marked}.")
     click.echo("The jobs compare every balance and open what agrees; `providers resume` opens by hand.")

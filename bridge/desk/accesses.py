@@ -30,7 +30,7 @@ Kind = Literal[
     "accept provider", "access", "approve", "disable", "enable", "end others", "enter", "export", "invite", "join",
     "leave", "link", "lock", "open withdrawals", "passkey", "password", "pause job", "pause provider", "propose",
     "prove", "recovery codes", "reject", "reset", "resume job", "resume provider", "review", "role", "run job",
-    "unlock", "vouch", "withdraw",
+    "say restored", "unlock", "vouch", "withdraw",
 ]  # fmt: skip
 """What a note can be of; `access` is a page, or something on it, that was refused."""
 

@@ -96,6 +96,24 @@ def _moved_at(now: int) -> ColumnElement[int]:
     return case((sent > latest, sent), else_=latest)
 
 
+def say_restored(runtime: Runtime, reason: str, login: str, since: int | None) -> lineage.Done:
+    """Whoever may run commands on the machine says that a backup was restored (`since` then, microseconds), whether or
+    not that was noticed. It is noted for each operator, for the money is everybody's. Raises Invalid naming the
+    reason."""
+    reason = reasons.stated(reason)
+    operators = [row["id"] for row in keys.operators(runtime)]
+
+    def note(connection: Connection, done: lineage.Done) -> None:
+        closed = f"closed for transfers in: {', '.join(done.closed) or 'nothing'}; and for withdrawals"
+        for operator in operators:
+            accesses.note(
+                connection, runtime, kind="say restored", outcome=Outcome.DONE, operator_id=operator, login=login,
+                reason=reason, after=f"{closed}; marked transfers: {done.marked}", address=accesses.COMMAND_LINE,
+            )  # fmt: skip
+
+    return lineage.restored(runtime, reason, login, since, note)
+
+
 def open_withdrawals(runtime: Runtime, reason: str) -> withdrawals.Closed:
     """Open withdrawals, by whoever types it at the machine; what had closed them. It is noted for each operator, for
     the money is everybody's. Raises NotFound where they are open, Invalid naming the reason."""

@@ -130,6 +130,19 @@ def test_a_person_says_that_a_backup_was_restored(site: Any) -> None:
     assert (kept["cause"], kept["actor"], kept["reason"]) == ("restored", ME, "night of the storm")
     assert made.row(waiting)["rewound_at"] is not None
     assert folder.did("providers", "resume", PROVIDER).endswith(f"{ME} (restored): night of the storm\n")
+    (note,) = made.rows("SELECT kind, operator_id, login, reason, after FROM access_note")
+    assert (note["kind"], note["operator_id"], note["login"]) == ("say restored", made.operator, ME)
+    assert note["reason"] == "night of the storm"
+    assert note["after"] == f"closed for transfers in: {PROVIDER}; and for withdrawals; marked transfers: 1"
+
+
+def test_a_restore_is_said_with_a_reason(site: Any) -> None:
+    """C-58: one that nobody could understand later is named, and nothing is closed."""
+    folder, made, _ = site
+    for said in (" ", "x" * 501):
+        refused = folder.run("restored", "--reason", said)
+        assert (refused.returncode, "reason must have 3 to 500 characters" in refused.stderr) == (2, True)
+    assert made.rows("SELECT * FROM switch") == made.rows("SELECT * FROM withdrawal_switch") == []
 
 
 def test_a_person_says_since_when_a_backup_was_there(site: Any) -> None:
