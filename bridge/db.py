@@ -149,15 +149,18 @@ def migrate(url: str) -> None:
     it has one that this version does not know."""
     from alembic import command
     from alembic.config import Config as AlembicConfig
+    from alembic.util import CommandError
 
     alembic = AlembicConfig()
     alembic.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     engine = connect(DatabaseSection(url=url))
     try:
-        _require_known(engine)
         with engine.connect() as connection:
             alembic.attributes["connection"] = connection
             command.upgrade(alembic, "head")
+    except CommandError:
+        _require_known(engine)  # asked only now: before, it would not wait for its turn
+        raise
     finally:
         engine.dispose()
 
