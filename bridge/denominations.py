@@ -1,21 +1,22 @@
 """Denominations: with how many decimals the amounts of a currency are written in the books, for ever, from its first
 wallet on.
 
-A process that is configured with others would take each amount for another one, by a power of ten. It does not start;
-one that was up before the first wallet rests within seconds (`bridge/watch.py`), and moves and judges nothing in that
-currency before. What the books say is asked once per process and currency, for it never changes.
+A process that is configured with others, or not at all, would take each amount for another one, by a power of ten. It
+does not start; one that was up before the first wallet of that currency neither moves nor judges nor tells any amount
+of it, and goes on with the others. What the books say is asked once per process and currency, for it never changes, and
+looked for again every few seconds (`bridge/watch.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, Engine, Table, bindparam, select
 
-from bridge import db, models
+from bridge import db, log, models
 from bridge.errors import Unavailable
-from bridge.money import UnknownCurrency
 from bridge.runtime import Runtime
 
 _denomination: Table = models.metadata.tables["denomination"]
@@ -24,6 +25,8 @@ _ONE = select(_denomination.c.exponent).where(_denomination.c.currency == bindpa
 
 WAIT_SECONDS = 60
 """When a client may ask again: a person has to change the configuration."""
+
+_log = log.get("denominations")
 
 _seen: WeakKeyDictionary[Engine, dict[str, int]] = WeakKeyDictionary()
 
@@ -35,11 +38,10 @@ def written(connection: Connection, runtime: Runtime) -> Mapping[str, int]:
     return found
 
 
-def other_than_here(connection: Connection, runtime: Runtime) -> list[str]:
-    """The currencies of the books whose amounts this process would take for others. One that it is not configured with
-    at all is none of them: of that it takes nothing for anything."""
-    here = runtime.currencies.exponents
-    return [each for each, exponent in written(connection, runtime).items() if here.get(each, exponent) != exponent]
+def look(connection: Connection, runtime: Runtime) -> None:
+    """Distrust every currency of the books whose amounts would mean something else here; logged when it is seen."""
+    for currency, exponent in written(connection, runtime).items():
+        _fits(runtime, currency, exponent)
 
 
 def open_in(connection: Connection, runtime: Runtime, currency: str) -> None:
@@ -65,7 +67,8 @@ def require(connection: Connection, runtime: Runtime, currency: str) -> None:
 
 def is_known(runtime: Runtime, currency: str) -> bool:
     """Whether this process has seen in the books that amounts of a currency mean what it takes them for."""
-    return _of(runtime).get(currency) == runtime.currencies.exponent(currency)
+    seen = _of(runtime).get(currency)
+    return seen is not None and seen == runtime.currencies.exponents.get(currency)
 
 
 def _of(runtime: Runtime) -> dict[str, int]:
@@ -73,13 +76,23 @@ def _of(runtime: Runtime) -> dict[str, int]:
 
 
 def _compare(runtime: Runtime, currency: str, exponent: int) -> None:
-    try:
-        fits = runtime.currencies.exponent(currency) == exponent
-    except UnknownCurrency:
-        fits = False
-    if not fits:
-        raise Unavailable(
-            f"{currency} is in the books with other decimals than this process is configured with.",
-            code="currency_redenominated",
-            after_seconds=WAIT_SECONDS,
-        )
+    if not _fits(runtime, currency, exponent):
+        raise _refused(currency)
+
+
+def _fits(runtime: Runtime, currency: str, exponent: int) -> bool:
+    here = runtime.currencies.exponents.get(currency)
+    if here == exponent:
+        return True
+    if currency not in runtime.currencies.distrusted:
+        runtime.currencies.distrust(currency, partial(_refused, currency))
+        _log.error("currency distrusted", currency=currency, decimals=here, in_the_books=exponent)
+    return False
+
+
+def _refused(currency: str) -> Unavailable:
+    return Unavailable(
+        f"{currency} is in the books with other decimals than this process is configured with.",
+        code="currency_redenominated",
+        after_seconds=WAIT_SECONDS,
+    )

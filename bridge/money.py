@@ -7,7 +7,7 @@ USDT 6, ETH 9, that is gwei, so that 64 bits hold any balance).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 
 MAX_MINOR_UNITS = 10**15
@@ -64,14 +64,28 @@ class Currencies:
 
     def __init__(self, extra: Mapping[str, int] | None = None) -> None:
         self._exponents = {**ISO_4217_EXPONENTS, **(extra or {})}
+        self._distrusted: dict[str, Callable[[], Exception]] = {}
 
     @property
     def exponents(self) -> Mapping[str, int]:
         """Every currency that is known, with its decimals."""
         return self._exponents
 
+    @property
+    def distrusted(self) -> Collection[str]:
+        """The currencies whose amounts are neither read nor written here."""
+        return self._distrusted.keys()
+
+    def distrust(self, currency: str, refusal: Callable[[], Exception]) -> None:
+        """From now on neither read nor write an amount of `currency`, but raise what `refusal` makes: there are amounts
+        of it that mean something else than they would here."""
+        self._distrusted[currency] = refusal
+
     def exponent(self, currency: str) -> int:
-        """The number of decimals of `currency`; raises UnknownCurrency."""
+        """The number of decimals of `currency`; raises UnknownCurrency, and whatever it is distrusted for."""
+        refusal = self._distrusted.get(currency)
+        if refusal is not None:
+            raise refusal()
         try:
             return self._exponents[currency]
         except KeyError:
@@ -109,7 +123,9 @@ class Currencies:
 
     def spelled(self, minor: int, currency: str) -> str:
         """An amount as people read it, in every sentence and on every page: thousands apart, its currency behind it,
-        such as "12 345.67 EUR"; raises UnknownCurrency."""
+        such as "12 345.67 EUR"; in minor units where the currency is distrusted. Raises UnknownCurrency."""
+        if currency in self._distrusted:
+            return f"{minor} minor units of {currency}"
         whole, point, rest = self.format(abs(minor), currency).partition(".")
         grouped = f"{int(whole):,}".replace(",", THOUSANDS)
         return f"{'−' if minor < 0 else ''}{grouped}{point}{rest} {currency}"

@@ -4,7 +4,6 @@ in the books has the decimals with which its amounts were written."""
 from __future__ import annotations
 
 from bridge import clocks, db, denominations, lineage
-from bridge.money import UnknownCurrency
 from bridge.runtime import Runtime
 
 _IS_REPLICA = "SELECT pg_is_in_recovery()"
@@ -29,12 +28,11 @@ def require(runtime: Runtime) -> None:
             raise Replica("The database is a replica: money decisions read and write the primary.")
         written = denominations.written(connection, runtime)
     for currency, exponent in written.items():
-        try:
-            configured = runtime.currencies.exponent(currency)
-        except UnknownCurrency:
+        configured = runtime.currencies.exponents.get(currency)
+        if configured is None:
             raise Redenominated(
                 f"{currency} is in the books with {exponent} decimals and is not configured: set currencies.{currency}."
-            ) from None
+            )
         if configured != exponent:
             raise Redenominated(
                 f"{currency} is in the books with {exponent} decimals and is configured with {configured}: "

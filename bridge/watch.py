@@ -2,8 +2,7 @@
 
 A process whose clock is off would take other processes' leases, and count silence for older than it is. One whose code
 is of another version than the database, for it was left running when that was migrated, would move rows by rules that
-are not theirs. One that counts a currency with other decimals than the books have would take each amount for another.
-Any of them rests, its web answers 503, the API and the desk, and it goes on by itself once that is right.
+are not theirs. Either rests, its web answers 503, the API and the desk, and it goes on by itself once that is right.
 """
 
 from __future__ import annotations
@@ -29,30 +28,27 @@ class Hindrance(StrEnum):
 
     CLOCK = "clock_off"
     SCHEMA = "schema_changed"
-    CURRENCY = "currency_redenominated"
 
 
 _SAID = {
     Hindrance.CLOCK: "The clock of this process is off.",
     Hindrance.SCHEMA: "The database has been migrated for another version than this process runs.",
-    Hindrance.CURRENCY: "This process is configured with other decimals of a currency than the books have.",
 }
 
 
 def hindrance(runtime: Runtime) -> Hindrance | None:
     """What keeps this process from working now, if anything does; logged where it is so. A clock that was set forward,
-    the database's with it, keeps nobody: it is noted, and silence counts anew. Raises `db.TROUBLE` where the database
+    the database's with it, keeps nobody: it is noted, and silence counts anew; nor does a currency whose decimals are
+    others here than in the books: that alone is left. Raises `db.TROUBLE` where the database
     cannot be asked."""
     with db.reading(runtime.engine) as connection:
         found, apart = db.found_schema(connection), clocks.apart(runtime, connection)
         fits = found == db.schema_version()
-        other = denominations.other_than_here(connection, runtime) if fits else []
+        if fits:
+            denominations.look(connection, runtime)
     if not fits:
         _log.error("nothing is moved: another schema", found=found, needed=db.schema_version())
         return Hindrance.SCHEMA
-    if other:
-        _log.error("nothing is moved: other decimals than in the books", currencies=other)
-        return Hindrance.CURRENCY
     if apart >= clocks.APART_AT_MOST:
         _log.error("nothing is moved: the clock is off", seconds=apart // SECOND)
         return Hindrance.CLOCK

@@ -50,10 +50,11 @@ def simulated(tmp_path: Any) -> Iterator[Simulator]:
         yield started
 
 
-def process(runtime: Runtime, decimals: int) -> Runtime:
-    """Another process, that is configured with so many decimals."""
-    section = runtime.config.providers[PROVIDER].model_copy(update={"currencies": ("EUR", USDT)})
-    changes = {"currencies": {USDT: decimals}, "providers": {PROVIDER: section}}
+def process(runtime: Runtime, decimals: int | None) -> Runtime:
+    """Another process, that is configured with so many decimals, or not with that currency."""
+    here = {} if decimals is None else {USDT: decimals}
+    section = runtime.config.providers[PROVIDER].model_copy(update={"currencies": ("EUR", *here)})
+    changes = {"currencies": here, "providers": {PROVIDER: section}}
     return compose(runtime.config.model_copy(update=changes), runtime.clock)
 
 
@@ -122,12 +123,19 @@ def test_no_transfer_is_begun(six: Bench, eight: Runtime, simulated: Simulator, 
     assert len(six.rows("SELECT * FROM transfer")) == 1
 
 
+def queued(six: Bench) -> str:
+    """A quarter of it on its way to the provider, and nobody has sent it yet."""
+    begun = begin(six.runtime, six.operator, "t-2", Wish(BOB, PROVIDER, "in", "0.25", USDT), queued=True)
+    return str(begun.transfer_id)
+
+
 def test_nothing_is_driven_on(six: Bench, eight: Runtime, simulated: Simulator) -> None:
     """I-08: jobs with other decimals would send another amount: they claim nothing, and who is right drives it."""
     funded(six)
     queued = begin(six.runtime, six.operator, "t-1", Wish(BOB, PROVIDER, "in", "0.50", USDT), queued=True).transfer_id
     assert queued is not None
     refused(resolve.claim_due, eight, 10)
+    assert resolve.claim_due(eight, 10) == []  # known by now, it keeps no other from being claimed
     refused(resolve.refresh, eight, queued, 0.0)
     row = six.row(queued)
     assert (row["state"], row["lease_epoch"], row["lease_owner"], row["failures"]) == ("pending", 1, None, 0)
@@ -149,21 +157,35 @@ def test_nothing_is_judged_and_nothing_told(six: Bench, eight: Runtime) -> None:
     assert events.number(six.runtime, six.operator, 10) > 0
 
 
-def test_it_rests_and_tells_no_amount(six: Bench, eight: Runtime) -> None:
-    """I-08: what a player has would be told as another amount. Neither its web answers nor do its jobs begin; who is
-    right goes on, and so does who does not know the currency at all."""
+@pytest.mark.parametrize("decimals", [8, None], ids=["other decimals", "not configured"])
+def test_no_amount_is_told_and_other_currencies_go_on(six: Bench, decimals: int | None) -> None:
+    """I-08: what a player has would be told as another amount. The API refuses to, the desk tells what the books hold,
+    and jobs leave transfers in that currency to who is right; whatever else is due is driven."""
+    other = process(six.runtime, decimals)
     funded(six)
     transfer_id = moved_in(six)
+    mine, theirs = six.begin("in", queued=True).transfer_id, queued(six)
     held = {"Authorization": f"Bearer {keys.create(six.runtime, OPERATOR, ['transfers', 'read'], 'mine')[1]}"}
     for asked in (f"/v1/players/{BOB}/funds", f"/v1/transfers/{transfer_id}"):
-        answer = create_app(eight).test_client().get(asked, headers=held)
+        answer = create_app(other).test_client().get(asked, headers=held)
         assert (answer.status_code, answer.json and answer.json["code"]) == (503, "currency_redenominated"), asked
         assert create_app(six.runtime).test_client().get(asked, headers=held).status_code == 200
-    assert watch.hindrance(eight) is watch.Hindrance.CURRENCY
-    assert run(eight, next(job for job in SCHEDULE if job.name == "resolve"), Event()) is None
-    without = compose(six.runtime.config.model_copy(update={"currencies": {}}), six.runtime.clock)
-    assert watch.hindrance(without) is None
-    without.engine.dispose()
+    assert other.currencies.spelled(500_000, USDT) == "500000 minor units of USDT"
+
+    counts = run(other, next(job for job in SCHEDULE if job.name == "resolve"), Event())
+
+    assert counts is not None
+    assert counts["driven"] == 1
+    assert [six.row(str(each))["state"] for each in (mine, theirs)] == ["confirmed", "pending"]
+    other.engine.dispose()
+
+
+def test_who_was_first_with_wrong_decimals_stops_that_currency_alone(six: Bench, eight: Runtime) -> None:
+    """I-08: the first wallet is opened by a process that counts otherwise than all others."""
+    players.register(eight, six.operator, "eve", [USDT])
+    assert watch.hindrance(six.runtime) is None
+    refused(players.register, six.runtime, six.operator, BOB, [USDT])
+    assert six.row(six.run("in"))["state"] == "confirmed"
 
 
 def test_a_currency_without_a_wallet_says_nothing(six: Bench, eight: Runtime) -> None:

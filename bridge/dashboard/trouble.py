@@ -33,8 +33,8 @@ _WHAT_TO_DO = {
     "If this page comes again, tell whoever runs the bridge: the runbook says what to do, under “A clock is off”.",
     "schema_changed": "Nothing was done. The bridge is being upgraded: go back and do it again in a minute. If this "
     "page comes again, tell whoever runs the bridge that a process of the old version was left running.",
-    "currency_redenominated": "Nothing was done. Go back and do it again in a minute. If this page comes again, tell "
-    "whoever runs the bridge: a process is configured with other decimals of a currency than the books have.",
+    "currency_redenominated": "Nothing was done, and nothing of it can be shown. Tell whoever runs the bridge: the "
+    "runbook says what to do, under “A process rests, and its clock is right”.",
 }
 """What a person can do about a refusal, by its code, where the refusal itself does not say it."""
 

@@ -35,8 +35,9 @@ def claim_due(
     runtime: Runtime, limit: int, transfer_id: str | None = None, states: Iterable[TransferState] = TransferState
 ) -> list[Claim]:
     """Take up to `limit` due transfers in one of `states`, or the one named if it is not under somebody's
-    live lease, but none with a provider that is another one here than it was; a restore is noticed before they are
-    handed out."""
+    live lease, but none with a provider that is another one here than it was, or in a currency that counts otherwise
+    here (named, or met for the first time, that raises Unavailable); a restore is noticed before they are handed
+    out."""
     with db.writing(runtime.engine) as connection:
         claims = _claimed(connection, runtime, limit, transfer_id, states)
     if claims:
@@ -59,6 +60,8 @@ def _claimed(
     lease = runtime.in_seconds(runtime.longest_lease)
     statement = _claim(tuple(states), named=transfer_id is not None)
     which |= identity.by_configuration(runtime)
+    if transfer_id is None:
+        which["distrusted"] = list(runtime.currencies.distrusted)
     claimed = connection.execute(statement, {**which, "lease_owner": runtime.worker, "wake_at": lease}).all()
     for row in claimed:
         denominations.require(connection, runtime, row.currency)
@@ -73,7 +76,7 @@ def _claim(states: tuple[TransferState, ...], *, named: bool) -> ReturningUpdate
     if named:
         due = due.where(transfer.c.id == bindparam("named"), transfer.c.lease_owner.is_(None) | is_due)
     else:
-        due = due.where(is_due)
+        due = due.where(is_due, transfer.c.currency.not_in(bindparam("distrusted", expanding=True)))
     due = due.where(~identity.elsewhere(transfer.c.provider))
     due = due.order_by(transfer.c.wake_at).limit(bindparam("most")).with_for_update(skip_locked=True, key_share=True)
     chosen = due.cte("due")  # a CTE is evaluated once; a bare sub-select under LIMIT may lock more rows

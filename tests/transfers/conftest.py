@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bridge import identity
 from tests.harness import Bench, Hands, Simulator, bench, simulator
 from tests.transfers.scripted import ScriptedProvider
 from tests.transfers.scripted_one import ScriptedOne
@@ -99,3 +100,23 @@ ONE_TIMES = {
     "engine_poll_seconds": (0, 2, 3, 5, 10, 20, 40, 80, 160, 300),
 }  # fmt: skip
 BLOCKED = {**ONE_TIMES, "lane_policy": "block"}
+
+
+@pytest.fixture
+def old(lone: Bench) -> Bench:
+    """A process that has been up, by whose configuration the name is known."""
+    identity.keep(lone.runtime)
+    return lone
+
+
+@pytest.fixture
+def fresh(hands: Hands) -> ScriptedOne:
+    """Another account, which knows nothing of what was sent before."""
+    return ScriptedOne(hands)
+
+
+@pytest.fixture
+def at_once(lanes: Bench) -> Bench:
+    """As `old`, on PostgreSQL: transactions run beside each other."""
+    identity.keep(lanes.runtime)
+    return lanes

@@ -50,17 +50,25 @@ held = {"leg": "reserved", "their_id": "Q1"}
 known = {"their_id": "Q1"}
 wish = {"cancel_requested_at": at(0)}
 
+
+
+def moved(seconds: float) -> dict[str, int]:
+    """The marks of a transfer whose provider's name was given to another one then."""
+    return {"moved_at": at(seconds), "rewound_at": at(seconds), "first_rewound_at": at(seconds)}
+
+
 # what, transfer, second, next step
 STEPS: list[tuple[str, Transfer, float, Any]] = [
     ("planned", transfer(), 0, Send(PREPARE)),
-    ("planned, moved away since", transfer(moved_at=at(0)), 0, Send(PREPARE)),
-    ("prepare answered unknown, moved away since", transfer(one, [lost], moved_at=at(4)), 4, Rest(at(24))),
-    ("prepared, moved away since", transfer(one, [reserved], **held, moved_at=at(1)), 2, Ask()),
-    ("prepared, moved away before", transfer(one, [reserved], **held, moved_at=at(-1)), 2, Send(COMPLETE, at(7))),
-    ("planned in a restored backup, moved away since",
-     transfer(moved_at=at(0), first_rewound_at=at(-1), rewound_at=at(0)), 0, Rest(at(20))),
-    ("planned, moved away and restored since", transfer(moved_at=at(0), first_rewound_at=at(0), rewound_at=at(1)), 2,
-     Send(PREPARE)),
+    ("planned, moved away since", transfer(**moved(0)), 0, Send(PREPARE)),
+    ("prepare answered unknown, moved away since", transfer(one, [lost], **moved(4)), 4, Rest(at(24))),
+    ("prepared, moved away since", transfer(one, [reserved], **held, **moved(1)), 2, Ask()),
+    ("prepared, moved away before", transfer(one, [reserved], **held, **moved(-1)), 2, Send(COMPLETE, at(7))),
+    ("planned in a restored backup, moved away since", transfer(**moved(0) | {"first_rewound_at": at(-1)}), 0,
+     Rest(at(20))),
+    ("planned, moved away, restored since", transfer(**moved(0) | {"rewound_at": at(1)}), 2, Rest(at(22))),
+    ("prepared, moved away before, restored since",
+     transfer(one, [reserved], **held, **moved(-1) | {"rewound_at": at(1)}), 2, Ask()),
     ("prepare on the wire", transfer(one), 1, Rest(at(9))),
     ("prepare on the wire to the last moment", transfer(one), 8.9, Rest(at(9))),
     ("prepare unanswered, its lease over", transfer(one), 9, Rest(at(21))),

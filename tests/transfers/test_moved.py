@@ -24,48 +24,11 @@ from jobs import resolve as resolve_job
 from jobs import sweep
 from tests.harness import EUR, PLAYER, PROVIDER, Bench, Hands, composed, configured
 from tests.transfers.conftest import REAL_TIMES
+from tests.transfers.moving import START, in_doubt, repointed, work
 from tests.transfers.scripted import LOST as LOST_COMPLETE
 from tests.transfers.scripted import OK as DONE
 from tests.transfers.scripted import ScriptedProvider
-from tests.transfers.scripted_one import ABSENT, GRANTED, LOST, SILENT, ScriptedOne
-
-ELSEWHERE = "https://new.provider.example/wallet"
-START = 100_000
-
-
-def repointed(made: Bench, adapter: Any, **changes: Any) -> Bench:
-    """Another process on the same database, configured with another provider under the same name."""
-    policy = made.runtime.config.providers[PROVIDER].model_copy(update={"base_url": ELSEWHERE, **changes})
-    config = made.runtime.config.model_copy(update={"providers": {PROVIDER: policy}})
-    runtime = replace(made.runtime, config=config, providers={PROVIDER: adapter}, worker="repointed")
-    return Bench(runtime, made.operator, made=made.made + 500)
-
-
-def work(made: Bench, hands: Hands, seconds: int, step: int = 10) -> None:
-    """So long its jobs run."""
-    for _ in range(seconds // step):
-        hands.turn(step)
-        made.resolve_due()
-
-
-def in_doubt(made: Bench, one: ScriptedOne, direction: str = "in") -> str:
-    """A transfer that was executed, and whose answer is lost."""
-    one.script, one.asked = [LOST], [SILENT] * 3
-    return made.run(direction)
-
-
-@pytest.fixture
-def old(lone: Bench) -> Bench:
-    """A process that has been up, by whose configuration the name is known."""
-    identity.keep(lone.runtime)
-    return lone
-
-
-@pytest.fixture
-def fresh(hands: Hands) -> ScriptedOne:
-    """Another account, which knows nothing of what was sent before."""
-    return ScriptedOne(hands)
-
+from tests.transfers.scripted_one import ABSENT, GRANTED, ScriptedOne
 
 # --- nothing is sent, concluded or begun ----------------------------------------------------------------------
 
@@ -363,13 +326,6 @@ def test_each_process_claims_what_is_its_own(old: Bench, one: ScriptedOne, fresh
     hands.turn(60)
     assert resolve.claim_due(repointed(old, fresh).runtime, 10) == []
     assert len(resolve.claim_due(old.runtime, 10)) == 1
-
-
-@pytest.fixture
-def at_once(lanes: Bench) -> Bench:
-    """As `old`, on PostgreSQL: transactions run beside each other."""
-    identity.keep(lanes.runtime)
-    return lanes
 
 
 @pytest.mark.parametrize("plainly", [True, False], ids=["stroke", "long way"])

@@ -16,34 +16,47 @@ from bridge.evidence import Answer, Reply, Source
 from bridge.transfers.advance import Fact, advance
 from tests.deciding import decide
 from tests.harness import EUR, PLAYER, PROVIDER, Bench, Hands
+from tests.transfers.moving import START, in_doubt, repointed, work
 from tests.transfers.scripted import DROPPED, ScriptedProvider
-from tests.transfers.scripted_one import ABSENT, GRANTED, ScriptedOne
-from tests.transfers.test_decide import decision
-from tests.transfers.test_moved import START, at_once, fresh, old, repointed, work  # noqa: F401 - fixtures
+from tests.transfers.scripted_one import ABSENT, GRANTED, SILENT, ScriptedOne
+from tests.transfers.test_decide import decision, orphan
 from tests.transfers.test_restored import backups
 
 WHY = "they moved house"
 
 
-@pytest.mark.parametrize("noticed", [True, False], ids=["noticed", "not noticed"])
-@pytest.mark.parametrize("direction", ["in", "out"])
-def test_what_a_restore_has_forgotten_is_not_sent_to_another(
-    old: Bench, one: ScriptedOne, fresh: ScriptedOne, hands: Hands, tmp_path: Path, direction: str, *, noticed: bool  # noqa: F811
-) -> None:
-    """I-09 C-58: executed by the one before, forgotten by a restored backup, and then the name is another's, who would
-    execute it again. It is for people, and the money is where the one before has put it."""
-    copies = backups(old, tmp_path)
+def executed_and_forgotten(old: Bench, folder: Path, direction: str = "in") -> str:
+    """A transfer that was queued when the backup was made, and then executed; the backup is in place, and nobody has
+    looked yet."""
+    copies = backups(old, folder)
     queued = str(old.begin(direction, queued=True).transfer_id)
     copies.back_up()
     old.resolve_due()
     lineage.check(old.runtime)
     old.runtime.engine.dispose()
     copies.restore()
-    assert lineage.check(old.runtime) if noticed else old.row(queued)["rewound_at"] is None
-    new = repointed(old, fresh)
-    fresh.asked = [ABSENT] * 500
+    assert old.row(queued)["rewound_at"] is None
+    return queued
 
-    switches.accept(new.runtime, PROVIDER, WHY, "ops")
+
+@pytest.mark.parametrize("noticed", ["before", "by the acceptance", "after it"])
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_what_a_restore_has_forgotten_is_not_sent_to_another(
+    old: Bench, one: ScriptedOne, fresh: ScriptedOne, hands: Hands, tmp_path: Path, direction: str, noticed: str
+) -> None:
+    """I-09 C-58: executed by the one before, forgotten by a restored backup, and then the name is another's, who would
+    execute it again. It is for people, and the money is where the one before has put it; also where the new one is
+    accepted by a process that has never seen the database as it was."""
+    queued = executed_and_forgotten(old, tmp_path, direction)
+    assert noticed != "before" or lineage.check(old.runtime)
+    fresh.asked = [ABSENT] * 500
+    hands.turn(1)
+
+    command = repointed(old.another() if noticed == "after it" else old, fresh)
+    switches.accept(command.runtime, PROVIDER, WHY, "ops")
+    hands.turn(60)
+    new = repointed(old, fresh)
+    lineage.check(new.runtime)
     work(new, hands, 7200, step=30)
 
     assert {*fresh.calls} <= {"look_up", "balance"}
@@ -52,29 +65,63 @@ def test_what_a_restore_has_forgotten_is_not_sent_to_another(
     assert (one.owned(PLAYER) - GRANTED, fresh.owned(PLAYER) - GRANTED) == (moved, 0)
     assert new.wallet() == START - (1000 if direction == "in" else 0)
     new.audit()
+    if command.runtime.engine is not old.runtime.engine:
+        command.runtime.engine.dispose()
 
 
-def test_the_clock_may_have_been_ahead_before(
-    old: Bench, one: ScriptedOne, fresh: ScriptedOne, hands: Hands, tmp_path: Path  # noqa: F811
+def test_a_restore_that_is_said_late(
+    old: Bench, one: ScriptedOne, fresh: ScriptedOne, hands: Hands, tmp_path: Path
 ) -> None:
-    """I-09, I-34: the same, where the restore was seen by a clock that was set back before the new one is accepted."""
-    copies = backups(old, tmp_path)
-    queued = str(old.begin("in", queued=True).transfer_id)
-    copies.back_up()
-    old.resolve_due()
-    lineage.check(old.runtime)
-    old.runtime.engine.dispose()
-    copies.restore()
-    assert lineage.check(old.runtime)
+    """I-09, I-13 C-58: nobody could notice it, and the new one was sent the transfer once, in vain. From when a person
+    says it, it is sent no more, and that the new one does not know it proves nothing."""
+    queued = executed_and_forgotten(old, tmp_path)
+    since = hands.now()
+    _forget(old)
+    hands.turn(1)
+    new = repointed(old, fresh)
+    switches.accept(new.runtime, PROVIDER, WHY, "ops")
+    fresh.script, fresh.asked = [DROPPED] * 9, [SILENT]
+    hands.turn(1)
+    new.resolve_due()
+    sent = fresh.count("transfer")
+
+    lineage.restored(new.runtime, WHY, "ops", since)
+    fresh.asked = []
+    work(new, hands, 7200, step=30)
+
+    assert fresh.count("transfer") == sent
+    assert (new.row(queued)["state"], new.row(queued)["reason_code"]) == ("orphaned", "unproved")
+    assert (one.owned(PLAYER) - GRANTED, new.wallet()) == (1000, START - 1000)
+
+
+def _forget(made: Bench) -> None:
+    """All processes were stopped, and no mark is kept."""
+    lineage._memories.pop(made.runtime.engine)  # what a stopped process has forgotten
+
+
+@pytest.mark.parametrize("restored", [True, False])
+def test_the_clock_may_have_been_ahead_before(
+    old: Bench, one: ScriptedOne, fresh: ScriptedOne, hands: Hands, tmp_path: Path, *, restored: bool
+) -> None:
+    """I-09, I-34: the same, where the restore was seen, or the request was sent, by a clock that was put back before
+    the new one is accepted."""
+    hands.set_both(3600)
+    if restored:
+        transfer_id = executed_and_forgotten(old, tmp_path)
+        assert lineage.check(old.runtime)
+    else:
+        transfer_id = in_doubt(old, one)
     hands.set_both(-3600)
+    hands.turn(30)
     new = repointed(old, fresh)
 
     switches.accept(new.runtime, PROVIDER, WHY, "ops")
-    work(new, hands, 600, step=30)
+    fresh.asked = [ABSENT] * 500
+    work(new, hands, 7200, step=30)
 
     assert (one.owned(PLAYER) - GRANTED, fresh.owned(PLAYER) - GRANTED) == (1000, 0)
-    assert new.row(queued)["state"] == "pending"
-    assert new.row(queued)["moved_at"] > new.row(queued)["first_rewound_at"]
+    assert new.row(transfer_id)["state"] == "orphaned"
+    assert new.wallet() == START - 1000
 
 
 def test_what_was_never_sent_is_carried_out_by_the_new_one(still: Bench, scripted: ScriptedProvider) -> None:
@@ -92,10 +139,48 @@ def test_what_was_never_sent_is_carried_out_by_the_new_one(still: Bench, scripte
     new.audit()
 
 
+def test_an_absence_is_proved_by_who_alone_was_asked(old: Bench, fresh: ScriptedOne, hands: Hands) -> None:
+    """I-13 C-05: queued before, sent to the new one alone, lost on the way there, and not known there for long
+    enough."""
+    queued = str(old.begin("in", queued=True).transfer_id)
+    new = repointed(old, fresh)
+    switches.accept(new.runtime, PROVIDER, WHY, "ops")
+    fresh.script, fresh.asked = [DROPPED] * 9, [ABSENT] * 500
+    work(new, hands, 7200, step=30)
+
+    assert (new.row(queued)["state"], new.row(queued)["reason_code"]) == ("reversed", "not_executed")
+    assert (fresh.owned(PLAYER), new.wallet()) == (GRANTED, START)
+    new.audit()
+
+
+@pytest.mark.parametrize("restored", [False, True])
 @pytest.mark.parametrize("moved", [False, True])
-def test_what_people_order_afterwards_is_carried_out(still: Bench, scripted: ScriptedProvider, *, moved: bool) -> None:
-    """I-03: a reversed transfer that was executed after all is taken back, where it was executed and where that has
-    another address by now."""
+def test_what_people_order_afterwards_is_carried_out(
+    old: Bench, one: ScriptedOne, hands: Hands, *, moved: bool, restored: bool
+) -> None:
+    """I-03: what the house bears is taken back, where it was executed and where that has another address by now, and
+    also where a backup was restored before: people knew of both when they ordered it."""
+    transfer_id = orphan(old, one, hands, "in", "house")
+    if restored:
+        lineage.restored(old.runtime, "a restore", "ops")
+        hands.turn(1000)
+    made = old
+    if moved:
+        made = repointed(old, one)
+        switches.accept(made.runtime, PROVIDER, WHY, "ops")
+        hands.turn(1000)
+    before = one.owned(PLAYER)
+
+    decide(made.runtime, made.operator, transfer_id, decision(made, transfer_id, "claw_back"))
+    work(made, hands, 3600, step=30)
+
+    assert (made.row(transfer_id)["state"], made.row(transfer_id)["reason_code"]) == ("reversed", "clawed_back")
+    assert one.owned(PLAYER) == before - 1000
+    made.audit()
+
+
+def test_both_phases_of_what_people_order_afterwards(still: Bench, scripted: ScriptedProvider) -> None:
+    """I-03: a reversed transfer that was executed after all is taken back at its provider's other address."""
     identity.keep(still.runtime)
     scripted.script = [DROPPED] * 2
     transfer_id = still.run("in")
@@ -104,11 +189,10 @@ def test_what_people_order_afterwards_is_carried_out(still: Bench, scripted: Scr
     told = Reply(Answer.APPLIED, amount=1000, currency=EUR, player=PLAYER, side=leg.side.value,
                  reference=leg.reference, provider_reference="Q77")  # fmt: skip
     advance(still.runtime, transfer_id, None, Fact(told, Source.LOOKUP, scripted.clock.now()))
-    made = still
-    if moved:
-        made = repointed(still, scripted)
-        switches.accept(made.runtime, PROVIDER, WHY, "ops")
+    made = repointed(still, scripted)
+    switches.accept(made.runtime, PROVIDER, WHY, "ops")
     sent = len(scripted.calls)
+    work(made, scripted.clock, 10, step=1)
 
     decide(made.runtime, made.operator, transfer_id, decision(made, transfer_id, "claw_back"))
     work(made, scripted.clock, 600, step=5)
@@ -118,7 +202,7 @@ def test_what_people_order_afterwards_is_carried_out(still: Bench, scripted: Scr
     made.audit()
 
 
-def test_a_refused_begin_stops_nobody(at_once: Bench, fresh: ScriptedOne) -> None:  # noqa: F811
+def test_a_refused_begin_stops_nobody(at_once: Bench, fresh: ScriptedOne) -> None:
     """I-09: a process with the wrong account is asked again and again. It takes no lock of what others move: somebody
     who holds one that lets them go on, as a vacuum does, is not waited for."""
     at_once.run("in")
@@ -131,7 +215,7 @@ def test_a_refused_begin_stops_nobody(at_once: Bench, fresh: ScriptedOne) -> Non
     assert refused.value.code == "provider_moved"
 
 
-def test_a_restore_and_an_acceptance_wait_for_each_other(at_once: Bench, fresh: ScriptedOne) -> None:  # noqa: F811
+def test_a_restore_and_an_acceptance_wait_for_each_other(at_once: Bench, fresh: ScriptedOne) -> None:
     """C-58: whoever comes second comes after the first; both marks are there, and neither is lost to a deadlock."""
     transfer_id = str(at_once.begin("in", queued=True).transfer_id)
     new, other, failed = repointed(at_once, fresh), at_once.another(), []

@@ -212,19 +212,23 @@ class Transfer:
         return first is None or at < first - UNNOTICED
 
     def is_elsewhere(self, leg: Leg) -> bool:
-        """Whether something of a leg was sent to the one that had this provider's name before, as far as anybody can
-        know: of a backup that was restored under that one, what was never sent is only what we remember."""
-        if self.moved_at is None:
+        """Whether something of a leg may have been sent to the one that had this provider's name before. Where a backup
+        was restored as well, before or since, that is so also of what was never sent as far as we remember; not of what
+        people have ordered since."""
+        if self.moved_at is None or self._was_ordered_since(leg):
             return False
-        if leg.attempts:
-            return any(attempt.sent_at <= self.moved_at for attempt in leg.attempts)
-        return self.was_restored_elsewhere
+        return self.was_restored_too or any(attempt.sent_at <= self.moved_at for attempt in leg.attempts)
 
     @property
-    def was_restored_elsewhere(self) -> bool:
-        """Whether a backup was restored while its provider's name stood for the one before."""
-        moved, restored = self.moved_at, self.first_rewound_at
-        return moved is not None and restored is not None and restored < moved
+    def was_restored_too(self) -> bool:
+        """Whether a backup was restored before or since its provider's name was given to another one: that alone leaves
+        the same instant in all its marks."""
+        return self.moved_at is not None and not self.moved_at == self.first_rewound_at == self.rewound_at
+
+    def _was_ordered_since(self, leg: Leg) -> bool:
+        known = max(self.moved_at or 0, self.rewound_at or 0)
+        orders = [piece.at for piece in self.decisions if piece.reply.code == ORDER]
+        return any(mine is leg and at > known for mine, at in zip(self.ordered, orders, strict=False))
 
     def cancels(self, leg: Leg) -> bool:
         """Whether somebody wishes this leg cancelled; what people ordered to be taken back is carried out."""
