@@ -88,11 +88,11 @@ def _book(runtime: Runtime, key: Key, kind: str, wish: CashWish) -> Cash | Store
             return stored
         if kind == WITHDRAWAL:
             _admit(connection, runtime)
+        denominations.require(connection, runtime, wish.currency)
         amount = _amount(runtime, wish)
         wrong = players.missing(connection, key.operator_id, wish.player_id, wish.currency)
         if wrong:
             raise Invalid(fields=wrong)
-        denominations.require(connection, runtime, wish.currency)
         connection.execute(
             insert(_movement).values(
                 id=movement_id,

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, Table, bindparam, select
 
 from bridge import db, log, models
 from bridge.errors import Unavailable
+from bridge.money import UnknownCurrency
 from bridge.runtime import Runtime
 
 _denomination: Table = models.metadata.tables["denomination"]
@@ -26,6 +27,17 @@ _ONE = select(_denomination.c.exponent).where(_denomination.c.currency == bindpa
 WAIT_SECONDS = 60
 """When a client may ask again: a person has to change the configuration."""
 
+class CountedOtherwise(Unavailable, UnknownCurrency):
+    """A currency is in the books with other decimals than this process is configured with: no amount of it is known."""
+
+    def __init__(self, currency: str) -> None:
+        super().__init__(
+            f"{currency} is in the books with other decimals than this process is configured with.",
+            code="currency_redenominated",
+            after_seconds=WAIT_SECONDS,
+        )
+
+
 _log = log.get("denominations")
 
 _seen: WeakKeyDictionary[Engine, dict[str, int]] = WeakKeyDictionary()
@@ -34,14 +46,18 @@ _seen: WeakKeyDictionary[Engine, dict[str, int]] = WeakKeyDictionary()
 def written(connection: Connection, runtime: Runtime) -> Mapping[str, int]:
     """Every currency of the books with its decimals."""
     found = {currency: int(exponent) for currency, exponent in connection.execute(_ALL)}
-    _of(runtime).update(found)
+    _seen[runtime.engine] = dict(found)
     return found
 
 
 def look(connection: Connection, runtime: Runtime) -> None:
-    """Distrust every currency of the books whose amounts would mean something else here; logged when it is seen."""
-    for currency, exponent in written(connection, runtime).items():
+    """Distrust every currency of the books whose amounts would mean something else here, and no other any more; logged
+    when it is seen. A restored backup may know less of the books than was seen before."""
+    found = written(connection, runtime)
+    for currency, exponent in found.items():
         _fits(runtime, currency, exponent)
+    for currency in runtime.currencies.distrusted - found.keys():
+        runtime.currencies.trust(currency)
 
 
 def open_in(connection: Connection, runtime: Runtime, currency: str) -> None:
@@ -77,22 +93,15 @@ def _of(runtime: Runtime) -> dict[str, int]:
 
 def _compare(runtime: Runtime, currency: str, exponent: int) -> None:
     if not _fits(runtime, currency, exponent):
-        raise _refused(currency)
+        raise CountedOtherwise(currency)
 
 
 def _fits(runtime: Runtime, currency: str, exponent: int) -> bool:
     here = runtime.currencies.exponents.get(currency)
     if here == exponent:
+        runtime.currencies.trust(currency)
         return True
     if currency not in runtime.currencies.distrusted:
-        runtime.currencies.distrust(currency, partial(_refused, currency))
+        runtime.currencies.distrust(currency, partial(CountedOtherwise, currency))
         _log.error("currency distrusted", currency=currency, decimals=here, in_the_books=exponent)
     return False
-
-
-def _refused(currency: str) -> Unavailable:
-    return Unavailable(
-        f"{currency} is in the books with other decimals than this process is configured with.",
-        code="currency_redenominated",
-        after_seconds=WAIT_SECONDS,
-    )

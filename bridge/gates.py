@@ -109,6 +109,11 @@ def cap_of(runtime: Runtime, provider: str, currency: str) -> int | None:
     return None if told is None else runtime.currencies.parse(told, currency)
 
 
+def cap_known(runtime: Runtime, provider: str, currency: str) -> int | None:
+    """The same, to be told; None also where amounts of that currency mean something else here than in the books."""
+    return None if currency in runtime.currencies.distrusted else cap_of(runtime, provider, currency)
+
+
 def check_caps(config: Config, currencies: Currencies) -> None:
     """Raise AmountRefused, naming the key, unless each configured cap is an exact amount of its currency."""
     for name, policy in config.providers.items():

@@ -7,7 +7,7 @@ USDT 6, ETH 9, that is gwei, so that 64 bits hold any balance).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 MAX_MINOR_UNITS = 10**15
@@ -64,7 +64,7 @@ class Currencies:
 
     def __init__(self, extra: Mapping[str, int] | None = None) -> None:
         self._exponents = {**ISO_4217_EXPONENTS, **(extra or {})}
-        self._distrusted: dict[str, Callable[[], Exception]] = {}
+        self._distrusted: Mapping[str, Callable[[], UnknownCurrency]] = {}
 
     @property
     def exponents(self) -> Mapping[str, int]:
@@ -72,17 +72,22 @@ class Currencies:
         return self._exponents
 
     @property
-    def distrusted(self) -> Collection[str]:
+    def distrusted(self) -> frozenset[str]:
         """The currencies whose amounts are neither read nor written here."""
-        return self._distrusted.keys()
+        return frozenset(self._distrusted)
 
-    def distrust(self, currency: str, refusal: Callable[[], Exception]) -> None:
+    def distrust(self, currency: str, refusal: Callable[[], UnknownCurrency]) -> None:
         """From now on neither read nor write an amount of `currency`, but raise what `refusal` makes: there are amounts
         of it that mean something else than they would here."""
-        self._distrusted[currency] = refusal
+        self._distrusted = {**self._distrusted, currency: refusal}
+
+    def trust(self, currency: str) -> None:
+        """Take that back."""
+        if currency in self._distrusted:
+            self._distrusted = {name: kept for name, kept in self._distrusted.items() if name != currency}
 
     def exponent(self, currency: str) -> int:
-        """The number of decimals of `currency`; raises UnknownCurrency, and whatever it is distrusted for."""
+        """The number of decimals of `currency`; raises UnknownCurrency, also where it is distrusted."""
         refusal = self._distrusted.get(currency)
         if refusal is not None:
             raise refusal()

@@ -9,7 +9,6 @@ from sqlalchemy import Connection, Table, bindparam, select
 
 from bridge import db, denominations, ledger, models
 from bridge.errors import Invalid, NotFound
-from bridge.money import UnknownCurrency
 from bridge.runtime import Runtime
 
 _player: Table = models.metadata.tables["player"]
@@ -51,10 +50,8 @@ def register(runtime: Runtime, operator_id: int, player_id: str, currencies: Seq
     a currency mean something else here than in the books.
     """
     for currency in currencies:
-        try:
-            runtime.currencies.exponent(currency)
-        except UnknownCurrency as unknown:
-            raise Invalid(fields={"currencies": str(unknown)}) from None
+        if currency not in runtime.currencies.exponents:
+            raise Invalid(fields={"currencies": f"{currency!r} is not a known currency"})
     with db.writing(runtime.engine) as connection:
         row = {"operator_id": operator_id, "player_id": player_id, "created_at": runtime.clock.now()}
         new = db.insert_if_absent(connection, _player, row)

@@ -45,7 +45,8 @@ def run_once(runtime: Runtime, now: int, limit: int, stop: Event) -> dict[str, i
         closed = [each for each in gates.closed(connection) if each.restored_at is not None]
         others = identity.others(connection, runtime)
     waiting = [each for each in closed if each.provider in runtime.providers and each.provider not in others]
-    if not waiting or stop.is_set() or not _claimed(runtime, now):
+    # Who does not know what the amounts of a currency mean compares nothing, and leaves the turn to who does.
+    if not waiting or runtime.currencies.distrusted or stop.is_set() or not _claimed(runtime, now):
         return counts
     outcomes = []
     for each in waiting:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, insert, text
 
-from bridge import breaks, cashier, db, denominations, events, keys, players, watch
+from bridge import breaks, cashier, db, denominations, events, keys, lineage, models, players, watch
+from bridge.alerts import conditions, wording
 from bridge.app import compose, create_app
 from bridge.cashier import CashWish
 from bridge.errors import Unavailable
@@ -19,6 +21,8 @@ from bridge.transfers import resolve
 from bridge.transfers.advance import Fact, advance
 from bridge.transfers.begin import MAX, Wish, begin
 from bridge.transfers.drive import drive
+from bridge.views import doors, orphans, sheet
+from bridge.views.orphans import Stage, Wanted
 from jobs.schedule import SCHEDULE
 from jobs.shift import run
 from tests.harness import OPERATOR, PROVIDER, Bench, Simulator, bench, simulator, together
@@ -50,11 +54,12 @@ def simulated(tmp_path: Any) -> Iterator[Simulator]:
         yield started
 
 
-def process(runtime: Runtime, decimals: int | None) -> Runtime:
-    """Another process, that is configured with so many decimals, or not with that currency."""
+def process(runtime: Runtime, decimals: int | None, **sections: Any) -> Runtime:
+    """Another process, that is configured with so many decimals, or not with that currency, and with other sections."""
     here = {} if decimals is None else {USDT: decimals}
-    section = runtime.config.providers[PROVIDER].model_copy(update={"currencies": ("EUR", *here)})
-    changes = {"currencies": here, "providers": {PROVIDER: section}}
+    provider = sections.pop("providers", runtime.config.providers)[PROVIDER]
+    provider = provider.model_copy(update={"currencies": ("EUR", *here)})
+    changes = {"currencies": here, "providers": {PROVIDER: provider}, **sections}
     return compose(runtime.config.model_copy(update=changes), runtime.clock)
 
 
@@ -178,6 +183,86 @@ def test_no_amount_is_told_and_other_currencies_go_on(six: Bench, decimals: int 
     assert counts["driven"] == 1
     assert [six.row(str(each))["state"] for each in (mine, theirs)] == ["confirmed", "pending"]
     other.engine.dispose()
+
+
+@pytest.mark.parametrize("decimals", [8, None], ids=["other decimals", "not configured"])
+def test_whoever_counts_otherwise_compares_nothing(six: Bench, simulated: Simulator, decimals: int | None) -> None:
+    """I-08 C-58: behind a restore it would find all as it should be but for that currency, and open the provider; it
+    leaves the turn to who knows it."""
+    other = process(six.runtime, decimals)
+    funded(six)
+    players.register(six.runtime, six.operator, "eve", [USDT])
+    simulated.control("POST", "/play", {"player": "eve", "currency": USDT, "amount": "7.00"})
+    lineage.restored(six.runtime, "a restore", "ops")
+    sweep = next(job for job in SCHEDULE if job.name == "sweep")
+    assert run(other, sweep, Event()) == {"swept": 0, "compared": 0, "differing": 0, "opened": 0}
+    counts = run(six.runtime, sweep, Event())
+    assert counts is not None
+    assert (counts["swept"], counts["opened"]) == (1, 0)
+    assert counts["differing"] > 0
+    other.engine.dispose()
+
+
+def test_the_desk_and_alerts_go_on(six: Bench) -> None:
+    """I-08: what they tell of all currencies they tell of the others, and of this one in minor units."""
+    section = six.runtime.config.providers[PROVIDER].model_copy(update={"exposure_caps": {USDT: "100"}})
+    rates = six.runtime.config.desk.model_copy(update={"reference_rates": {"EUR": "1", USDT: "0.9"}})
+    other = process(six.runtime, 8, providers={PROVIDER: section}, desk=rates)
+    funded(six)
+    six.begin("in", queued=True)
+    queued(six)
+    assert watch.hindrance(other) is None
+    with db.writing(other.engine) as connection:
+        hit = {"provider": PROVIDER, "currency": USDT, "hit_at": other.clock.now()}
+        connection.execute(insert(models.metadata.tables["cap_hit"]).values(**hit))
+
+    wanted = Wanted(stage=Stage.PENDING)
+    assert len(orphans.queue(other, six.operator, wanted, 1, None).transfers) == 2
+    assert len(list(sheet.lines(other, six.operator, wanted))) > 2
+    with db.reading(other.engine) as connection:
+        (door,) = doors.doors(connection, other, [PROVIDER], [])
+        found = conditions.find(connection, other, (conditions.Kind.CAP_HIT,))
+    assert [used.cap for used in door.exposure] == [None, None]
+    assert (found.unread, len(found.conditions)) == (frozenset(), 1)
+    sentence, more = wording.of_orphans(2, {"EUR": 100, USDT: 250_000}, other.currencies, (), new=True)
+    assert "250000 minor units of USDT" in sentence
+    assert more["value"] == {"EUR": "1.00"}
+    other.engine.dispose()
+
+
+def test_an_answer_in_that_currency_is_unreadable_and_kept(
+    six: Bench, eight: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I-12: a provider tells of another currency than it was asked about, one that counts otherwise here: what it
+    answered is stored as an answer that says nothing, as everywhere else."""
+    funded(six)
+    assert watch.hindrance(eight) is None
+    outbound = eight.providers[PROVIDER]._outbound  # type: ignore[attr-defined] # the real wire, told otherwise behind it
+    send = outbound.send
+
+    def told(*asked: Any, **named: Any) -> Any:
+        answer = send(*asked, **named)
+        return replace(answer, body=answer.body.replace(b'"EUR"', b'"USDT"'))
+
+    monkeypatch.setattr(outbound, "send", told)
+    begun = Bench(eight, six.operator, made=900).begin("in", "1.00")
+    assert begun.outcome is not None
+    drive(eight, begun.outcome)
+    assert six.rows("SELECT answer FROM evidence WHERE source = 'call'")[0]["answer"] == "unknown"
+
+
+def test_a_currency_that_leaves_the_books_is_trusted_again(six: Bench, eight: Runtime) -> None:
+    """C-58: a restored backup knows no wallet of it, and the next first one is opened by who is right."""
+    players.register(eight, six.operator, "eve", [USDT])
+    assert watch.hindrance(six.runtime) is None
+    assert six.runtime.currencies.distrusted == {USDT}
+    with db.writing(six.runtime.engine) as connection:
+        for table in ("account", "denomination"):
+            connection.execute(text(f"DELETE FROM {table} WHERE currency = '{USDT}'"))
+    assert watch.hindrance(six.runtime) is None
+    assert players.register(six.runtime, six.operator, BOB, [USDT]) == ([USDT], True)
+    assert watch.hindrance(eight) is None
+    assert (six.runtime.currencies.distrusted, eight.currencies.distrusted) == (frozenset(), {USDT})
 
 
 def test_who_was_first_with_wrong_decimals_stops_that_currency_alone(six: Bench, eight: Runtime) -> None:

@@ -117,7 +117,7 @@ def _cap_hits(connection: Connection, runtime: Runtime) -> Iterator[Condition]:
     for provider, currency in connection.execute(query.order_by(_cap_hit.c.provider, _cap_hit.c.currency)):
         if provider not in runtime.config.providers:
             continue
-        cap = gates.cap_of(runtime, provider, currency)
+        cap = gates.cap_known(runtime, provider, currency)
         most = "the cap" if cap is None else f"the cap of {runtime.currencies.spelled(cap, currency)}"
         yield Condition(
             Kind.CAP_HIT, f"{provider}/{currency}", breaks.operator_of(connection, runtime, provider),

@@ -4,19 +4,22 @@ stands for, accepted there: what is changed and the note of who changed it in on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, case, func, select, update
+from sqlalchemy import Column, ColumnElement, Connection, ScalarSelect, Table, case, func, literal, select, update
 
 from bridge import breaks, db, gates, identity, keys, lineage, log, models, players, reasons, withdrawals
 from bridge.desk import accesses, sittings
 from bridge.desk.rows import PROPOSERS, Person
 from bridge.desk.sittings import Sitting
 from bridge.errors import NotFound, Stale
+from bridge.evidence import Source
 from bridge.models.desk import Outcome
 from bridge.runtime import Runtime, user_name
 
 _transfer: Table = models.metadata.tables["transfer"]
 _attempt: Table = models.metadata.tables["attempt"]
+_evidence: Table = models.metadata.tables["evidence"]
 _log = log.get("desk")
 
 
@@ -89,11 +92,17 @@ def accept(runtime: Runtime, provider: str, reason: str, login: str) -> tuple[id
 
 
 def _moved_at(now: int) -> ColumnElement[int]:
-    """Now, or behind all that was sent before and behind a restore seen before, whatever a clock said then."""
-    sent = select(func.max(_attempt.c.sent_at)).where(_attempt.c.transfer_id == _transfer.c.id).scalar_subquery()
-    restored = _transfer.c.first_rewound_at + 1
-    latest = case((restored > now, restored), else_=now)
-    return case((sent > latest, sent), else_=latest)
+    """Now, or behind all that was sent or ordered before and behind a restore seen before, whatever a clock said."""
+    sent, ordered = _last(_attempt.c.sent_at), _last(_evidence.c.at, _evidence.c.source == Source.PERSON.value)
+    latest: ColumnElement[int] = literal(now)
+    for known in (_transfer.c.first_rewound_at + 1, sent, ordered):
+        latest = case((known > latest, known), else_=latest)
+    return latest
+
+
+def _last(column: Column[Any], *which: ColumnElement[bool]) -> ScalarSelect[Any]:
+    mine = column.table.c.transfer_id == _transfer.c.id
+    return select(func.max(column)).where(mine, *which).scalar_subquery()
 
 
 def say_restored(runtime: Runtime, reason: str, login: str, since: int | None) -> lineage.Done:

@@ -227,6 +227,7 @@ def _is_spoken_of(connection: Connection, runtime: Runtime, transfer: Transfer) 
 
 def _check(connection: Connection, runtime: Runtime, operator_id: int, wish: Wish) -> int:
     """The amount in minor units (0: all that is there); raises Invalid naming each field that does not fit."""
+    denominations.require(connection, runtime, wish.currency)
     amount, wrong = _read(runtime, wish)
     policy = runtime.config.providers.get(wish.provider)
     if policy is not None and policy.operator != players.operator_name(connection, operator_id):
@@ -238,7 +239,6 @@ def _check(connection: Connection, runtime: Runtime, operator_id: int, wish: Wis
         wrong = {} if been else {"currency": f"does not move at {wish.provider}"}
     if wrong:
         raise Invalid(fields=wrong)
-    denominations.require(connection, runtime, wish.currency)
     return amount
 
 

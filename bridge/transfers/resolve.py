@@ -6,7 +6,7 @@ A claimed row is pushed into the future before it is driven, so one that always 
 Who has a claim may conclude from silence, and a restored database has forgotten what it sent. So behind each claim, and
 before anything is read by it, it is looked whether this is still the database that it was; where that cannot be seen,
 nothing is concluded. A database that comes back later than that look knows nothing of the claim. And who takes amounts
-for others than they are in the books claims nothing.
+of a currency for others than they are in the books claims nothing in it.
 """
 
 from __future__ import annotations

@@ -227,7 +227,9 @@ def _all_facts(transfer: Transfer, currencies: Currencies) -> Iterator[str]:
     """What has been sent and told, so that the advice can be judged; of what people ordered to be taken back last."""
     if transfer.moved_at is not None:
         yield "Another provider has this name since: what was sent to the one before is known there, if anywhere."
-    if transfer.was_restored_too or (transfer.rewound_at is not None and transfer.moved_at is None):
+        if transfer.moved_in_doubt:
+            yield "It is not certain that all that was sent to the one before is known here."
+    elif transfer.rewound_at is not None:
         yield "The database was restored from a backup: what was sent after it was made is not known here."
         if transfer.sweep:
             yield "All that was there was asked for: a try after those may be forgotten, of another amount."

@@ -95,7 +95,7 @@ def doors(
                 Used(
                     currency,
                     used[name, currency],
-                    gates.cap_of(runtime, name, currency),
+                    gates.cap_known(runtime, name, currency),
                     refused=(name, currency) in refused,
                 )
                 for currency in sorted(runtime.policy(name).currencies)

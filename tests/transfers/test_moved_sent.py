@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from bridge import db, gates, identity, lineage
+from bridge import db, gates, identity, lineage, misdated
 from bridge.desk import switches
 from bridge.errors import Unavailable
 from bridge.evidence import Answer, Reply, Source
@@ -18,7 +18,7 @@ from tests.deciding import decide
 from tests.harness import EUR, PLAYER, PROVIDER, Bench, Hands
 from tests.transfers.moving import START, in_doubt, repointed, work
 from tests.transfers.scripted import DROPPED, ScriptedProvider
-from tests.transfers.scripted_one import ABSENT, GRANTED, SILENT, ScriptedOne
+from tests.transfers.scripted_one import ABSENT, GRANTED, LOST, SILENT, ScriptedOne
 from tests.transfers.test_decide import decision, orphan
 from tests.transfers.test_restored import backups
 
@@ -153,15 +153,16 @@ def test_an_absence_is_proved_by_who_alone_was_asked(old: Bench, fresh: Scripted
     new.audit()
 
 
-@pytest.mark.parametrize("restored", [False, True])
+@pytest.mark.parametrize("restored", ["never", "before", "behind the order"])
 @pytest.mark.parametrize("moved", [False, True])
 def test_what_people_order_afterwards_is_carried_out(
-    old: Bench, one: ScriptedOne, hands: Hands, *, moved: bool, restored: bool
+    old: Bench, one: ScriptedOne, hands: Hands, *, moved: bool, restored: str
 ) -> None:
-    """I-03: what the house bears is taken back, where it was executed and where that has another address by now, and
-    also where a backup was restored before: people knew of both when they ordered it."""
+    """I-03: what the house bears is taken back, where it was executed and where that has another address by now, also
+    where a backup was restored before, and people knew of both when they ordered it, or is restored behind it: who was
+    asked to take it back, and is asked again, knows it."""
     transfer_id = orphan(old, one, hands, "in", "house")
-    if restored:
+    if restored == "before":
         lineage.restored(old.runtime, "a restore", "ops")
         hands.turn(1000)
     made = old
@@ -172,11 +173,49 @@ def test_what_people_order_afterwards_is_carried_out(
     before = one.owned(PLAYER)
 
     decide(made.runtime, made.operator, transfer_id, decision(made, transfer_id, "claw_back"))
+    hands.turn(1)
+    if restored == "behind the order":
+        lineage.restored(made.runtime, "a failover", "ops")
     work(made, hands, 3600, step=30)
 
     assert (made.row(transfer_id)["state"], made.row(transfer_id)["reason_code"]) == ("reversed", "clawed_back")
     assert one.owned(PLAYER) == before - 1000
     made.audit()
+
+
+@pytest.mark.parametrize("ahead", [0, 86_400], ids=["right", "ahead"])
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_what_people_had_ordered_before_is_not_sent_again(
+    old: Bench, one: ScriptedOne, fresh: ScriptedOne, hands: Hands, tmp_path: Path, *, ahead: int, forgotten: bool
+) -> None:
+    """I-09, I-34: a take-back that the one before has executed, its answer lost or all of it forgotten by a restore,
+    also where it was ordered by a clock that was ahead. That the new one does not know it refuses nothing."""
+    transfer_id = orphan(old, one, hands, "in", "house")
+    hands.set_both(ahead)
+    decide(old.runtime, old.operator, transfer_id, decision(old, transfer_id, "claw_back"))
+    hands.set_both(-ahead)
+    hands.turn(20)
+    misdated.bring_near(old.runtime)
+    copies, before = backups(old, tmp_path), one.owned(PLAYER)
+    copies.back_up()
+    one.script, one.asked = [LOST], [SILENT] * 50
+    old.resolve_due()
+    if forgotten:
+        lineage.check(old.runtime)
+        old.runtime.engine.dispose()
+        copies.restore()
+        hands.turn(5)
+        assert lineage.check(old.runtime)
+    hands.turn(5)
+    new = repointed(old, fresh)
+    fresh.asked = [ABSENT] * 500
+
+    switches.accept(new.runtime, PROVIDER, WHY, "ops")
+    work(new, hands, 3600, step=30)
+
+    assert (one.owned(PLAYER) - before, fresh.owned(PLAYER) - GRANTED) == (-1000, 0)
+    assert new.get(transfer_id).take_backs[-1].state.value != "refused"
+    assert new.row(transfer_id)["state"] == "orphaned"
 
 
 def test_both_phases_of_what_people_order_afterwards(still: Bench, scripted: ScriptedProvider) -> None:

@@ -212,23 +212,23 @@ class Transfer:
         return first is None or at < first - UNNOTICED
 
     def is_elsewhere(self, leg: Leg) -> bool:
-        """Whether something of a leg may have been sent to the one that had this provider's name before. Where a backup
-        was restored as well, before or since, that is so also of what was never sent as far as we remember; not of what
-        people have ordered since."""
-        if self.moved_at is None or self._was_ordered_since(leg):
+        """Whether something of a leg may have been sent to the one that had this provider's name before. In doubt that
+        is so also of what was never sent as far as we remember, but not of what people have ordered since."""
+        if self.moved_at is None:
             return False
-        return self.was_restored_too or any(attempt.sent_at <= self.moved_at for attempt in leg.attempts)
+        if any(attempt.sent_at <= self.moved_at for attempt in leg.attempts):
+            return True
+        return self.moved_in_doubt and not (leg is self.driven and self._was_ordered_after(self.moved_at))
 
     @property
-    def was_restored_too(self) -> bool:
-        """Whether a backup was restored before or since its provider's name was given to another one: that alone leaves
-        the same instant in all its marks."""
+    def moved_in_doubt(self) -> bool:
+        """Whether its provider's name was given to another one, and not only that: a backup was restored before or
+        since, a clock was ahead, or the name was given away twice. That alone leaves one instant in all its marks."""
         return self.moved_at is not None and not self.moved_at == self.first_rewound_at == self.rewound_at
 
-    def _was_ordered_since(self, leg: Leg) -> bool:
-        known = max(self.moved_at or 0, self.rewound_at or 0)
-        orders = [piece.at for piece in self.decisions if piece.reply.code == ORDER]
-        return any(mine is leg and at > known for mine, at in zip(self.ordered, orders, strict=False))
+    def _was_ordered_after(self, instant: int) -> bool:
+        """Whether the newest order of people to take it back is later than that."""
+        return any(piece.reply.code == ORDER and piece.at > instant for piece in self.decisions)
 
     def cancels(self, leg: Leg) -> bool:
         """Whether somebody wishes this leg cancelled; what people ordered to be taken back is carried out."""
