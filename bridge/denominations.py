@@ -28,12 +28,13 @@ WAIT_SECONDS = 60
 """When a client may ask again: a person has to change the configuration."""
 
 class CountedOtherwise(Unavailable, UnknownCurrency):
-    """A currency is in the books with other decimals than this process is configured with: no amount of it is known."""
+    """This process counts a currency with other decimals than the books have."""
+
+    code = "currency_redenominated"
 
     def __init__(self, currency: str) -> None:
         super().__init__(
             f"{currency} is in the books with other decimals than this process is configured with.",
-            code="currency_redenominated",
             after_seconds=WAIT_SECONDS,
         )
 

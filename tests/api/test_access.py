@@ -285,4 +285,4 @@ def test_a_clock_is_asked_for_seldom(house):
     assert asked == []
     watch._next -= Watch.EVERY_SECONDS
     assert watch.found(house.runtime) is None
-    assert len(asked) == 2
+    assert len(asked) == 3  # the schema, the clock, the decimals of currencies

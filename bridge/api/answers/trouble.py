@@ -93,7 +93,6 @@ _NARROWER = (
     ),
     (Unavailable, "provider_moved", "Configured as another provider than it was: nothing is begun at it, in or out."),
     (Unavailable, "database_restored", "A restored database: withdrawals wait until a person has compared and opens."),
-    (Unavailable, "currency_redenominated", "This process counts a currency with other decimals than the books have."),
     (Unavailable, "clock_off", "The clock of this process is off: nothing was moved or stored."),
     (Unavailable, "schema_changed", "The database was migrated under this process: nothing was moved or stored."),
     (Unavailable, "exposure_cap", "As much value as allowed is unresolved at this provider: no more is sent in."),
