@@ -37,10 +37,12 @@ _SAID = {
 
 
 def hindrance(runtime: Runtime) -> Hindrance | None:
-    """What keeps this process from working now, if anything does; logged where it is so. A clock that was set forward,
-    the database's with it, keeps nobody: it is noted, and silence counts anew; nor does a currency whose decimals are
-    others here than in the books: that alone is left. Raises `db.TROUBLE` where the database
-    cannot be asked."""
+    """What keeps this process from working now, if anything does; logged where it is so. Raises `db.TROUBLE` where the
+    database cannot be asked.
+
+    A clock that was set forward, the database's with it, keeps nobody: it is noted, and silence counts anew. Nor does a
+    currency that has other decimals here than in the books: that one alone is left.
+    """
     with db.reading(runtime.engine) as connection:
         found, apart = db.found_schema(connection), clocks.apart(runtime, connection)
         fits = found == db.schema_version()

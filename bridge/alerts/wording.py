@@ -86,8 +86,8 @@ def of_orphans(
     number: int, units: Mapping[str, int], currencies: Currencies, transfers: Sequence[str], *, new: bool
 ) -> tuple[str, dict[str, Any]]:
     """(the sentence, what is told beside it) about so many orphans: value by currency, and some of their ids."""
-    trusted = units.keys() - currencies.distrusted
-    value = {currency: currencies.format(units[currency], currency) for currency in units if currency in trusted}
+    trusted = (currency for currency in units if currency not in currencies.distrusted)
+    value = {currency: currencies.format(units[currency], currency) for currency in trusted}
     told = ", ".join(currencies.spelled(amount, currency) for currency, amount in units.items())
     word = f"{'new ' if new else ''}orphaned transfer{'' if number == 1 else 's'}"
     more: dict[str, Any] = {"count": number, "value": value}

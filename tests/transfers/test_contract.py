@@ -51,7 +51,6 @@ known = {"their_id": "Q1"}
 wish = {"cancel_requested_at": at(0)}
 
 
-
 def moved(seconds: float) -> dict[str, int]:
     """The marks of a transfer whose provider's name was given to another one then."""
     return {"moved_at": at(seconds), "rewound_at": at(seconds), "first_rewound_at": at(seconds)}
@@ -165,11 +164,17 @@ def test_queued_while_the_breaker_is_open() -> None:
         (DEAF, transfer(both, unsure, **known), 5, Rest(at(25))),
         (TWO_PHASE, transfer(both, unsure), 5, Rest(at(25))),  # their id was never learnt
         (FORGETFUL, transfer(one, [lost]), 4, Send(PREPARE, at(7))),
+        (EXECUTES_AGAIN, transfer(), 4, Send(PREPARE)),
+        (EXECUTES_AGAIN, transfer(rewound_at=at(3)), 4, Rest(at(24))),  # perhaps it was sent, and is forgotten
+        (replace(TWO_PHASE, dedupe_window=3), transfer(rewound_at=at(3)), 4, Rest(at(24))),
+        (replace(TWO_PHASE, dedupe_window=4.5), transfer(rewound_at=at(3)), 4, Send(PREPARE)),
+        (replace(TWO_PHASE, dedupe_window=3), transfer(), 4, Send(PREPARE)),
+        (TWO_PHASE, transfer(rewound_at=at(3)), 4, Send(PREPARE)),
     ],
 )
 def test_stricter_descriptors(descriptor: Descriptor, seen: Transfer, second: float, step: Any) -> None:
-    """I-25 C-17 No void where the provider cannot, no retry where an id executes again, no question that
-    cannot be asked."""
+    """I-25 C-17 C-58 No void where the provider cannot, no retry where an id executes again, nor of what a restored
+    backup may have forgotten, no question that cannot be asked."""
     assert contract.next_step(seen, descriptor, SCHEDULE, fold.find(seen, descriptor), at(second), 0) == step
 
 

@@ -259,7 +259,7 @@ def test_a_restore_and_an_acceptance_wait_for_each_other(at_once: Bench, fresh: 
     transfer_id = str(at_once.begin("in", queued=True).transfer_id)
     new, other, failed = repointed(at_once, fresh), at_once.another(), []
     lineage.check(new.runtime)
-    inside, beside = threading.Event(), threading.Event()
+    beside = threading.Event()
 
     def restores() -> None:
         try:
@@ -271,7 +271,6 @@ def test_a_restore_and_an_acceptance_wait_for_each_other(at_once: Bench, fresh: 
     closing = gates.close_restored
 
     def closes(*asked: object) -> None:
-        inside.set()
         if not beside.is_set():
             beside.set()
             thread.start()
@@ -283,7 +282,7 @@ def test_a_restore_and_an_acceptance_wait_for_each_other(at_once: Bench, fresh: 
         switches.accept(new.runtime, PROVIDER, WHY, "ops")
         thread.join(20)
 
-    assert (inside.is_set(), failed) == (True, [])
+    assert (beside.is_set(), failed) == (True, [])
     row = new.row(transfer_id)
     assert row["moved_at"] == row["first_rewound_at"] <= row["rewound_at"]
     other.runtime.engine.dispose()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bridge import lineage
+from bridge.errors import Invalid
 from bridge.evidence import Answer, Evidence, Reply, Source
 from bridge.ports import SameId, Side
 from bridge.transfers.core import fold
@@ -25,7 +26,7 @@ from tests.restoring import Copies, in_place
 from tests.transfers.conftest import REAL_TIMES
 from tests.transfers.scripted import GRANTED, ScriptedProvider
 from tests.transfers.scripted_one import BELATED, DROPPED, ONE_PHASE, ScriptedOne
-from tests.transfers.test_after_decisions import state, wait
+from tests.transfers.test_after_decisions import carry_out, executed_late, order, state, wait
 from tests.transfers.test_decide import CUSTODY, decision
 from tests.transfers.test_sweep import START, has, loses, sweep
 from tests.transfers.values import PREPARE, TWO_PHASE, at, attempt, called, looked, told, transfer
@@ -97,6 +98,99 @@ def test_what_was_perhaps_taken_is_not_taken_twice() -> None:
     for seen, verdict, left in ((taken_back(), "refused", 1000), (taken_back(**marks), "open", 0)):
         assert judge(seen, seen.driven, TWO_PHASE).verdict.value == verdict
         assert left_to_take(seen, TWO_PHASE) == left
+
+
+# --- a provider that may not know a repetition ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("direction", ["in", "out"])
+@pytest.mark.parametrize(
+    ("promises", "moved"),
+    [({"same_id": SameId.UNSAFE}, 1), ({"dedupe_window": 60}, 1), ({"dedupe_window": 6000}, 1)],
+    ids=["never", "no longer", "still"],
+)
+def test_forgotten_is_not_sent_where_it_would_be_done_again(
+    lone: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path, direction: str, promises: Any, moved: int
+) -> None:
+    """I-02 I-25 C-58 Executed, and forgotten: what was never sent as far as the backup knows is not sent to whoever
+    would do it again, and people are told; to whoever knows it as a repetition it is."""
+    one.descriptor = replace(ONE_PHASE, **promises)
+    one.executes_again = promises.get("dedupe_window") != 6000
+    copies = backups(lone, tmp_path)
+    transfer_id = str(lone.begin(direction, "10.00", queued=True).transfer_id)
+    copies.back_up()
+    lone.resolve_due()
+    assert (state(lone, transfer_id), one.count("transfer")) == ("confirmed", 1)
+    hands.turn(61)
+    restore(lone, copies)
+
+    lone.resolve_due()
+    wait(lone, hands, 4)
+
+    reference = lone.get(transfer_id).outside.reference
+    assert one.executed[str(reference)] == moved
+    assert (state(lone, transfer_id), one.count("transfer")) == (
+        ("orphaned", 1) if one.executes_again else ("confirmed", 2)
+    )
+    lone.audit()
+    if one.executes_again:
+        assert lone.account(CUSTODY) == 1000
+        decide(lone.runtime, lone.operator, transfer_id, decision(lone, transfer_id, "confirm"))
+    assert (lone.game(), verify(lone.runtime)) == (one.net(PLAYER), [])
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["done again", "known for one"])
+def test_forgotten_take_back_is_not_sent_where_it_would_be_done_again(
+    lone: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path, again: bool
+) -> None:
+    """I-02 I-25 C-58 A take-back that was carried out and forgotten has the number, and so the reference, of the next
+    one: where its provider would do it again people are refused another one, and decide as it is there."""
+    transfer_id = executed_late(lone, one, hands)
+    one.descriptor = replace(ONE_PHASE, same_id=SameId.UNSAFE if again else SameId.REPLAY)
+    one.executes_again = again
+    copies = backups(lone, tmp_path)
+    copies.back_up()
+    order(lone, transfer_id)
+    carry_out(lone, hands, transfer_id)
+    assert (state(lone, transfer_id), one.net(PLAYER)) == ("reversed", 0)
+    restore(lone, copies)
+
+    if again:
+        with pytest.raises(Invalid) as refused:
+            order(lone, transfer_id)
+        assert "carried out twice" in refused.value.fields["kind"]
+        decide(lone.runtime, lone.operator, transfer_id, decision(lone, transfer_id, "reverse"))
+    else:
+        order(lone, transfer_id)
+        carry_out(lone, hands, transfer_id)
+
+    assert (state(lone, transfer_id), one.net(PLAYER), lone.game()) == ("reversed", 0, 0)
+    lone.audit()
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["done again", "known for one"])
+def test_order_to_take_back_that_the_backup_holds(
+    lone: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path, again: bool
+) -> None:
+    """I-02 I-25 C-58 The order is in the backup, that it was carried out is not: it is carried out again only where
+    that does nothing."""
+    transfer_id = executed_late(lone, one, hands)
+    one.descriptor = replace(ONE_PHASE, same_id=SameId.UNSAFE if again else SameId.REPLAY)
+    one.executes_again = again
+    copies = backups(lone, tmp_path)
+    order(lone, transfer_id)
+    copies.back_up()
+    carry_out(lone, hands, transfer_id)
+    assert (state(lone, transfer_id), one.net(PLAYER)) == ("reversed", 0)
+    restore(lone, copies)
+
+    wait(lone, hands, 4)
+
+    assert (state(lone, transfer_id), one.net(PLAYER)) == ("orphaned" if again else "reversed", 0)
+    if again:
+        decide(lone.runtime, lone.operator, transfer_id, decision(lone, transfer_id, "reverse"))
+    assert lone.game() == 0
+    lone.audit()
 
 
 # --- a refusal, before and after a restore ----------------------------------------------------------------

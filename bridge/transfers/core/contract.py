@@ -182,6 +182,8 @@ def _drive(
             return _watch(transfer, descriptor, schedule, now)
         case LegState.RESERVED | LegState.SENT if transfer.is_elsewhere(leg):
             return poll(leg, descriptor, schedule, now)
+        case LegState.PLANNED if not transfer.bears_a_first_request(descriptor, now):
+            return _watch(transfer, descriptor, schedule, now)
         case LegState.PLANNED:
             return Rest(queued_until) if now < queued_until else Send(first_step(descriptor))
         case LegState.RESERVED:

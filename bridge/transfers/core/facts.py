@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bridge.evidence import Answer, Evidence, Source, Step
-from bridge.ports import SECOND, WALLET, Direction, Side
+from bridge.ports import SECOND, WALLET, Descriptor, Direction, SameId, Side
 from statemachines import LegState, TransferState
 
 ORDER = "claw_back"
@@ -210,6 +210,16 @@ class Transfer:
         restore has made the database forget stays forgotten, however often it is restored again."""
         first = self.first_rewound_at or self.rewound_at
         return first is None or at < first - UNNOTICED
+
+    def bears_a_first_request(self, descriptor: Descriptor, now: int) -> bool:
+        """Whether the first request of a leg does no harm although a restored backup may have forgotten that it was
+        sent: its provider knows a repeated id for one, however early this transfer can have sent it."""
+        if self.rewound_at is None:
+            return True
+        if descriptor.same_id is SameId.UNSAFE:
+            return False
+        window = descriptor.dedupe_window
+        return window is None or now < self.created_at + int(window * SECOND)
 
     def is_elsewhere(self, leg: Leg) -> bool:
         """Whether something of a leg may have been sent to the one that had this provider's name before. In doubt that
