@@ -10,10 +10,9 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
@@ -64,14 +63,19 @@ def run(seed: int | None, transfers: int, players: int, folder: Path | None) -> 
     chosen = secrets.randbelow(1 << 32) if seed is None else seed
     gamblers = plan(chosen, transfers, players)
     interrupt_once()
-    with _folder(folder) as place:
-        out.print(f"seed {chosen}: {transfers} transfers of {players} players, files in {place}")
-        out.print(_split(gamblers))
-        try:
-            return _show(out, gamblers, chosen, place)
-        except KeyboardInterrupt:
-            out.print("stopped before the end: nothing was shown")
-            return 1
+    place = _fresh(folder)
+    out.print(f"seed {chosen}: {transfers} transfers of {players} players, files in {place}")
+    out.print(_split(gamblers))
+    code = 0
+    try:
+        code = _show(out, gamblers, chosen, place)
+        return code
+    except KeyboardInterrupt:
+        out.print("stopped before the end: nothing was shown")
+        return 1
+    finally:
+        if folder is None and not code:  # what has failed is there to be looked at
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _show(out: Console, gamblers: list[Gambler], seed: int, place: Path) -> int:
@@ -105,7 +109,7 @@ def _show(out: Console, gamblers: list[Gambler], seed: int, place: Path) -> int:
         findings=findings,
         trouble=trouble,
     )
-    return _tell(out, outcome)
+    return _tell(out, outcome, place)
 
 
 def _half_done(place: Path, ledgers: dict[str, Path]) -> bool:
@@ -131,13 +135,15 @@ def _watch(out: Console, stack: Stack, casino: Casino, threads: list[Thread], to
     casino.over.set()
 
 
-def _tell(out: Console, outcome: report.Outcome) -> int:
+def _tell(out: Console, outcome: report.Outcome, place: Path) -> int:
     parts = (report.kind_lines, report.sweep_lines, report.orphan_lines, report.currency_lines)
     for line in (line for part in parts for line in part(outcome)):
         out.print(line)
     failed = list(report.failures(outcome))
     for sentence in failed:
         out.print(f"FAILED: {sentence}")
+    if failed:
+        out.print(f"the files of it are left in {place}")
     out.print(report.last_line(outcome))
     return 1 if failed else 0
 
@@ -148,13 +154,10 @@ def _split(gamblers: list[Gambler]) -> str:
     return " and ".join(f"{through[each.name]} by {each.words} (provider {each.name})" for each in SIMULATED)
 
 
-@contextmanager
-def _folder(folder: Path | None) -> Iterator[Path]:
-    """The folder that was named, or one that is gone afterwards. Raises CannotStart for a used one."""
+def _fresh(folder: Path | None) -> Path:
+    """The folder that was named, or one that is made for this. Raises CannotStart for a used one."""
     if folder is None:
-        with tempfile.TemporaryDirectory(prefix="bridge-demo-") as fresh:
-            yield Path(fresh)
-        return
+        return Path(tempfile.mkdtemp(prefix="bridge-demo-"))
     if folder.exists() and any(folder.iterdir()):
         raise CannotStart(f"{folder} is not empty: a demo starts from nothing.")
-    yield folder
+    return folder

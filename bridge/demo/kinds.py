@@ -25,7 +25,8 @@ class Kind:
     `only`: it needs a transfer `in`, `out`, or one of `max`. `older`: it needs an earlier transfer of the player
     there. `callback`: the transfer's callback is struck as well, with these params of case 53. `act`: no request is
     struck; the provider does this once the transfer has ended. `becomes`: the end that it comes to, after another
-    one. `lasts`: seconds after the transfer's end in which the provider still moves money.
+    one. `lasts`: seconds after the transfer's end in which the provider still moves money, or would do the same to the
+    player's next transfer, which would not meet its own fault then.
     """
 
     case: int
@@ -60,9 +61,9 @@ OF_QTECH = (
     Kind(28, "completed told first, moved later", "complete", {"delay": 2}, lasts=3),
     Kind(32, "a bet lands before the withdrawal", "prepare", only="out"),
     Kind(32, "a bet lands before a max: what is left moves", "prepare", only="max"),
-    Kind(33, "withdrawal refused in game", "prepare", {"delay": 0.5}, only="out"),
+    Kind(33, "withdrawal refused in game", "prepare", {"delay": 0.5}, only="out", lasts=0.5),
     Kind(35, "credit at the provider exhausted", "prepare", only="in"),
-    Kind(36, "maintenance", "complete", {"delay": 1}),
+    Kind(36, "maintenance", "complete", {"delay": 1}, lasts=1),
     Kind(39, "token refused once", "prepare", {"variant": "alive"}),
     Kind(40, "address not allowed", "prepare", {"variant": "drop"}),
     Kind(41, "too many requests", "prepare"),
@@ -95,9 +96,9 @@ OF_GENERIC = (
     Kind(26, "answer lost, look-ups find nothing", "create", {"variant": "retention"}),
     Kind(28, "confirmed told first, moved later", "create", {"delay": 1}, lasts=2),
     Kind(32, "a bet lands before the withdrawal", "create", only="out"),
-    Kind(33, "withdrawal refused in game", "create", {"delay": 0.5}, only="out"),
+    Kind(33, "withdrawal refused in game", "create", {"delay": 0.5}, only="out", lasts=0.5),
     Kind(35, "credit at the provider exhausted", "create", only="in"),
-    Kind(36, "maintenance, look-ups go on", "create", {"delay": 1}),
+    Kind(36, "maintenance, look-ups go on", "create", {"delay": 1}, lasts=1),
     Kind(39, "signature refused once, though right", "create", {"variant": "alive"}),
     Kind(40, "address not allowed", "create", {"variant": "drop"}),
     Kind(41, "too many requests", "create"),
