@@ -215,6 +215,8 @@ def _parts(transfer: Transfer, wanted: Wanted, foreseen: Foreseen, *, covered: b
         "postings": foreseen.postings,
         "wallet": covered,
     }
+    if transfer.rewound_at is not None:
+        values["database"] = [transfer.rewound_at, transfer.moved_at]  # what is shown is not all that happened
     return {name: _digest(value) for name, value in values.items()}
 
 

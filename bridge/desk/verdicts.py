@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, Table, select
 
-from bridge import log, models, reasons
+from bridge import lineage, log, models, reasons
 from bridge.db import writing
 from bridge.desk import accesses, particulars, sittings, thresholds
 from bridge.desk.proposals import Held, Proposal, end, find, hold, refusals_noted, require_open, say
@@ -49,11 +49,12 @@ def approve(runtime: Runtime, sitting: Sitting, proposal_id: str, seen: str, rea
     """Approve what another person proposed, as it was shown (`seen`, its digest).
 
     Raises Unauthorized, NotFound, Invalid; Forbidden for one's own; Stale where what was shown is not what was
-    proposed, and where something new has come in or its time is over: it has ended then; Conflict when it had
-    ended before. Nothing is moved in any of these cases.
+    proposed, and where something new has come in, a backup was restored or its time is over: it has ended then;
+    Conflict when it had ended before. Nothing is moved in any of these cases.
     """
     with refusals_noted(runtime, sitting, "approve", reason, proposal_id):
         told = reasons.stated(reason)
+        lineage.check(runtime)  # a backup in which it is still open may have forgotten that it was carried out
         with writing(runtime.engine) as connection:
             approval = _approve(connection, runtime, sitting, proposal_id, seen, told)
     proposal = approval.proposal

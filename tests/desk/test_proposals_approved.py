@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from bridge import lineage
 from bridge.desk import docket, people
 from bridge.desk.proposals import Wish, propose, reject
 from bridge.errors import Conflict, Forbidden, Invalid, Refusal, Stale
@@ -17,6 +19,7 @@ from bridge.transfers.core.decisions import Kind
 from tests.deciding import Decision, decide
 from tests.desk import crew
 from tests.desk.office import WHY, Office, everything
+from tests.restoring import Copies, in_place
 
 MONEY = ("transfer", "leg", "posting", "account", "decision", "evidence", "event", "outbox")
 
@@ -361,3 +364,27 @@ def test_while_a_claw_back_is_under_way_nothing_else_is_proposed(room: Office) -
         with pytest.raises(Invalid) as refused:
             propose(room.bench.runtime, room.seats["olga"], Wish(transfer_id, ProposalKind(kind), WHY, ""))
         assert "transfer_id" in refused.value.fields
+
+
+def test_what_a_backup_still_proposes_is_stale(room: Office, tmp_path: Path) -> None:
+    """C-58 C-77 Approved and carried out, and then a backup comes back in which it is still open: nobody has noticed it
+    yet, and the next who approves it is told so, for what was shown is not all that happened."""
+    lineage.check(room.bench.runtime)
+    url = room.bench.runtime.config.database.url
+    copies = Copies(url, tmp_path, in_place(url))
+    proposal = room.propose(room.orphan(), "confirm")
+    copies.back_up()
+    assert room.approve(proposal).missing == 0
+    lineage.check(room.bench.runtime)
+    room.bench.runtime.engine.dispose()
+    copies.restore()
+    assert room.row(proposal)["state"] == "open"
+
+    with pytest.raises(Stale, match="changed since it was proposed: database"):
+        room.approve(proposal, "axel")
+
+    assert (room.row(proposal)["state"], room.decisions()) == ("stale", [])
+    assert room.bench.row(proposal.transfer_id)["rewound_at"] is not None
+    again = room.propose(proposal.transfer_id, "confirm")
+    assert room.approve(again, "axel").missing == 0
+    room.audit()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from bridge import lineage
 from bridge.desk import proposals
 from bridge.desk.proposals import Proposal, Wish, propose, reject, withdraw
 from bridge.desk.verdicts import Approval, approve
@@ -272,6 +273,7 @@ def test_a_death_between_any_two_statements_leaves_nothing(room: Office, act: st
     """I-14 I-54 C-28 Each act is one transaction: whichever statement is the last, nothing of it is there; done again
     it is done, once."""
     doing = prepared(room, act)
+    lineage.check(room.bench.runtime)  # the first look at a database is remembered
     notes, before = room.notes(), everything(room.bench)
     for statement in range(1, 100):
         with dying_at(room.bench, statement) as executed:
