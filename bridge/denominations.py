@@ -27,6 +27,7 @@ _ONE = select(_denomination.c.exponent).where(_denomination.c.currency == bindpa
 WAIT_SECONDS = 60
 """When a client may ask again: a person has to change the configuration."""
 
+
 class CountedOtherwise(Unavailable, UnknownCurrency):
     """This process counts a currency with other decimals than the books have."""
 
@@ -52,13 +53,11 @@ def written(connection: Connection, runtime: Runtime) -> Mapping[str, int]:
 
 
 def look(connection: Connection, runtime: Runtime) -> None:
-    """Distrust every currency of the books whose amounts would mean something else here, and no other any more; logged
-    when it is seen. A restored backup may know less of the books than was seen before."""
-    found = written(connection, runtime)
-    for currency, exponent in found.items():
+    """Distrust every currency of the books whose amounts would mean something else here; logged when it is seen. One
+    that a restored backup does not know is trusted again with the next start: its next first wallet is for who is
+    right."""
+    for currency, exponent in written(connection, runtime).items():
         _fits(runtime, currency, exponent)
-    for currency in runtime.currencies.distrusted - found.keys():
-        runtime.currencies.trust(currency)
 
 
 def open_in(connection: Connection, runtime: Runtime, currency: str) -> None:

@@ -242,7 +242,7 @@ def _held(connection: Connection, provider: str) -> str:
 
 
 def _stop_transfers(connection: Connection) -> None:
-    """Until this transaction ends nobody begins or moves a transfer; whoever is at it has ended. SQLite's writer is
-    alone anyway."""
+    """Until this transaction ends nobody begins or moves a transfer; whoever holds one has ended, and waits for nothing
+    of ours. SQLite's writer is alone anyway."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("LOCK TABLE transfer IN SHARE ROW EXCLUSIVE MODE")
+        connection.exec_driver_sql("LOCK TABLE transfer IN EXCLUSIVE MODE")

@@ -50,7 +50,7 @@ def register(runtime: Runtime, operator_id: int, player_id: str, currencies: Seq
     a currency mean something else here than in the books.
     """
     for currency in currencies:
-        if currency not in runtime.currencies.exponents:
+        if currency not in runtime.currencies.exponents.keys() | runtime.currencies.distrusted:
             raise Invalid(fields={"currencies": f"{currency!r} is not a known currency"})
     with db.writing(runtime.engine) as connection:
         row = {"operator_id": operator_id, "player_id": player_id, "created_at": runtime.clock.now()}

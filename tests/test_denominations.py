@@ -251,18 +251,28 @@ def test_an_answer_in_that_currency_is_unreadable_and_kept(
     assert six.rows("SELECT answer FROM evidence WHERE source = 'call'")[0]["answer"] == "unknown"
 
 
-def test_a_currency_that_leaves_the_books_is_trusted_again(six: Bench, eight: Runtime) -> None:
-    """C-58: a restored backup knows no wallet of it, and the next first one is opened by who is right."""
-    players.register(eight, six.operator, "eve", [USDT])
+def test_a_currency_that_leaves_the_books_is_opened_again_by_who_is_right(six: Bench, eight: Runtime) -> None:
+    """C-58: a restored backup knows no wallet of it. Who was told to be wrong opens none meanwhile."""
+    players.register(six.runtime, six.operator, "eve", [USDT])
     assert watch.hindrance(six.runtime) is None
-    assert six.runtime.currencies.distrusted == {USDT}
+    assert watch.hindrance(eight) is None
     with db.writing(six.runtime.engine) as connection:
         for table in ("account", "denomination"):
             connection.execute(text(f"DELETE FROM {table} WHERE currency = '{USDT}'"))
-    assert watch.hindrance(six.runtime) is None
-    assert players.register(six.runtime, six.operator, BOB, [USDT]) == ([USDT], True)
     assert watch.hindrance(eight) is None
+    refused(players.register, eight, six.operator, BOB, [USDT])
+    assert players.register(six.runtime, six.operator, BOB, [USDT]) == ([USDT], True)
     assert (six.runtime.currencies.distrusted, eight.currencies.distrusted) == (frozenset(), {USDT})
+
+
+def test_a_currency_of_the_books_is_no_unknown_one(six: Bench) -> None:
+    """A process that is not configured with it says the same of it wherever it is asked, and not that it is none."""
+    funded(six)
+    other = process(six.runtime, None)
+    assert watch.hindrance(other) is None
+    refused(players.register, other, six.operator, "eve", [USDT])
+    refused(cashier.move, other, six.operator, "deposit", "d-9", CashWish(BOB, "1.00", USDT))
+    other.engine.dispose()
 
 
 def test_who_was_first_with_wrong_decimals_stops_that_currency_alone(six: Bench, eight: Runtime) -> None:

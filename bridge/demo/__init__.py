@@ -66,16 +66,17 @@ def run(seed: int | None, transfers: int, players: int, folder: Path | None) -> 
     place = _fresh(folder)
     out.print(f"seed {chosen}: {transfers} transfers of {players} players, files in {place}")
     out.print(_split(gamblers))
-    code = 0
+    needless = False  # what has failed is there to be looked at
     try:
         code = _show(out, gamblers, chosen, place)
-        return code
+        needless = code == 0
     except KeyboardInterrupt:
         out.print("stopped before the end: nothing was shown")
-        return 1
+        code, needless = 1, True
     finally:
-        if folder is None and not code:  # what has failed is there to be looked at
+        if folder is None and needless:
             shutil.rmtree(place, ignore_errors=True)
+    return code
 
 
 def _show(out: Console, gamblers: list[Gambler], seed: int, place: Path) -> int:

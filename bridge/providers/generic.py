@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from bridge import ports
 from bridge.config import GenericSection
+from bridge.errors import Unavailable
 from bridge.evidence import Answer, Reply, Step
 from bridge.money import AmountRefused, Currencies, UnknownCurrency
 from bridge.outbound import Exchange, Outbound
@@ -169,7 +170,8 @@ class Generic:
         return exchange if isinstance(exchange, Reply) else self._read(exchange, told)
 
     def heard(self, kind: str, content: Mapping[str, Any], digest: str) -> Reply | Balance | None:
-        """Translate a signed callback; raises Malformed with the member that is wrong."""
+        """Translate a signed callback; raises Malformed with the member that is wrong, and Unavailable where its
+        currency is counted otherwise here than in the books."""
         if kind == "balance.reported":
             return self._balance(content, _text(content, "currency"))
         if kind not in CALLBACKS:
@@ -238,7 +240,7 @@ class Generic:
             found = told(_content(exchange))
         except Unreadable as nothing:
             return unknown(exchange, nothing)
-        except Malformed as wrong:
+        except (Malformed, Unavailable) as wrong:
             return unknown(exchange, Unreadable("MALFORMED", str(wrong)))
         return with_messages(found, exchange) if isinstance(found, Reply) else found
 
@@ -300,6 +302,8 @@ class Generic:
             minor = self._currencies.parse_exact(str(value).removeprefix("-"), currency)
             minor = -minor if str(value).startswith("-") else minor
         except UnknownCurrency as wrong:
+            if isinstance(wrong, Unavailable):
+                raise  # it is known, and nobody's fault who told of it
             raise Malformed("currency", "is not known") from wrong
         except AmountRefused as wrong:
             raise Malformed(name, "is not an exact amount of its currency") from wrong

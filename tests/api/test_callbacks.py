@@ -19,8 +19,9 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
+from sqlalchemy import text
 
-from bridge import keys
+from bridge import db, keys
 from bridge.app import create_app
 from bridge.runtime import SystemClock
 from tests import callbacks
@@ -213,6 +214,23 @@ def test_a_process_that_was_left_running_by_a_migration_takes_nothing(door):
     answer = door.post(sent)
     problem(answer, 503, "schema_changed")
     assert answer.headers["Retry-After"] == "10"
+    assert door.office.count("inbox") == 0
+
+
+@pytest.mark.parametrize("kind", ["transfer.confirmed", "balance.reported"])
+def test_what_is_told_in_a_currency_that_is_counted_otherwise_comes_again(door, kind):
+    """I-12 C-67 This process is configured with other decimals than the books have, which is not the sender's fault:
+    refused for good, his only word of it would be lost. He is told to come again."""
+    runtime = door.office.runtime
+    _, reference = door.office.planned()
+    with db.writing(runtime.engine) as connection:
+        connection.execute(text("INSERT INTO denomination (currency, exponent) VALUES ('USDT', 6)"))
+    told = balance("10.000000", currency="USDT")
+    if kind != "balance.reported":
+        told = transfer(reference, currency="USDT", amount="10.000000", balance="10.000000")
+    refused = door.post(door.office.letter(kind, told))
+    assert (refused.status_code, refused.json["code"]) == (503, "currency_redenominated")
+    assert int(refused.headers["Retry-After"]) > 0
     assert door.office.count("inbox") == 0
 
 

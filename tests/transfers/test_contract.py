@@ -166,9 +166,10 @@ def test_queued_while_the_breaker_is_open() -> None:
         (FORGETFUL, transfer(one, [lost]), 4, Send(PREPARE, at(7))),
         (EXECUTES_AGAIN, transfer(), 4, Send(PREPARE)),
         (EXECUTES_AGAIN, transfer(rewound_at=at(3)), 4, Rest(at(24))),  # perhaps it was sent, and is forgotten
-        (replace(TWO_PHASE, dedupe_window=3), transfer(rewound_at=at(3)), 4, Rest(at(24))),
-        (replace(TWO_PHASE, dedupe_window=4.5), transfer(rewound_at=at(3)), 4, Send(PREPARE)),
+        (replace(TWO_PHASE, dedupe_window=3600), transfer(rewound_at=at(3)), 4, Rest(at(24))),
+        (replace(TWO_PHASE, dedupe_window=3600), transfer(one, [lost], rewound_at=at(3)), 4, Rest(at(16))),
         (replace(TWO_PHASE, dedupe_window=3), transfer(), 4, Send(PREPARE)),
+        (EXECUTES_AGAIN, transfer(**moved(3)), 4, Send(PREPARE)),  # nothing is forgotten, it has only moved
         (TWO_PHASE, transfer(rewound_at=at(3)), 4, Send(PREPARE)),
     ],
 )

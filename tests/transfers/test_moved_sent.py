@@ -4,23 +4,29 @@ know, and nothing else."""
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from bridge import db, gates, identity, lineage, misdated
 from bridge.desk import switches
-from bridge.errors import Unavailable
+from bridge.errors import Invalid, Unavailable
 from bridge.evidence import Answer, Reply, Source
+from bridge.ports import SameId
+from bridge.transfers import advance as advancing
 from bridge.transfers.advance import Fact, advance
 from tests.deciding import decide
 from tests.harness import EUR, PLAYER, PROVIDER, Bench, Hands
 from tests.transfers.moving import START, in_doubt, repointed, work
 from tests.transfers.scripted import DROPPED, ScriptedProvider
-from tests.transfers.scripted_one import ABSENT, GRANTED, LOST, SILENT, ScriptedOne
+from tests.transfers.scripted_one import ABSENT, GRANTED, LOST, ONE_PHASE, SILENT, ScriptedOne
+from tests.transfers.test_after_decisions import carry_out, executed_late, order
 from tests.transfers.test_decide import decision, orphan
-from tests.transfers.test_restored import backups
+from tests.transfers.test_restored import backups, restore
 
 WHY = "they moved house"
 
@@ -153,14 +159,14 @@ def test_an_absence_is_proved_by_who_alone_was_asked(old: Bench, fresh: Scripted
     new.audit()
 
 
-@pytest.mark.parametrize("restored", ["never", "before", "behind the order"])
+@pytest.mark.parametrize("restored", ["never", "before"])
 @pytest.mark.parametrize("moved", [False, True])
 def test_what_people_order_afterwards_is_carried_out(
     old: Bench, one: ScriptedOne, hands: Hands, *, moved: bool, restored: str
 ) -> None:
-    """I-03: what the house bears is taken back, where it was executed and where that has another address by now, also
-    where a backup was restored before, and people knew of both when they ordered it, or is restored behind it: who was
-    asked to take it back, and is asked again, knows it."""
+    """I-03: what the house bears is taken back, where it was executed and where that has another address by now, or
+    where a backup was restored; not where both are so: whether it was taken back already nobody knows, and whoever has
+    the name now would do it again."""
     transfer_id = orphan(old, one, hands, "in", "house")
     if restored == "before":
         lineage.restored(old.runtime, "a restore", "ops")
@@ -172,15 +178,125 @@ def test_what_people_order_afterwards_is_carried_out(
         hands.turn(1000)
     before = one.owned(PLAYER)
 
+    if moved and restored == "before":
+        with pytest.raises(Invalid) as refused:
+            decide(made.runtime, made.operator, transfer_id, decision(made, transfer_id, "claw_back"))
+        assert "might take twice" in refused.value.fields["kind"]
+        decide(made.runtime, made.operator, transfer_id, decision(made, transfer_id, "write_off"))
+        made.audit()
+        return
     decide(made.runtime, made.operator, transfer_id, decision(made, transfer_id, "claw_back"))
-    hands.turn(1)
-    if restored == "behind the order":
-        lineage.restored(made.runtime, "a failover", "ops")
     work(made, hands, 3600, step=30)
 
     assert (made.row(transfer_id)["state"], made.row(transfer_id)["reason_code"]) == ("reversed", "clawed_back")
     assert one.owned(PLAYER) == before - 1000
     made.audit()
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_what_people_ordered_is_in_doubt_behind_a_restore(
+    old: Bench, one: ScriptedOne, fresh: ScriptedOne, hands: Hands, *, sent: bool
+) -> None:
+    """I-34 C-58: ordered after the name was given to another one, and then a backup is restored: it is not sent any
+    more; where it was sent already, the provider that has done it says so."""
+    transfer_id = orphan(old, one, hands, "in", "house")
+    made = repointed(old, fresh)
+    switches.accept(made.runtime, PROVIDER, WHY, "ops")
+    hands.turn(1000)
+    decide(made.runtime, made.operator, transfer_id, decision(made, transfer_id, "claw_back"))
+    if sent:
+        fresh.script, fresh.asked = [LOST], [SILENT] * 3
+        work(made, hands, 10)
+    lineage.restored(made.runtime, "a failover", "ops")
+    work(made, hands, 3600, step=30)
+
+    assert fresh.count("transfer") == int(sent)
+    assert made.row(transfer_id)["state"] == ("reversed" if sent else "orphaned")
+    if not sent:
+        decide(made.runtime, made.operator, transfer_id, decision(made, transfer_id, "write_off"))
+    made.audit()
+
+
+def test_a_take_back_that_was_forgotten_is_not_done_by_another(
+    old: Bench, one: ScriptedOne, fresh: ScriptedOne, hands: Hands, tmp_path: Path
+) -> None:
+    """I-02 C-58: people had it taken back, the one before has done it, and a restore has forgotten all of that. Who has
+    the name now knows of nothing: people cannot have it done again there."""
+    transfer_id = executed_late(old, one, hands)
+    copies = backups(old, tmp_path)
+    copies.back_up()
+    order(old, transfer_id)
+    carry_out(old, hands, transfer_id)
+    assert (old.row(transfer_id)["state"], one.net(PLAYER)) == ("reversed", 0)
+    restore(old, copies)
+    hands.turn(5)
+    new = repointed(old, fresh)
+    switches.accept(new.runtime, PROVIDER, WHY, "ops")
+    hands.turn(5)
+
+    with pytest.raises(Invalid):
+        decide(new.runtime, new.operator, transfer_id, decision(new, transfer_id, "claw_back"))
+    decide(new.runtime, new.operator, transfer_id, decision(new, transfer_id, "reverse"))
+
+    assert (one.net(PLAYER), fresh.net(PLAYER), new.game()) == (0, 0, 0)
+    new.audit()
+
+
+def test_who_executes_again_is_sent_what_was_never_sent(
+    old: Bench, one: ScriptedOne, fresh: ScriptedOne, hands: Hands
+) -> None:
+    """I-25: it has only moved, and nothing is forgotten: what is queued is executed once, also by a provider that would
+    do it twice, and people can have something taken back there."""
+    fresh.descriptor = one.descriptor = replace(ONE_PHASE, same_id=SameId.UNSAFE)
+    late = orphan(old, one, hands, "in", "house")
+    queued = str(old.begin("in", "10.00", queued=True).transfer_id)
+    hands.turn(1)
+    new = repointed(old, fresh)
+    switches.accept(new.runtime, PROVIDER, WHY, "ops")
+    hands.turn(1)
+    decide(new.runtime, new.operator, late, decision(new, late, "claw_back"))
+    work(new, hands, 3600, step=30)
+
+    assert (new.row(queued)["state"], fresh.count("transfer")) == ("confirmed", 2)
+    assert new.row(late)["state"] == "reversed"
+    new.audit()
+
+
+@pytest.mark.parametrize(("storing", "accepting"), [(1.0, 0.0), (0.3, 0.9)], ids=["it", "the answer"])
+def test_an_answer_and_an_acceptance_wait_for_each_other(
+    at_once: Bench, one: ScriptedOne, fresh: ScriptedOne, storing: float, accepting: float
+) -> None:
+    """I-12 I-34: an answer is being stored, its transfer held and not yet written, while a person accepts; whichever of
+    the two PostgreSQL would have ended for a deadlock, neither is lost."""
+    one.script, one.asked = [LOST], [SILENT] * 3
+    transfer_id = at_once.run("in")
+    fact = one.callback(str(at_once.get(transfer_id).outside.reference))
+    new, loaded, found = repointed(at_once, fresh), threading.Event(), {}
+    lineage.check(new.runtime)
+    real, closing = advancing._one_round, gates.close_restored
+
+    def stores(*asked: Any, **named: Any) -> Any:
+        loaded.set()
+        time.sleep(storing)
+        return real(*asked, **named)
+
+    def closes(*asked: Any) -> None:
+        time.sleep(accepting)
+        closing(*asked)
+
+    def answered() -> None:
+        found["answer"] = advance(at_once.runtime, transfer_id, None, fact).transfer.state.value
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(advancing, "_one_round", stores)
+        patched.setattr(gates, "close_restored", closes)
+        thread = threading.Thread(target=answered)
+        thread.start()
+        assert loaded.wait(5)
+        switches.accept(new.runtime, PROVIDER, WHY, "ops")
+        thread.join(20)
+
+    assert (found, new.row(transfer_id)["state"]) == ({"answer": "confirmed"}, "confirmed")
 
 
 @pytest.mark.parametrize("ahead", [0, 86_400], ids=["right", "ahead"])

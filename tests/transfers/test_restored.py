@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bridge import lineage
+from bridge import lineage, misdated
 from bridge.errors import Invalid
 from bridge.evidence import Answer, Evidence, Reply, Source
 from bridge.ports import SameId, Side
@@ -25,7 +25,7 @@ from tests.harness import PLAYER, Bench, Hands, bench, simulator
 from tests.restoring import Copies, in_place
 from tests.transfers.conftest import REAL_TIMES
 from tests.transfers.scripted import GRANTED, ScriptedProvider
-from tests.transfers.scripted_one import BELATED, DROPPED, ONE_PHASE, ScriptedOne
+from tests.transfers.scripted_one import ABSENT, BELATED, DROPPED, ONE_PHASE, SILENT, ScriptedOne
 from tests.transfers.test_after_decisions import carry_out, executed_late, order, state, wait
 from tests.transfers.test_decide import CUSTODY, decision
 from tests.transfers.test_sweep import START, has, loses, sweep
@@ -103,21 +103,25 @@ def test_what_was_perhaps_taken_is_not_taken_twice() -> None:
 # --- a provider that may not know a repetition ------------------------------------------------------------
 
 
+@pytest.mark.parametrize("ahead", [0, 86_400], ids=["right", "ahead"])
 @pytest.mark.parametrize("direction", ["in", "out"])
 @pytest.mark.parametrize(
-    ("promises", "moved"),
-    [({"same_id": SameId.UNSAFE}, 1), ({"dedupe_window": 60}, 1), ({"dedupe_window": 6000}, 1)],
-    ids=["never", "no longer", "still"],
+    "promises", [{"same_id": SameId.UNSAFE}, {"dedupe_window": 60}, {}], ids=["never", "for a while", "for ever"]
 )
 def test_forgotten_is_not_sent_where_it_would_be_done_again(
-    lone: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path, direction: str, promises: Any, moved: int
+    lone: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path, direction: str, promises: Any, ahead: int
 ) -> None:
     """I-02 I-25 C-58 Executed, and forgotten: what was never sent as far as the backup knows is not sent to whoever
-    would do it again, and people are told; to whoever knows it as a repetition it is."""
+    would do it again, by whatever clock it was begun, and people are told; to whoever knows it for a repetition it
+    is."""
     one.descriptor = replace(ONE_PHASE, **promises)
-    one.executes_again = promises.get("dedupe_window") != 6000
+    one.executes_again = promises != {}
     copies = backups(lone, tmp_path)
+    hands.set_both(ahead)
     transfer_id = str(lone.begin(direction, "10.00", queued=True).transfer_id)
+    hands.set_both(-ahead)
+    hands.turn(1)
+    misdated.bring_near(lone.runtime)
     copies.back_up()
     lone.resolve_due()
     assert (state(lone, transfer_id), one.count("transfer")) == ("confirmed", 1)
@@ -125,10 +129,9 @@ def test_forgotten_is_not_sent_where_it_would_be_done_again(
     restore(lone, copies)
 
     lone.resolve_due()
-    wait(lone, hands, 4)
+    wait(lone, hands, 4 + ahead // 3600)
 
-    reference = lone.get(transfer_id).outside.reference
-    assert one.executed[str(reference)] == moved
+    assert one.executed[str(lone.get(transfer_id).outside.reference)] == 1
     assert (state(lone, transfer_id), one.count("transfer")) == (
         ("orphaned", 1) if one.executes_again else ("confirmed", 2)
     )
@@ -158,7 +161,7 @@ def test_forgotten_take_back_is_not_sent_where_it_would_be_done_again(
     if again:
         with pytest.raises(Invalid) as refused:
             order(lone, transfer_id)
-        assert "carried out twice" in refused.value.fields["kind"]
+        assert "might take twice" in refused.value.fields["kind"]
         decide(lone.runtime, lone.operator, transfer_id, decision(lone, transfer_id, "reverse"))
     else:
         order(lone, transfer_id)
@@ -190,6 +193,29 @@ def test_order_to_take_back_that_the_backup_holds(
     if again:
         decide(lone.runtime, lone.operator, transfer_id, decision(lone, transfer_id, "reverse"))
     assert lone.game() == 0
+    lone.audit()
+
+
+def test_what_is_first_behind_a_restore_was_not_the_first(
+    lone: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path
+) -> None:
+    """I-13 I-25 C-58 Executed, and forgotten, and sent again; the provider remembers for seven minutes from the first
+    of the two. That it is not found after those proves nothing."""
+    one.descriptor = replace(ONE_PHASE, lookup_retention=420)
+    copies = backups(lone, tmp_path)
+    transfer_id = str(lone.begin("in", "10.00", queued=True).transfer_id)
+    copies.back_up()
+    lone.resolve_due()
+    hands.turn(350)
+    restore(lone, copies)
+    one.script, one.asked = [DROPPED] * 9, [SILENT] * 4 + [ABSENT] * 99
+    for _ in range(100):
+        hands.turn(10)
+        lone.resolve_due()
+
+    asked = [piece.reply.answer for piece in lone.get(transfer_id).outside.lookups()]
+    assert asked.count(Answer.NOT_FOUND) >= 2
+    assert (state(lone, transfer_id), one.net(PLAYER)) == ("orphaned", 1000)
     lone.audit()
 
 

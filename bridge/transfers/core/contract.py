@@ -177,13 +177,13 @@ def _drive(
         return Rest(leg.on_the_wire_until)
     two = descriptor.phases == TWO_PHASES
     match leg.state:
-        # What was sent to the one before is there, or is not: the one that has its name now would do it again.
-        case LegState.PLANNED if transfer.is_elsewhere(leg) or _is_given_up(transfer, leg, now):
+        # What was sent before is there, or is not: whoever does not know it for a repetition would do it again.
+        case LegState.PLANNED if not transfer.bears_a_first_request(descriptor):
+            return _watch(transfer, descriptor, schedule, now)
+        case LegState.PLANNED if _is_given_up(transfer, leg, now):
             return _watch(transfer, descriptor, schedule, now)
         case LegState.RESERVED | LegState.SENT if transfer.is_elsewhere(leg):
             return poll(leg, descriptor, schedule, now)
-        case LegState.PLANNED if not transfer.bears_a_first_request(descriptor, now):
-            return _watch(transfer, descriptor, schedule, now)
         case LegState.PLANNED:
             return Rest(queued_until) if now < queued_until else Send(first_step(descriptor))
         case LegState.RESERVED:

@@ -113,7 +113,7 @@ def refusal(
         return "transfer_id", "has a request on its way: wait for its end"
     if is_being_taken(transfer, descriptor, now):
         return "transfer_id", "is being taken out of the game at the provider: wait for its end"
-    return _refusal_to_take(transfer, descriptor, now) if kind is Kind.CLAW_BACK else None
+    return _refusal_to_take(transfer, descriptor) if kind is Kind.CLAW_BACK else None
 
 
 def permitted(transfer: Transfer, descriptor: Descriptor, now: int) -> frozenset[Kind]:
@@ -129,13 +129,13 @@ def is_being_taken(transfer: Transfer, descriptor: Descriptor, now: int) -> bool
     return any(_is_under_way(transfer, leg, descriptor, now) for leg in transfer.ordered)
 
 
-def _refusal_to_take(transfer: Transfer, descriptor: Descriptor, now: int) -> tuple[str, str] | None:
+def _refusal_to_take(transfer: Transfer, descriptor: Descriptor) -> tuple[str, str] | None:
     if transfer.unordered:
         return "kind", "would carry out a take-back that nobody had ordered: `bridge verify` names it"
     if left_to_take(transfer, descriptor) <= 0:
         return "kind", "would take twice: what came into the game was taken out of it, or may have been"
-    if not transfer.bears_a_first_request(descriptor, now):
-        return "kind", "might be carried out twice: a backup was restored, and the provider may not know a repetition"
+    if not transfer.bears_a_first_request(descriptor):
+        return "kind", "might take twice: whether it was taken back before is not known any more, here or there"
     return None
 
 

@@ -211,24 +211,12 @@ class Transfer:
         first = self.first_rewound_at or self.rewound_at
         return first is None or at < first - UNNOTICED
 
-    def bears_a_first_request(self, descriptor: Descriptor, now: int) -> bool:
-        """Whether the first request of a leg does no harm although a restored backup may have forgotten that it was
-        sent: its provider knows a repeated id for one, however early this transfer can have sent it."""
-        if self.rewound_at is None:
-            return True
-        if descriptor.same_id is SameId.UNSAFE:
-            return False
-        window = descriptor.dedupe_window
-        return window is None or now < self.created_at + int(window * SECOND)
-
     def is_elsewhere(self, leg: Leg) -> bool:
-        """Whether something of a leg may have been sent to the one that had this provider's name before. In doubt that
-        is so also of what was never sent as far as we remember, but not of what people have ordered since."""
+        """Whether something of a leg may have been sent to the one that had this provider's name before; in doubt that
+        is so also of what was never sent as far as we remember."""
         if self.moved_at is None:
             return False
-        if any(attempt.sent_at <= self.moved_at for attempt in leg.attempts):
-            return True
-        return self.moved_in_doubt and not (leg is self.driven and self._was_ordered_after(self.moved_at))
+        return self.moved_in_doubt or any(attempt.sent_at <= self.moved_at for attempt in leg.attempts)
 
     @property
     def moved_in_doubt(self) -> bool:
@@ -236,9 +224,13 @@ class Transfer:
         since, a clock was ahead, or the name was given away twice. That alone leaves one instant in all its marks."""
         return self.moved_at is not None and not self.moved_at == self.first_rewound_at == self.rewound_at
 
-    def _was_ordered_after(self, instant: int) -> bool:
-        """Whether the newest order of people to take it back is later than that."""
-        return any(piece.reply.code == ORDER and piece.at > instant for piece in self.decisions)
+    def bears_a_first_request(self, descriptor: Descriptor) -> bool:
+        """Whether the first request of a leg does no harm, should it have been sent before and be forgotten: whoever
+        gets it knows it for ever as a repetition. By which clock its window began, nobody knows any more."""
+        if self.moved_at is not None:
+            return not self.moved_in_doubt
+        for_ever = descriptor.same_id is not SameId.UNSAFE and descriptor.dedupe_window is None
+        return self.rewound_at is None or for_ever
 
     def cancels(self, leg: Leg) -> bool:
         """Whether somebody wishes this leg cancelled; what people ordered to be taken back is carried out."""

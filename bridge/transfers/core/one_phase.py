@@ -49,7 +49,7 @@ def _may_repeat(transfer: Transfer, leg: Leg, descriptor: Descriptor, now: int) 
         descriptor.same_id is not SameId.UNSAFE
         and _says(_newest_question(leg), Answer.NOT_FOUND)
         and len(leg.attempts) < TRANSFERS_AT_MOST
-        and still_recognised(leg, descriptor, now)
+        and still_recognised(transfer, leg, descriptor, now)
     )
 
 

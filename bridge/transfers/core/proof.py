@@ -265,7 +265,8 @@ class _Told:
             if answer.reply.answer is Answer.NOT_APPLIED:
                 if not self._fits_intent(answer.reply):
                     return []
-                replayed = self.descriptor.same_id is SameId.REPLAY and not answer.reply.attempt_sensitive
+                for_ever = self.descriptor.same_id is SameId.REPLAY and self.descriptor.dedupe_window is None
+                replayed = for_ever and not answer.reply.attempt_sensitive
                 forgotten = not self.transfer.knew_all(answer.at) and not replayed
                 if forgotten or (answer.reply.attempt_sensitive and refusals):
                     return []  # of a database that was rewound, nobody knows what was sent before
@@ -295,7 +296,7 @@ class _Told:
             return []
         begins = self._all_quiet_since() + int(rule.after * SECOND)
         retention = self.descriptor.lookup_retention
-        ends = None if retention is None else self.leg.attempts[0].sent_at + int(retention * SECOND)
+        ends = None if retention is None else self._first_sent_at() + int(retention * SECOND)
         spaced: list[Evidence] = []
         for piece in sorted(self._lookups(begins), key=lambda each: each.at):
             if piece.reply.answer is not Answer.NOT_FOUND or (ends is not None and piece.at > ends):
@@ -303,6 +304,11 @@ class _Told:
             if not spaced or piece.at - spaced[-1].at >= int(rule.apart * SECOND):
                 spaced.append(piece)
         return spaced if len(spaced) >= rule.times else []
+
+    def _first_sent_at(self) -> int:
+        """When it was sent first; behind a restored backup that may have been as early as there was a transfer."""
+        known = self.leg.attempts[0].sent_at
+        return known if self.transfer.rewound_at is None else min(known, self.transfer.created_at)
 
     def _all_quiet_since(self) -> int:
         """The last instant at which a request may have left, by a clock that has told every second since; of a database

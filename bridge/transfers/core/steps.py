@@ -8,7 +8,7 @@ from typing import assert_never
 
 from bridge.evidence import Step
 from bridge.ports import SECOND, Descriptor, LookupKey
-from bridge.transfers.core.facts import Leg
+from bridge.transfers.core.facts import Leg, Transfer
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,10 @@ def askable(leg: Leg, descriptor: Descriptor) -> bool:
             assert_never(unreachable)
 
 
-def still_recognised(leg: Leg, descriptor: Descriptor, now: int) -> bool:
-    """Whether the provider still knows a repeated id for one; past that it might execute it again (§0.9)."""
+def still_recognised(transfer: Transfer, leg: Leg, descriptor: Descriptor, now: int) -> bool:
+    """Whether the provider still knows a repeated id for one; past that it might execute it again (§0.9). Behind a
+    restored backup nobody knows which request was the first."""
     window = descriptor.dedupe_window
-    return window is None or now < leg.attempts[0].sent_at + int(window * SECOND)
+    if window is None:
+        return True
+    return transfer.rewound_at is None and now < leg.attempts[0].sent_at + int(window * SECOND)

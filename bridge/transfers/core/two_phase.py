@@ -50,7 +50,7 @@ def _before_complete(transfer: Transfer, leg: Leg, descriptor: Descriptor, sched
         and not transfer.cancels(leg)
         and not answered_otherwise
         and len(leg.attempts) < PREPARES_AT_MOST
-        and still_recognised(leg, descriptor, now)
+        and still_recognised(transfer, leg, descriptor, now)
         and now < before
     ):
         return Send(Step.PREPARE, before)
