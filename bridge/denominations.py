@@ -54,8 +54,8 @@ def written(connection: Connection, runtime: Runtime) -> Mapping[str, int]:
 
 def look(connection: Connection, runtime: Runtime) -> None:
     """Distrust every currency of the books whose amounts would mean something else here; logged when it is seen. One
-    that a restored backup does not know is trusted again with the next start: its next first wallet is for who is
-    right."""
+    that a restored backup does not know is distrusted until the next start: whoever was told to be wrong does not open
+    its next first wallet."""
     for currency, exponent in written(connection, runtime).items():
         _fits(runtime, currency, exponent)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, RowMapping, Table, bindparam, insert, select, update
 
-from bridge import db, log, models, webhooks
+from bridge import db, denominations, log, models, webhooks
 from bridge.config import GenericSection
 from bridge.errors import AddressNotAllowed, Invalid, MessageIdReused, Unavailable, Unsigned
 from bridge.evidence import Reply
@@ -112,7 +112,7 @@ def receive(runtime: Runtime, provider: str, message: Message, peer: str) -> Non
 
     `peer` is the address that it came from. Raises AddressNotAllowed, also for a provider that there is not; Unsigned;
     MessageIdReused, which leaves a security event; Invalid naming the member that is wrong; Unavailable where our own
-    secrets cannot be read. Nothing of the message is stored then.
+    secrets cannot be read, or its currency is counted otherwise here. Nothing of the message is stored then.
     """
     settings, address = admit(runtime, provider, peer)
     now = runtime.clock.now()
@@ -163,15 +163,29 @@ def _authenticate(settings: GenericSection, provider: str, peer: str, message: M
         raise Unavailable(after_seconds=_AGAIN_SECONDS) from None
 
 
+def _heard(
+    runtime: Runtime, provider: str, kind: str, content: Mapping[str, Any], digest: str
+) -> Reply | Balance | None:
+    """What it tells. Raises Invalid; Unavailable where its currency has other decimals here than in the books, into
+    which another process may have brought it just now: refused for good, its sender's only word would be lost."""
+    adapter = runtime.providers[provider]
+    try:
+        return adapter.heard(kind, content, digest)
+    except Malformed:
+        with db.reading(runtime.engine) as connection:
+            denominations.look(connection, runtime)
+    try:
+        return adapter.heard(kind, content, digest)
+    except Malformed as wrong:
+        raise Invalid(fields={f"data.{wrong.field}": wrong.why}) from None
+
+
 def _rows(
     runtime: Runtime, provider: str, peer: str, message: Message, digest: str, now: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The rows of a new message and of what is to be done about it; raises Invalid."""
     body, kind, content = _envelope(message.body)
-    try:
-        told = runtime.providers[provider].heard(kind, content, digest)
-    except Malformed as wrong:
-        raise Invalid(fields={f"data.{wrong.field}": wrong.why}) from None
+    told = _heard(runtime, provider, kind, content, digest)
     about = {"provider": provider, "reference": told.reference if isinstance(told, Reply) else None}
     row = {
         **about,

@@ -97,6 +97,12 @@ def marks(now: int, since: int | None = None) -> dict[str, Any]:
     return {"rewound_at": now, "first_rewound_at": case((or_(noted.is_(None), noted > began), began), else_=noted)}
 
 
+def new_since(connection: Connection) -> int | None:
+    """Since when (microseconds) the database is the one that it is: when it was looked at first, or as a new one behind
+    the last restore; None where nobody has looked yet."""
+    return connection.execute(select(_lineage.c.seen_at)).scalar()
+
+
 @dataclass(frozen=True)
 class _File:
     """The file of SQLite as the file system knows it."""

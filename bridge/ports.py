@@ -115,6 +115,11 @@ class Descriptor:
     in_game: frozenset[str] = frozenset()  # codes of a refusal because the player is in a game
     settle_delay: float = 0  # after a kick, until the balance stands still
 
+    @property
+    def never_twice(self) -> bool:
+        """Whether one reference is executed once at most, however often and late it is sent."""
+        return self.same_id is not SameId.UNSAFE and self.dedupe_window is None
+
 
 @dataclass(frozen=True)
 class Effect:

@@ -74,9 +74,9 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.watch",),
     ("bridge.breaks", "bridge.clocks", "bridge.endpoints", "bridge.players", "bridge.lineage"),
     ("bridge.events", "bridge.identity"),
-    ("bridge.breaker", "bridge.cases", "bridge.denominations", "bridge.gates", "bridge.guards", "bridge.idempotency",
-     "bridge.inbox",
+    ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.guards", "bridge.idempotency", "bridge.inbox",
      "bridge.keys", "bridge.ledger", "bridge.outbox", "bridge.tallies", "bridge.withdrawals"),
+    ("bridge.denominations",),
     # adapters
     ("bridge.providers.*",),
     ("bridge.outbound",),

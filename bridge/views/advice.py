@@ -171,9 +171,10 @@ def _questions(transfer: Transfer, finding: Finding, currencies: Currencies) -> 
         yield f"Taking it out of the game was refused{_why_refused(transfer, driven, currencies)}."
         return
     if driven.undoes is not None and driven.state is not LegState.APPLIED:
+        said = "it was told to" if driven.attempts else "it may have been told to, though nothing of that is known here"
         yield (
             f"Ask {provider} whether it took it out of the game under {_named(driven)}, first sent "
-            f"{_first_sent(driven)}: it was told to, and nothing proves what came of that."
+            f"{_first_sent(driven)}: {said}, and nothing proves what came of that."
         )
         if not contract.is_withdrawn(transfer, finding):
             return

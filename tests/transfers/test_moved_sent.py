@@ -23,7 +23,7 @@ from tests.deciding import decide
 from tests.harness import EUR, PLAYER, PROVIDER, Bench, Hands
 from tests.transfers.moving import START, in_doubt, repointed, work
 from tests.transfers.scripted import DROPPED, ScriptedProvider
-from tests.transfers.scripted_one import ABSENT, GRANTED, LOST, ONE_PHASE, SILENT, ScriptedOne
+from tests.transfers.scripted_one import ABSENT, GRANTED, LOST, ONE_PHASE, PENDING_REFUSED, REFUSES, SILENT, ScriptedOne
 from tests.transfers.test_after_decisions import carry_out, executed_late, order
 from tests.transfers.test_decide import decision, orphan
 from tests.transfers.test_restored import backups, restore
@@ -260,6 +260,82 @@ def test_who_executes_again_is_sent_what_was_never_sent(
     assert (new.row(queued)["state"], fresh.count("transfer")) == ("confirmed", 2)
     assert new.row(late)["state"] == "reversed"
     new.audit()
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_was_final_in_the_backup_is_forgotten_too(
+    old: Bench, one: ScriptedOne, fresh: ScriptedOne, hands: Hands, tmp_path: Path, *, moved: bool
+) -> None:
+    """I-02 C-58: confirmed, and in the backup as such, which no restore marks. Undone by the provider and taken back by
+    people meanwhile: told again that it was undone, it is not taken back twice, neither there, where that would be done
+    again, nor by another who has the name now."""
+    lineage.check(old.runtime)
+    transfer_id = old.run("out")
+    if not moved:
+        one.descriptor, one.executes_again = replace(ONE_PHASE, same_id=SameId.UNSAFE), True
+    assert (old.row(transfer_id)["state"], old.row(transfer_id)["wake_at"]) == ("confirmed", None)
+    copies = backups(old, tmp_path)
+    copies.back_up()
+    reference = str(old.get(transfer_id).outside.reference)
+    undone = one.take_back(reference)
+    advance(old.runtime, transfer_id, None, replace(undone, reply=replace(undone.reply, sequence=None)))
+    order(old, transfer_id)
+    carry_out(old, hands, transfer_id)
+    assert (old.row(transfer_id)["state"], one.net(PLAYER)) == ("confirmed", -1000)
+    restore(old, copies)
+    hands.turn(5)
+    made = old
+
+    advance(made.runtime, transfer_id, None, one.callback(reference, sequence=None))
+    if moved:
+        made = repointed(old, fresh)
+        switches.accept(made.runtime, PROVIDER, WHY, "ops")
+        hands.turn(5)
+
+    assert made.row(transfer_id)["state"] == "orphaned"
+    with pytest.raises(Invalid) as refused:
+        decide(made.runtime, made.operator, transfer_id, decision(made, transfer_id, "claw_back"))
+    assert "might take twice" in refused.value.fields["kind"]
+    decide(made.runtime, made.operator, transfer_id, decision(made, transfer_id, "confirm"))
+    assert (made.game(), one.net(PLAYER), fresh.net(PLAYER)) == (-1000, -1000, 0)
+    made.audit()
+
+
+@pytest.mark.parametrize("word", ["two look-ups", "the answer"])
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_refusal_of_one_execution_excludes_no_other(
+    old: Bench, one: ScriptedOne, fresh: ScriptedOne, hands: Hands, tmp_path: Path, *, moved: bool, word: str
+) -> None:
+    """I-13 C-58: executed, and forgotten, and sent a second time before people said that a backup was restored: what
+    whoever has the name now, or the same provider that would execute it again, refuses of the second says nothing of
+    the first."""
+    queued = executed_and_forgotten(old, tmp_path)
+    since = hands.now()
+    _forget(old)
+    hands.turn(1)
+    asked, made = one, old
+    if moved:
+        asked, made = fresh, repointed(old, fresh)
+        switches.accept(made.runtime, PROVIDER, WHY, "ops")
+        hands.turn(1)
+    else:
+        one.descriptor, one.executes_again = replace(ONE_PHASE, same_id=SameId.UNSAFE), True
+
+    def say() -> None:
+        lineage.restored(made.runtime, WHY, "ops", since)
+
+    asked.script = [PENDING_REFUSED if word == "two look-ups" else REFUSES]
+    if word == "the answer":
+        asked.during = lambda operation: say() if operation == "transfer" else None
+    made.resolve_due()
+    if word == "two look-ups":
+        assert made.row(queued)["state"] == "pending"
+        say()
+    work(made, hands, 7200, step=30)
+
+    assert (made.row(queued)["state"], made.wallet()) == ("orphaned", START - 1000)
+    assert one.executed[str(made.get(queued).outside.reference)] == 1
+    made.audit()
 
 
 @pytest.mark.parametrize(("storing", "accepting"), [(1.0, 0.0), (0.3, 0.9)], ids=["it", "the answer"])

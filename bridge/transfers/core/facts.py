@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bridge.evidence import Answer, Evidence, Source, Step
-from bridge.ports import SECOND, WALLET, Descriptor, Direction, SameId, Side
+from bridge.ports import SECOND, WALLET, Descriptor, Direction, Side
 from statemachines import LegState, TransferState
 
 ORDER = "claw_back"
@@ -225,12 +225,11 @@ class Transfer:
         return self.moved_at is not None and not self.moved_at == self.first_rewound_at == self.rewound_at
 
     def bears_a_first_request(self, descriptor: Descriptor) -> bool:
-        """Whether the first request of a leg does no harm, should it have been sent before and be forgotten: whoever
-        gets it knows it for ever as a repetition. By which clock its window began, nobody knows any more."""
+        """Whether the first request of a leg does no harm, should its reference have been sent before and that be
+        forgotten: whoever gets it then knows it for a repetition, however late."""
         if self.moved_at is not None:
             return not self.moved_in_doubt
-        for_ever = descriptor.same_id is not SameId.UNSAFE and descriptor.dedupe_window is None
-        return self.rewound_at is None or for_ever
+        return self.rewound_at is None or descriptor.never_twice
 
     def cancels(self, leg: Leg) -> bool:
         """Whether somebody wishes this leg cancelled; what people ordered to be taken back is carried out."""

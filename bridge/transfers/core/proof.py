@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import SECOND, Descriptor, SameId
-from bridge.transfers.core.facts import Leg, Transfer
+from bridge.transfers.core.facts import Leg, Transfer, replace
 from statemachines import LegState
 
 TWO_PHASES = 2
@@ -55,18 +55,20 @@ def judge(transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Ev
     told = _Told(transfer, leg, descriptor, leg.evidence if pieces is None else pieces)
     applied, refused = told.effects(), told.refusals()
     refused += told.later_cancels(applied)
+    every = told.of_every_execution()
     mismatched = [piece for piece in told.pieces if told.is_mismatch(piece.reply)]
     if mismatched:
         return Finding(Verdict.MISMATCHED, _newest(mismatched))
     if len({piece.reply.amount for piece in applied}) > 1 or told.is_executed_twice(applied):
         return Finding(Verdict.CONTRADICTED, _newest(applied))
     if applied and refused:
-        if _cancelled_after(applied, refused):
+        if every is told and _cancelled_after(applied, refused):
             return Finding(Verdict.REFUSED, _newest(refused), taken_back=True)
         return Finding(Verdict.CONTRADICTED, _newest([*applied, *refused]))
     if applied:
         proof = _newest(applied)
         return Finding(Verdict.APPLIED, proof, arrived=None if proof.reply.amount == leg.amount else proof.reply.amount)
+    refused = refused if every is told else every.refusals()
     at_work = told.words_of_work()
     if refused and at_work and all(piece.reply.answer is Answer.NOT_FOUND for piece in refused):
         return Finding(Verdict.CONTRADICTED, _newest(at_work))
@@ -93,10 +95,10 @@ def counted(
     cancel that was looked up once, which may be a slip.
     """
     told = _Told(transfer, leg, descriptor, pieces)
-    applied = told.effects()
+    applied, against = told.effects(), told.of_every_execution()
     cancels = [
         piece
-        for piece in (*told.refusals(), *told.later_cancels(applied))
+        for piece in (*against.refusals(), *against.later_cancels(applied))
         if piece.reply.answer is Answer.CANCELLED and tells_all(transfer, leg, descriptor, piece.reply)
     ]
     return (*applied, *cancels)
@@ -163,6 +165,16 @@ class _Told:
     leg: Leg
     descriptor: Descriptor
     pieces: tuple[Evidence, ...]
+
+    def of_every_execution(self) -> _Told:
+        """What may be said against an execution wherever there was one: where another has the provider's name, or where
+        one reference may be executed twice and a backup was restored, only what was told while all was known that had
+        been sent."""
+        transfer = self.transfer
+        twice = transfer.rewound_at is not None and not self.descriptor.never_twice
+        if not twice and not transfer.moved_in_doubt:
+            return self
+        return replace(self, pieces=tuple(piece for piece in self.pieces if transfer.knew_all(piece.at)))
 
     def effects(self) -> list[Evidence]:
         """The proofs that the effect is there, whole, or in part where the provider may do that."""
@@ -265,8 +277,8 @@ class _Told:
             if answer.reply.answer is Answer.NOT_APPLIED:
                 if not self._fits_intent(answer.reply):
                     return []
-                for_ever = self.descriptor.same_id is SameId.REPLAY and self.descriptor.dedupe_window is None
-                replayed = for_ever and not answer.reply.attempt_sensitive
+                replays = self.descriptor.same_id is SameId.REPLAY and self.descriptor.never_twice
+                replayed = replays and not answer.reply.attempt_sensitive and not self.transfer.moved_in_doubt
                 forgotten = not self.transfer.knew_all(answer.at) and not replayed
                 if forgotten or (answer.reply.attempt_sensitive and refusals):
                     return []  # of a database that was rewound, nobody knows what was sent before
