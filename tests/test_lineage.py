@@ -121,8 +121,9 @@ def test_a_restored_backup_starts_closed_and_reverses_nothing_that_arrived(copie
             assert after.row(waiting)["rewound_at"] is not None
             assert after.row(known)["rewound_at"] is None
 
-            assert after.row(after.run("out", "5.00", ask=5))["state"] == "confirmed"
+            home = after.run("out", "5.00", ask=5)
             after.resolve_until_still(20)
+            assert after.row(home)["state"] == "confirmed"
             assert after.row(waiting)["state"] in ("orphaned", "confirmed")
             reference = next(leg.reference for leg in after.get(waiting).legs if leg.reference is not None)
             assert provider.effects(reference) == 1
