@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Table, and_, exists, select, update
 
-from bridge import db, deliveries, inbox, log, models
+from bridge import clocks, db, deliveries, inbox, log, models
 from bridge.alerts import sending
 from bridge.clocks import APART_AT_MOST
 from bridge.ports import SECOND
@@ -28,11 +28,16 @@ _transfer, _attempt, _task, _delivery, _endpoint, _notice = (
 OTHERS = 2
 """So many times as long as ours the leases of a process with another configuration may be."""
 
+HELD_UP_AT_MOST = 2 * APART_AT_MOST
+"""Microseconds between the look at the clock and what is written by it: whoever was held up for longer would take a
+lease that was begun meanwhile for one that reaches too far."""
+
 _log = log.get("misdated")
 
 
 def bring_near(runtime: Runtime) -> dict[str, int]:
-    """Make due what waits too far ahead; of how many rows, by table. Usually of none, and nothing is written."""
+    """Make due what waits too far ahead; of how many rows, by table. Usually of none, and nothing is written. Where it
+    was held up, the next tick does the rest."""
     now = runtime.clock.now()
     brought: dict[str, int] = {}
     for table, column, too_far in _waits(runtime, now):
@@ -40,9 +45,12 @@ def bring_near(runtime: Runtime) -> dict[str, int]:
             if connection.execute(select(table.c[column]).where(too_far).limit(1)).first() is None:
                 continue
         with db.writing(runtime.engine) as connection:
-            changed = connection.execute(update(table).where(too_far).values({column: now}))
+            changed = connection.execute(update(table).where(too_far).values({column: now})).rowcount
+            if clocks.of_database(connection) - now > HELD_UP_AT_MOST:
+                connection.rollback()
+                break
         name = str(table.name)
-        brought[name] = brought.get(name, 0) + changed.rowcount
+        brought[name] = brought.get(name, 0) + changed
     if brought:
         _log.warning("was to wait for a time that no right clock has set", **brought)
     return brought

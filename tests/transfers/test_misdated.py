@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
 
@@ -73,6 +75,19 @@ def test_what_was_sent_by_a_clock_that_was_ahead_waits_for_that_time(
         tick(lone)
     assert lone.row(transfer)["state"] in ("reversed", "orphaned")
     lone.audit()
+
+
+def test_who_was_held_up_after_its_look_at_the_clock_takes_nobodys_lease(lone: Bench, hands: Hands) -> None:
+    """I-17 By the instant at which it looked, a lease that was begun meanwhile reaches too far. It is right, and the
+    request under it may be on the wire. Found by seed 176361831804."""
+    transfer = str(lone.begin("in", queued=True).transfer_id)
+    looked = hands.now()
+    hands.turn(10 * lone.runtime.longest_lease)
+    assert len(claim_due(lone.runtime, 1)) == 1
+    leased = lone.row(transfer)
+    held_up = replace(lone.runtime, clock=SimpleNamespace(now=lambda: looked))
+    assert misdated.bring_near(held_up) == {}
+    assert lone.row(transfer) == leased
 
 
 def test_by_a_right_clock_nothing_is_brought_near(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
