@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,6 +24,10 @@ MONEY = {"EUR": "500.00", "JPY": "50000"}
 
 WALLETS = {player: tuple(CURRENCIES)[: 1 + number % 2] for number, player in enumerate(PLAYERS)}
 """Every other player has only one, and begins transfers in another way (`bridge/transfers/strokes.py`)."""
+
+FIRST, ENOUGH = 1, 100
+"""So many times as much there is at providers and in wallets in twin stories: whether it suffices must not depend on
+who was faster."""
 
 USERNAME, PASSWORD = "bridge", "a simulated password"
 REQUEST_SECRET = "whsec_cmVxdWVzdHM6IGJyaWRnZSB0byBwcm92aWRlciAwMDE="
@@ -46,6 +52,13 @@ LADDERS = (
     (5, 30, 60, 120, 240, 3600, 14_400, 43_200),
 )
 """Waits between look-ups."""
+
+
+def paid_in(times: int) -> Iterator[tuple[str, str, str, str]]:
+    """By what wallets come to so many times `MONEY` more: key, player, currency and amount of each deposit."""
+    for player in PLAYERS:
+        for currency in WALLETS[player]:
+            yield f"{player}-{currency}-{times}", player, currency, str(Decimal(MONEY[currency]) * times)
 
 
 def _caps(seed: int, provider: str) -> dict[str, str]:

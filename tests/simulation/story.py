@@ -20,6 +20,7 @@ from typing import Any
 
 from bridge import cashier, db, keys, lineage, models, players
 from bridge.app import compose
+from bridge.runtime import Runtime
 from bridge.simulator.messages import Request
 from tests.simulation import log
 from tests.simulation.chance import Chance, Decision, rule_the_system
@@ -36,8 +37,9 @@ from tests.simulation.provider import Provider
 from tests.simulation.pulse import Pulse
 from tests.simulation.settings import (
     BEGINS,
+    ENOUGH,
+    FIRST,
     HEAL_SECONDS,
-    MONEY,
     OPERATOR,
     PLAYERS,
     PROTOCOLS,
@@ -45,6 +47,7 @@ from tests.simulation.settings import (
     STORY_HOURS,
     WALLETS,
     configuration,
+    paid_in,
 )
 from tests.simulation.spoken import Asked, Spoken
 from tests.simulation.swarm import Swarm
@@ -61,9 +64,6 @@ MOST_EVENTS = 200_000
 CLOCK_TOLD_SECONDS = 3600
 WON = {"EUR": 20_000, "JPY": 20_000}
 """What every player has won at every provider before the story begins, in minor units."""
-
-ENOUGH = 100
-"""So many times as much in twin stories: whether it suffices must not depend on who was faster."""
 
 
 Lane = tuple[str, str, str]
@@ -105,7 +105,7 @@ class Stage:
         lineage._turn = nullcontext()  # type: ignore[assignment] # a lock of one process; here they are several
         self.folder = folder
         self.database = folder / "bridge.db"
-        self._template = folder / "template.db"
+        self._template, self._rich = folder / "template.db", folder / "rich.db"
         self.operator, self.api_key = self._prepare()
         log.take_over()
         self.webs = [(Slot(self.database), application(self._composed)) for _ in range(2)]
@@ -113,11 +113,11 @@ class Stage:
         self._warm_up()
 
     def _prepare(self) -> tuple[int, str]:
-        """A migrated database with an operator, players and their money, made once."""
-        url = f"sqlite:///{self._template}"
-        db.migrate(url)
+        """Migrated databases with an operator, players and their money, made once: one as most stories begin, and one
+        where every wallet holds so much more."""
+        db.migrate(f"sqlite:///{self._rich}")
         at_first: Any = SimpleNamespace(now=lambda: BEGINS, world=SimpleNamespace(now=BEGINS))
-        self._composed = compose(configuration(0, self._template))
+        self._composed = compose(configuration(0, self._rich))
         runtime = replace(
             self._composed,
             clock=Clock(at_first),
@@ -128,13 +128,18 @@ class Stage:
         _, secret = keys.create(runtime, OPERATOR, ["transfers", "read"], "simulation")
         for player in PLAYERS:
             players.register(runtime, operator, player, list(WALLETS[player]))
-            for currency in WALLETS[player]:
-                wish = cashier.CashWish(player, MONEY[currency], currency)
-                cashier.move(runtime, operator, cashier.DEPOSIT, f"{player}-{currency}", wish)
-        runtime.engine.dispose()
-        with sqlite3.connect(self._template) as connection:
-            connection.execute("PRAGMA journal_mode=DELETE")
+        self._fund(runtime, operator, FIRST)
+        shutil.copyfile(self._rich, self._template)
+        self._fund(runtime, operator, ENOUGH - FIRST)
         return operator, secret
+
+    def _fund(self, runtime: Runtime, operator: int, times: int) -> None:
+        """Pay in, so many times what a wallet holds at first; the database is closed and in one file then."""
+        for key, player, currency, amount in paid_in(times):
+            cashier.move(runtime, operator, cashier.DEPOSIT, key, cashier.CashWish(player, amount, currency))
+        runtime.engine.dispose()
+        with sqlite3.connect(self._rich) as connection:
+            connection.execute("PRAGMA journal_mode=DELETE")
 
     def _warm_up(self) -> None:
         """What an engine asks of its first database, and of no other, is asked before the first story."""
@@ -145,16 +150,16 @@ class Stage:
             slot.engine.connect().close()
             slot.hang_up()
 
-    def clean(self) -> None:
+    def clean(self, *, rich: bool = False) -> None:
         """A database and ledgers as before the first story, and nothing left of the one before."""
         gc.collect()
         gc.freeze()  # the program itself need not be looked through again before every story
         for slot in (*(slot for slot, _ in self.webs), *self.jobs):
             slot.hang_up()
         for path in self.folder.iterdir():
-            if path != self._template:
+            if path not in (self._template, self._rich):
                 path.unlink()
-        shutil.copyfile(self._template, self.database)
+        shutil.copyfile(self._rich if rich else self._template, self.database)
 
 
 def _lane(row: Mapping[str, Any]) -> Lane:
@@ -165,10 +170,10 @@ class Story:
     """One seed, from its beginning to its judgement."""
 
     def __init__(self, stage: Stage, seed: int, kept: Collection[str] | None = None, *, only: Any = None) -> None:
-        stage.clean()
         self.stage, self.seed = stage, seed
         self.digest, self.lines, self.telling = hashlib.sha256(), list[str](), False
         self.chance, self.swarm = Chance(seed, kept), Swarm(seed, only)
+        stage.clean(rich=self.swarm.mild)
         rule_the_system(self.chance)
         self.world = World(self.chance, self.swarm, BEGINS, self.tell)
         self.world.most = MOST_EVENTS

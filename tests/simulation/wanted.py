@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from tests.simulation.ledgers import ProviderLedgers, minor
-from tests.simulation.settings import MONEY, PLAYERS, PROTOCOLS, WALLETS
+from tests.simulation.settings import ENOUGH, FIRST, PROTOCOLS, WALLETS, paid_in
 from tests.simulation.told import Ask
 
 TRANSFERS = "/v1/transfers"
@@ -30,10 +30,9 @@ class Wanted:
         self._measured: set[tuple[str, int]] = set()
         self._asked_at: dict[str, int] = {}
         self._begun_at: dict[str, int] = {}
-        for player in PLAYERS:
-            for currency in WALLETS[player]:
-                body = {"amount": MONEY[currency], "currency": currency}
-                self.may_come(f"{player}-{currency}", f"/v1/players/{player}/deposits", body)
+        for times in (FIRST, ENOUGH - FIRST):
+            for key, player, currency, amount in paid_in(times):
+                self.may_come(key, f"/v1/players/{player}/deposits", {"amount": amount, "currency": currency})
 
     def may_come(self, key: str, path: str, body: Mapping[str, Any], now: int = 0) -> None:
         """A request with this key and body is on its way, and may be the first that arrives."""

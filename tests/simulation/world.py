@@ -122,10 +122,11 @@ class World:
 
     # --- time -----------------------------------------------------------------------------------------
 
-    def at(self, when: int, act: Callable[..., None], *arguments: Any) -> None:
-        """Do something at an instant, or now if that has passed."""
+    def at(self, when: int, act: Callable[..., None], *arguments: Any, first: bool = False) -> None:
+        """Do something at an instant, or now if that has passed; `first`: before all else of that instant."""
         self._count += 1
-        heapq.heappush(self._queue, (max(when, self.now), self._count, act, arguments))
+        order = -self._count if first else self._count
+        heapq.heappush(self._queue, (max(when, self.now), order, act, arguments))
 
     def after(self, seconds: float, act: Callable[..., None], *arguments: Any) -> None:
         """Do something after a while; what is above nothing is a microsecond at least, or a wait would never end."""
@@ -236,7 +237,9 @@ class World:
         pause = dice.choice(pauses)
         if dice.strikes("pause", self.swarm.share_of_pauses):
             self.pause(node, pause)
-            self.sleep(pause)  # it goes on before whoever else waited for the end of this
+            # It goes on before whoever else waited for the end of this, and might stand still again at once.
+            self.at(node.frozen_until, self._resume, strand, strand.ticket + 1, TIMED_OUT, first=True)
+            self.park()
         elif dice.strikes("crash", 1.0 if self.swarm.rate("crash") else 0.0):
             self.struck("crash", f"{node.name} is killed")
             self.crash(node)
