@@ -97,10 +97,17 @@ def marks(now: int, since: int | None = None) -> dict[str, Any]:
     return {"rewound_at": now, "first_rewound_at": case((or_(noted.is_(None), noted > began), began), else_=noted)}
 
 
-def new_since(connection: Connection) -> int | None:
-    """Since when (microseconds) the database is the one that it is: when it was looked at first, or as a new one behind
-    the last restore; None where nobody has looked yet."""
-    return connection.execute(select(_lineage.c.seen_at)).scalar()
+def restored_at(connection: Connection, now: int) -> int | None:
+    """When (microseconds) a restore was last dealt with; None: never.
+
+    Nobody deals with one until the caller's transaction ends, and whatever that has written counts then. Where somebody
+    does so at this moment, it is `now`: he is not waited for, since he may wait for the caller.
+    """
+    asked = select(_lineage.c.restored_at)
+    held = connection.execute(asked.with_for_update(read=True, skip_locked=True)).first()
+    if held is None and connection.execute(asked).first() is not None:
+        return now
+    return None if held is None else held.restored_at
 
 
 @dataclass(frozen=True)
@@ -307,7 +314,8 @@ def _close_and_mark(connection: Connection, runtime: Runtime, why: str, actor: s
     marked = connection.execute(update(_transfer).where(NOT_FINAL).values(marks(now, since))).rowcount
     _tell(connection, runtime, why)
     sight = _look(connection)
-    row = {"id": ONLY_ROW, "fingerprint": _told(sight.fingerprint), "seen_at": max(now, sight.mark.remembered_at + 1)}
+    seen_at = max(now, sight.mark.remembered_at + 1)
+    row = {"id": ONLY_ROW, "fingerprint": _told(sight.fingerprint), "seen_at": seen_at, "restored_at": seen_at}
     if not db.insert_if_absent(connection, _lineage, row):
         connection.execute(update(_lineage).values(**row))
     return Done(closed, marked)

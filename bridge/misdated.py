@@ -30,7 +30,7 @@ OTHERS = 2
 
 HELD_UP_AT_MOST = 2 * APART_AT_MOST
 """Microseconds between the look at the clock and what is written by it: whoever was held up for longer would take a
-lease that was begun meanwhile for one that reaches too far."""
+lease that was begun meanwhile for one that reaches too far. So much further than that they all may reach."""
 
 _log = log.get("misdated")
 
@@ -48,6 +48,7 @@ def bring_near(runtime: Runtime) -> dict[str, int]:
             changed = connection.execute(update(table).where(too_far).values({column: now})).rowcount
             if clocks.of_database(connection) - now > HELD_UP_AT_MOST:
                 connection.rollback()
+                _log.warning("held up: what waits too far ahead is brought near at the next tick", table=table.name)
                 break
         name = str(table.name)
         brought[name] = brought.get(name, 0) + changed
@@ -60,7 +61,7 @@ def _waits(runtime: Runtime, now: int) -> Iterator[tuple[Table, str, Any]]:
     """Every column by which something waits, and which of its rows wait too far ahead of `now` (microseconds)."""
 
     def beyond(column: Any, seconds: float) -> Any:
-        return column > now + int(seconds * SECOND) + APART_AT_MOST
+        return column > now + int(seconds * SECOND) + APART_AT_MOST + HELD_UP_AT_MOST
 
     yield from ((_transfer, "wake_at", too_far) for too_far in _transfers(runtime, now, beyond))
     never_failed = and_(_task.c.state == inbox.State.WAITING.value, _task.c.failures == 0)

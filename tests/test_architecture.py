@@ -52,6 +52,7 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.transfers.drive",),
     ("bridge.transfers.ending",),
     ("bridge.transfers.advance",),
+    ("bridge.transfers.forgotten",),
     ("bridge.transfers.write",),
     ("bridge.transfers.strokes",),
     ("bridge.transfers.rows",),

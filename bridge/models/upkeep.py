@@ -68,3 +68,4 @@ class Lineage(SQLModel, table=True):
     id: int = Field(primary_key=True)
     fingerprint: str
     seen_at: int = Field(sa_type=BigInteger)
+    restored_at: int | None = Field(default=None, sa_type=BigInteger)  # it was a restored backup; never: no value

@@ -14,14 +14,14 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from bridge import breaker, clocks, db, denominations, inbox, ledger, lineage, log, traces
+from bridge import breaker, clocks, db, denominations, inbox, ledger, log, traces
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import SECOND, Descriptor, Effect, Window
 from bridge.runtime import Moment, Runtime
-from bridge.transfers import rows
+from bridge.transfers import forgotten, rows
 from bridge.transfers.core import contract, steps
 from bridge.transfers.core.draft import NOT_STORED, Draft, send, settle, try_again
-from bridge.transfers.core.facts import NEVER, UNNOTICED, Leg, Transfer, replace
+from bridge.transfers.core.facts import NEVER, Leg, Transfer, replace
 from bridge.transfers.core.hindsight import is_news
 from bridge.transfers.core.proof import Finding, Verdict
 from bridge.transfers.write import write
@@ -201,6 +201,7 @@ def _one_round(
     asking: Asking,
 ) -> Outcome | None:
     moment = runtime.moment()
+    known, seen = seen, forgotten.marked(connection, seen, moment.now)
     if seen.unordered:
         legs = [leg.ordinal for leg in seen.unordered]
         _log.error("take-back that nobody ordered: nothing is sent for it", transfer=seen.id, legs=legs)
@@ -208,21 +209,12 @@ def _one_round(
     if not decided.columns:
         return Outcome(decided.draft.transfer)
     epoch = seen.lease_epoch if decided.holding else None
-    columns = {**decided.columns, **_forgotten(connection, seen, decided.draft)}
+    columns = decided.columns
+    if decided.draft.moves and seen is not known:
+        columns = {**columns, **forgotten.marks(seen)}
     if not rows.update_transfer(connection, seen, columns, lease_epoch=epoch):
         return None
     return Outcome(write(connection, runtime, decided.draft, seen.state, moment.now), decided.order)
-
-
-def _forgotten(connection: Connection, seen: Transfer, draft: Draft) -> dict[str, Any]:
-    """The marks of a restore for one that was final when there was one, and moves again. No restore marks those, for
-    there are too many; what became of it since it settled, and was forgotten, may be anything."""
-    if seen.settled_at is None or seen.state in contract.UNRESOLVED or not draft.moves or seen.rewound_at is not None:
-        return {}
-    new_since = lineage.new_since(connection)
-    if new_since is None or new_since < seen.settled_at:
-        return {}
-    return {"rewound_at": new_since, "first_rewound_at": min(new_since, seen.settled_at + UNNOTICED + 1)}
 
 
 def decide(

@@ -232,7 +232,7 @@ def _all_facts(transfer: Transfer, currencies: Currencies) -> Iterator[str]:
             yield "It is not certain that all that was sent to the one before is known here."
     elif transfer.rewound_at is not None:
         yield "The database was restored from a backup: what was sent after it was made is not known here."
-    if transfer.rewound_at is not None and transfer.sweep and (transfer.moved_at is None or transfer.moved_in_doubt):
+    if transfer.is_rewound and transfer.sweep:
         yield "All that was there was asked for: a try after those may be forgotten, of another amount."
     yield from _facts(transfer, transfer.outside, currencies)
     for leg in transfer.ordered:

@@ -77,13 +77,20 @@ def test_what_was_sent_by_a_clock_that_was_ahead_waits_for_that_time(
     lone.audit()
 
 
-def test_who_was_held_up_after_its_look_at_the_clock_takes_nobodys_lease(lone: Bench, hands: Hands) -> None:
-    """I-17 By the instant at which it looked, a lease that was begun meanwhile reaches too far. It is right, and the
-    request under it may be on the wire. Found by seed 176361831804."""
+@pytest.mark.parametrize("seconds", [3.9, 1000])
+def test_who_was_held_up_after_its_look_at_the_clock_takes_nobodys_lease(
+    lone: Bench, hands: Hands, seconds: float
+) -> None:
+    """I-17 By the instant at which it looked, a lease that was begun meanwhile reaches too far, also one of a process
+    with other settings. It is right, and the request under it may be on the wire. Found by seed 176361831804."""
     transfer = str(lone.begin("in", queued=True).transfer_id)
     looked = hands.now()
-    hands.turn(10 * lone.runtime.longest_lease)
-    assert len(claim_due(lone.runtime, 1)) == 1
+    hands.turn(seconds)
+    slack = lone.runtime.longest_lease + lone.runtime.config.engine.lease_slack_seconds
+    engine = lone.runtime.config.engine.model_copy(update={"lease_slack_seconds": slack})
+    patient = replace(lone.runtime, config=lone.runtime.config.model_copy(update={"engine": engine}))
+    assert patient.longest_lease == misdated.OTHERS * lone.runtime.longest_lease
+    assert len(claim_due(patient, 1)) == 1
     leased = lone.row(transfer)
     held_up = replace(lone.runtime, clock=SimpleNamespace(now=lambda: looked))
     assert misdated.bring_near(held_up) == {}

@@ -25,7 +25,7 @@ from tests.harness import PLAYER, Bench, Hands, bench, simulator
 from tests.restoring import Copies, in_place
 from tests.transfers.conftest import REAL_TIMES
 from tests.transfers.scripted import GRANTED, ScriptedProvider
-from tests.transfers.scripted_one import ABSENT, BELATED, DROPPED, ONE_PHASE, SILENT, ScriptedOne
+from tests.transfers.scripted_one import ABSENT, BELATED, DROPPED, LOST, ONE_PHASE, REFUSES, SILENT, ScriptedOne
 from tests.transfers.test_after_decisions import carry_out, executed_late, order, state, wait
 from tests.transfers.test_decide import CUSTODY, decision
 from tests.transfers.test_sweep import START, has, loses, sweep
@@ -143,54 +143,65 @@ def test_forgotten_is_not_sent_where_it_would_be_done_again(
 
 
 @pytest.mark.parametrize("again", [True, False], ids=["done again", "known for one"])
-def test_forgotten_take_back_is_not_sent_where_it_would_be_done_again(
-    lone: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path, again: bool
+@pytest.mark.parametrize("another", [False, True], ids=["the first", "the second"])
+def test_forgotten_take_back_is_not_ordered_again(
+    lone: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path, again: bool, another: bool
 ) -> None:
-    """I-02 I-25 C-58 A take-back that was carried out and forgotten has the number, and so the reference, of the next
-    one: where its provider would do it again people are refused another one, and decide as it is there."""
+    """I-02 I-25 C-58 A take-back that was carried out and forgotten has the reference of the next one, or, where one
+    before it came to nothing, another: people are refused one, and decide as it is there."""
     transfer_id = executed_late(lone, one, hands)
     one.descriptor = replace(ONE_PHASE, same_id=SameId.UNSAFE if again else SameId.REPLAY)
     one.executes_again = again
     copies = backups(lone, tmp_path)
     copies.back_up()
+    if another:
+        order(lone, transfer_id)
+        one.script = [REFUSES]
+        assert carry_out(lone, hands, transfer_id).state == "refused"
     order(lone, transfer_id)
     carry_out(lone, hands, transfer_id)
     assert (state(lone, transfer_id), one.net(PLAYER)) == ("reversed", 0)
     restore(lone, copies)
 
-    if again:
-        with pytest.raises(Invalid) as refused:
-            order(lone, transfer_id)
-        assert "might take twice" in refused.value.fields["kind"]
-        decide(lone.runtime, lone.operator, transfer_id, decision(lone, transfer_id, "reverse"))
-    else:
+    with pytest.raises(Invalid) as refused:
         order(lone, transfer_id)
-        carry_out(lone, hands, transfer_id)
+    assert "might take twice" in refused.value.fields["kind"]
+    decide(lone.runtime, lone.operator, transfer_id, decision(lone, transfer_id, "reverse"))
 
     assert (state(lone, transfer_id), one.net(PLAYER), lone.game()) == ("reversed", 0, 0)
     lone.audit()
 
 
-@pytest.mark.parametrize("again", [True, False], ids=["done again", "known for one"])
+@pytest.mark.parametrize("sent", [False, True])
+@pytest.mark.parametrize("another", [False, True], ids=["it was done", "another was"])
 def test_order_to_take_back_that_the_backup_holds(
-    lone: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path, again: bool
+    lone: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path, sent: bool, another: bool
 ) -> None:
-    """I-02 I-25 C-58 The order is in the backup, that it was carried out is not: it is carried out again only where
-    that does nothing."""
+    """I-02 I-25 C-58 The order is in the backup, perhaps a request for it, and not what came of it: it was carried out,
+    or came to nothing and another one was carried out. It is not sent, nor sent again where the provider has not
+    heard of it; people decide as it is there."""
     transfer_id = executed_late(lone, one, hands)
-    one.descriptor = replace(ONE_PHASE, same_id=SameId.UNSAFE if again else SameId.REPLAY)
-    one.executes_again = again
     copies = backups(lone, tmp_path)
     order(lone, transfer_id)
+    one.script, one.asked = [DROPPED] * 3 if another else [LOST] if sent else [], [SILENT] if sent else []
+    if sent:
+        hands.turn(1)
+        lone.resolve_due()
+        assert len(lone.get(transfer_id).driven.attempts) == 1
     copies.back_up()
-    carry_out(lone, hands, transfer_id)
+    back = carry_out(lone, hands, transfer_id)
+    if another:
+        assert back.state == "refused"
+        order(lone, transfer_id)
+        carry_out(lone, hands, transfer_id)
     assert (state(lone, transfer_id), one.net(PLAYER)) == ("reversed", 0)
     restore(lone, copies)
 
     wait(lone, hands, 4)
 
-    assert (state(lone, transfer_id), one.net(PLAYER)) == ("orphaned" if again else "reversed", 0)
-    if again:
+    heard = sent and not another
+    assert (state(lone, transfer_id), one.net(PLAYER)) == ("reversed" if heard else "orphaned", 0)
+    if not heard:
         decide(lone.runtime, lone.operator, transfer_id, decision(lone, transfer_id, "reverse"))
     assert lone.game() == 0
     lone.audit()

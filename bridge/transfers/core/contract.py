@@ -178,7 +178,7 @@ def _drive(
     two = descriptor.phases == TWO_PHASES
     match leg.state:
         # What was sent before is there, or is not: whoever does not know it for a repetition would do it again.
-        case LegState.PLANNED if not transfer.bears_a_first_request(descriptor):
+        case LegState.PLANNED if not transfer.bears_a_first_request(leg, descriptor):
             return _watch(transfer, descriptor, schedule, now)
         case LegState.PLANNED if _is_given_up(transfer, leg, now):
             return _watch(transfer, descriptor, schedule, now)

@@ -134,7 +134,7 @@ def _refusal_to_take(transfer: Transfer, descriptor: Descriptor) -> tuple[str, s
         return "kind", "would carry out a take-back that nobody had ordered: `bridge verify` names it"
     if left_to_take(transfer, descriptor) <= 0:
         return "kind", "would take twice: what came into the game was taken out of it, or may have been"
-    if not transfer.bears_a_first_request(descriptor):
+    if not transfer.bears_a_take_back:
         return "kind", "might take twice: whether it was taken back before is not known any more, here or there"
     return None
 

@@ -224,12 +224,29 @@ class Transfer:
         since, a clock was ahead, or the name was given away twice. That alone leaves one instant in all its marks."""
         return self.moved_at is not None and not self.moved_at == self.first_rewound_at == self.rewound_at
 
-    def bears_a_first_request(self, descriptor: Descriptor) -> bool:
-        """Whether the first request of a leg does no harm, should its reference have been sent before and that be
-        forgotten: whoever gets it then knows it for a repetition, however late."""
-        if self.moved_at is not None:
-            return not self.moved_in_doubt
-        return self.rewound_at is None or descriptor.never_twice
+    @property
+    def is_rewound(self) -> bool:
+        """Whether a restored backup may have forgotten something of it: not where its provider's name was given to
+        another one, and only that."""
+        return self.moved_in_doubt or (self.rewound_at is not None and self.moved_at is None)
+
+    def may_have_another_execution(self, descriptor: Descriptor) -> bool:
+        """Whether a reference may have been executed beside what is known of it: where another has the provider's name
+        as well, or where one may be executed twice and a backup was restored."""
+        return self.moved_in_doubt or (self.is_rewound and not descriptor.never_twice)
+
+    def bears_a_first_request(self, leg: Leg, descriptor: Descriptor) -> bool:
+        """Whether the first request of a leg does no harm, should something have been sent before and be forgotten.
+
+        Whoever gets a reference again knows it for a repetition, however late, where it cannot have another execution.
+        Of take-backs that is not enough: a forgotten one may have had another reference, its number being another.
+        """
+        return self.bears_a_take_back if leg.undoes is not None else not self.may_have_another_execution(descriptor)
+
+    @property
+    def bears_a_take_back(self) -> bool:
+        """Whether all is known that was taken out of the game by a request."""
+        return not self.is_rewound
 
     def cancels(self, leg: Leg) -> bool:
         """Whether somebody wishes this leg cancelled; what people ordered to be taken back is carried out."""

@@ -10,6 +10,7 @@ word that nobody hears costs the amount.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import assert_never
 
 from bridge.evidence import Answer, Evidence, Source
@@ -63,16 +64,22 @@ def _contrary(transfer: Transfer, leg: Leg, kind: Kind, decision: Evidence, desc
     again = [
         piece for piece in executions(transfer, leg, descriptor, new) if _is_another(transfer, leg, piece, descriptor)
     ]
-    doubts = [
-        piece
-        for piece in new
-        if piece.source is Source.LOOKUP
-        and piece.reply.answer in (Answer.CANCELLED, Answer.NOT_APPLIED)
-        and tells_all(transfer, leg, descriptor, piece.reply)
-    ]
     if found.is_open and premise.verdict is Verdict.APPLIED:
-        again += doubts
+        again += _doubts(transfer, leg, descriptor, new)
     return again[-1] if again else None
+
+
+def _doubts(
+    transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Evidence, ...]
+) -> Iterator[Evidence]:
+    """What says that the effect is not there, though not enough for a machine: one look-up; and where no word alone is
+    enough for one, because there may have been another execution, whoever says so."""
+    outside = (Source.CALL, Source.CALLBACK, Source.LOOKUP)
+    sources = outside if transfer.may_have_another_execution(descriptor) else (Source.LOOKUP,)
+    for piece in pieces:
+        against = piece.reply.answer in (Answer.CANCELLED, Answer.NOT_APPLIED)
+        if against and piece.source in sources and tells_all(transfer, leg, descriptor, piece.reply):
+            yield piece
 
 
 def _is_another(transfer: Transfer, leg: Leg, piece: Evidence, descriptor: Descriptor) -> bool:

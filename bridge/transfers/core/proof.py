@@ -62,7 +62,7 @@ def judge(transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Ev
     if len({piece.reply.amount for piece in applied}) > 1 or told.is_executed_twice(applied):
         return Finding(Verdict.CONTRADICTED, _newest(applied))
     if applied and refused:
-        if every is told and _cancelled_after(applied, refused):
+        if every is told and told.is_all(refused) and _cancelled_after(applied, refused):
             return Finding(Verdict.REFUSED, _newest(refused), taken_back=True)
         return Finding(Verdict.CONTRADICTED, _newest([*applied, *refused]))
     if applied:
@@ -167,14 +167,18 @@ class _Told:
     pieces: tuple[Evidence, ...]
 
     def of_every_execution(self) -> _Told:
-        """What may be said against an execution wherever there was one: where another has the provider's name, or where
-        one reference may be executed twice and a backup was restored, only what was told while all was known that had
-        been sent."""
+        """What may be said against an execution wherever there was one: where there may be another, only what was told
+        while all was known that had been sent."""
         transfer = self.transfer
-        twice = transfer.rewound_at is not None and not self.descriptor.never_twice
-        if not twice and not transfer.moved_in_doubt:
+        if not transfer.may_have_another_execution(self.descriptor):
             return self
         return replace(self, pieces=tuple(piece for piece in self.pieces if transfer.knew_all(piece.at)))
+
+    def is_all(self, refused: list[Evidence]) -> bool:
+        """Whether what was executed and is said to be undone is all that there was: behind a restored backup people may
+        have answered that by a claw-back before, and the wallet is not taken from a second time."""
+        transfer = self.transfer
+        return not transfer.is_rewound or all(transfer.knew_all(piece.at) for piece in refused)
 
     def effects(self) -> list[Evidence]:
         """The proofs that the effect is there, whole, or in part where the provider may do that."""

@@ -106,8 +106,11 @@ def askable(leg: Leg, descriptor: Descriptor) -> bool:
 
 
 def still_recognised(transfer: Transfer, leg: Leg, descriptor: Descriptor, now: int) -> bool:
-    """Whether the provider still knows a repeated id for one; past that it might execute it again (§0.9). Behind a
-    restored backup nobody knows which request was the first."""
+    """Whether a repeated id does nothing where it has been executed: past some time the provider might do it again
+    (§0.9). Behind a restored backup nobody knows which request was the first, nor whether a take-back that has never
+    arrived was followed by another one."""
+    if leg.undoes is not None and not transfer.bears_a_take_back:
+        return False
     window = descriptor.dedupe_window
     if window is None:
         return True

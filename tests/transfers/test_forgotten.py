@@ -1,0 +1,213 @@
+"""What was final when a backup was made, or when the provider's name was given to another one, and moves again: no
+restore and no acceptance has marked it, and what became of it since may be forgotten."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge import lineage, misdated
+from bridge.desk import switches
+from bridge.errors import Invalid
+from bridge.ports import SameId
+from bridge.transfers.advance import advance
+from tests.deciding import decide
+from tests.harness import PLAYER, PROVIDER, Bench, Hands
+from tests.restoring import Copies
+from tests.transfers.moving import in_doubt, repointed, work
+from tests.transfers.scripted_one import ONE_PHASE, ScriptedOne
+from tests.transfers.test_after_decisions import carry_out, order, state, wait
+from tests.transfers.test_decide import decision
+from tests.transfers.test_restored import backups, restore
+
+WHY = "they moved house"
+DAY = 86_400
+
+
+def backed_up(made: Bench, folder: Path, transfer_id: str) -> Copies:
+    """A backup in which the transfer is confirmed, and watched no more."""
+    row = made.row(transfer_id)
+    assert (row["state"], row["wake_at"]) == ("confirmed", None)
+    copies = backups(made, folder)
+    copies.back_up()
+    return copies
+
+
+def undone_and_taken_back(made: Bench, one: ScriptedOne, hands: Hands, transfer_id: str) -> str:
+    """The provider undoes a transfer out, and people have it taken back; the reference under which it was executed."""
+    reference = str(made.get(transfer_id).outside.reference)
+    undone = one.take_back(reference)
+    advance(made.runtime, transfer_id, None, replace(undone, reply=replace(undone.reply, sequence=None)))
+    order(made, transfer_id)
+    carry_out(made, hands, transfer_id)
+    assert (state(made, transfer_id), one.net(PLAYER)) == ("confirmed", -1000)
+    return reference
+
+
+def is_told_again(made: Bench, one: ScriptedOne, transfer_id: str, reference: str, **reply: Any) -> None:
+    """The cancel of before the restore comes once more."""
+    advance(made.runtime, transfer_id, None, one.callback(reference, **reply))
+    assert state(made, transfer_id) == "orphaned"
+
+
+def is_not_taken_again(made: Bench, transfer_id: str, *providers: ScriptedOne) -> None:
+    """People are refused another claw-back, and decide as it is there."""
+    with pytest.raises(Invalid) as refused:
+        order(made, transfer_id)
+    assert "might take twice" in refused.value.fields["kind"]
+    decide(made.runtime, made.operator, transfer_id, decision(made, transfer_id, "confirm"))
+    assert (sum(each.net(PLAYER) for each in providers), made.game()) == (-1000, -1000)
+    made.audit()
+
+
+@pytest.mark.parametrize("accepted", ["before it is told", "afterwards", "never"])
+@pytest.mark.parametrize("again", [True, False], ids=["done again", "known for one"])
+def test_taken_back_and_forgotten_it_is_not_taken_back_again(
+    old: Bench, one: ScriptedOne, fresh: ScriptedOne, hands: Hands, tmp_path: Path, *, again: bool, accepted: str
+) -> None:
+    """I-02 C-58: told again that it was undone, it is not taken back twice: not there, where that may have another
+    reference or would be done again, and not by another who has the name by now."""
+    lineage.check(old.runtime)
+    transfer_id = old.run("out")
+    one.descriptor, one.executes_again = replace(ONE_PHASE, same_id=SameId.UNSAFE if again else SameId.REPLAY), again
+    copies = backed_up(old, tmp_path, transfer_id)
+    reference = undone_and_taken_back(old, one, hands, transfer_id)
+    restore(old, copies)
+    hands.turn(5)
+    made = old if accepted == "never" else repointed(old, fresh)
+
+    if accepted == "before it is told":
+        switches.accept(made.runtime, PROVIDER, WHY, "ops")
+        hands.turn(5)
+        is_told_again(made, one, transfer_id, reference, sequence=None)
+        assert made.get(transfer_id).moved_in_doubt
+    else:
+        is_told_again(old, one, transfer_id, reference, sequence=None)
+        if accepted == "afterwards":
+            switches.accept(made.runtime, PROVIDER, WHY, "ops")
+            hands.turn(5)
+
+    is_not_taken_again(made, transfer_id, one, fresh)
+
+
+def test_of_one_that_moved_while_it_was_open_and_was_restored_when_it_was_final(
+    old: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path
+) -> None:
+    """I-02 C-58: the marks that an acceptance has left say nothing of a restore since."""
+    lineage.check(old.runtime)
+    transfer_id = in_doubt(old, one, "out")
+    made = repointed(old, one)
+    switches.accept(made.runtime, PROVIDER, WHY, "ops")
+    work(made, hands, 3600, step=30)
+    wait(made, hands)
+    copies = backed_up(made, tmp_path, transfer_id)
+    reference = undone_and_taken_back(made, one, hands, transfer_id)
+    restore(made, copies)
+    hands.turn(5)
+    is_told_again(made, one, transfer_id, reference, sequence=None)
+    is_not_taken_again(made, transfer_id, one)
+
+
+def test_of_one_that_a_clock_that_was_ahead_has_settled(
+    old: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path
+) -> None:
+    """I-02 I-34 C-58: it settled at an instant to come, behind the restore: when it did, nobody knows."""
+    lineage.check(old.runtime)
+    hands.set_both(DAY)
+    transfer_id = old.run("out")
+    hands.set_both(-DAY)
+    misdated.bring_near(old.runtime)
+    copies = backed_up(old, tmp_path, transfer_id)
+    reference = undone_and_taken_back(old, one, hands, transfer_id)
+    restore(old, copies)
+    hands.turn(5)
+    is_told_again(old, one, transfer_id, reference, sequence=None)
+    is_not_taken_again(old, transfer_id, one)
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["done again", "known for one"])
+def test_the_wallet_is_not_taken_from_for_what_was_taken_back(
+    old: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path, *, again: bool
+) -> None:
+    """I-02 C-58: undone by the provider when the wallet was empty, and taken back by a claw-back: told again that it
+    was undone, behind a restore which has filled the wallet again, it is for people. The first move is marked."""
+    lineage.check(old.runtime)
+    transfer_id = old.run("out")
+    one.descriptor, one.executes_again = replace(ONE_PHASE, same_id=SameId.UNSAFE if again else SameId.REPLAY), again
+    copies = backed_up(old, tmp_path, transfer_id)
+    reference, held = str(old.get(transfer_id).outside.reference), old.wallet()
+    old.cash("withdrawal", PLAYER, f"{held // 100}.00")
+    advance(old.runtime, transfer_id, None, one.take_back(reference))
+    assert old.row(transfer_id)["reason_code"] == "wallet_spent"
+    order(old, transfer_id)
+    carry_out(old, hands, transfer_id)
+    assert (state(old, transfer_id), one.net(PLAYER)) == ("confirmed", -1000)
+    restore(old, copies)
+    hands.turn(5)
+
+    is_told_again(old, one, transfer_id, reference)
+
+    assert old.wallet() == held
+    is_not_taken_again(old, transfer_id, one)
+
+
+def test_a_restore_that_is_noticed_at_this_moment_marks_it(at_once: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """I-31 C-58: to whoever notices it the transfer is still final; who moves it has looked before. The one waits for
+    the other, and it is marked."""
+    lineage.check(at_once.runtime)
+    hands.turn(1)
+    transfer_id = at_once.run("out")
+    hands.turn(100)
+    other = at_once.another()
+    lineage.check(other.runtime)
+    fact = one.take_back(str(at_once.get(transfer_id).outside.reference))
+    notices = threading.Thread(target=lineage.restored, args=(other.runtime, "set back", "ops"))
+    looks = lineage.restored_at
+
+    def then_it_is_noticed(*asked: Any) -> int | None:
+        found = looks(*asked)
+        if notices.ident is None:
+            notices.start()
+            notices.join(2)
+            assert notices.is_alive(), "it does not wait for whoever has looked"
+        return found
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(lineage, "restored_at", then_it_is_noticed)
+        advance(at_once.runtime, transfer_id, None, replace(fact, reply=replace(fact.reply, sequence=None)))
+    notices.join(20)
+    other.runtime.engine.dispose()
+    row = at_once.row(transfer_id)
+    assert row["state"] == "orphaned"
+    assert row["rewound_at"] is not None
+
+
+def test_a_restore_that_is_being_dealt_with_marks_it(at_once: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """I-31 C-58: the other way round; it is not waited for, since it may wait for the transfer."""
+    lineage.check(at_once.runtime)
+    hands.turn(1)
+    transfer_id = at_once.run("out")
+    hands.turn(100)
+    fact = one.take_back(str(at_once.get(transfer_id).outside.reference))
+    with at_once.another().runtime.engine.begin() as connection:
+        lineage.stand_alone(connection)
+        advance(at_once.runtime, transfer_id, None, replace(fact, reply=replace(fact.reply, sequence=None)))
+    row = at_once.row(transfer_id)
+    assert (row["state"], row["rewound_at"]) == ("orphaned", hands.now())
+
+
+def test_what_is_told_of_a_final_one_marks_nothing_where_nothing_was_restored(
+    old: Bench, one: ScriptedOne, hands: Hands
+) -> None:
+    """It moves as ever, and people may have it taken back."""
+    lineage.check(old.runtime)
+    hands.turn(1)
+    transfer_id = old.run("out")
+    undone_and_taken_back(old, one, hands, transfer_id)
+    row = old.row(transfer_id)
+    assert (row["rewound_at"], row["first_rewound_at"], row["moved_at"]) == (None, None, None)
+    old.audit()
