@@ -19,7 +19,19 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Table, bindparam, exists, select, text, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Table,
+    bindparam,
+    exists,
+    func,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from bridge import db, log, models
 from bridge.config import ProviderSection
@@ -30,6 +42,8 @@ from bridge.runtime import Runtime
 _identity: Table = models.metadata.tables["provider_identity"]
 _transfer: Table = models.metadata.tables["transfer"]
 _account: Table = models.metadata.tables["account"]
+_history: Table = models.metadata.tables["history"]
+_ACCEPTED = ("accepted_at", "accepted_behind", "accepted_by", "reason")
 
 _log = log.get("identity")
 
@@ -153,6 +167,14 @@ def accepted_at(connection: Connection) -> Mapping[str, int]:
     return {row.provider: row.accepted_at for row in connection.execute(query)}
 
 
+def last_acceptance(connection: Connection, provider: str) -> tuple[int, int] | None:
+    """When (microseconds) people last accepted another one under this name, and the newest row of history then; None:
+    never."""
+    query = select(_identity.c.accepted_at, _identity.c.accepted_behind)
+    row = connection.execute(query.where(_identity.c.provider == provider)).first()
+    return None if row is None or row.accepted_at is None else (row.accepted_at, row.accepted_behind)
+
+
 # --- kept -----------------------------------------------------------------------------------------------
 
 
@@ -174,7 +196,7 @@ def _keep(runtime: Runtime, name: str) -> None:
         row = _kept(connection, name)
         if _stays(connection, name, here.written, row):
             return
-        values = {"identity": here.written, "kept_at": now, "accepted_at": None, "accepted_by": None, "reason": None}
+        values = {"identity": here.written, "kept_at": now, **dict.fromkeys(_ACCEPTED)}
         if row is None:
             db.insert_if_absent(connection, _identity, {"provider": name, **values})
         else:
@@ -212,7 +234,8 @@ def accept(connection: Connection, runtime: Runtime, provider: str, reason: str,
             f"{provider} was {was.words}, and {held} there. Another protocol or operator cannot take that over: "
             "configure it as it was, bring all of it to its end and home, and then change it."
         )
-    accepted = {"accepted_at": now, "accepted_by": actor, "reason": reason}
+    newest = connection.execute(select(func.coalesce(func.max(_history.c.id), 0))).scalar_one()
+    accepted = dict(zip(_ACCEPTED, (now, newest, actor, reason), strict=True))
     values = {"identity": here.written, "kept_at": now, **accepted}
     connection.execute(update(_identity).where(_identity.c.provider == provider).values(**values))
     return Change(was, here, held)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -97,17 +98,26 @@ def marks(now: int, since: int | None = None) -> dict[str, Any]:
     return {"rewound_at": now, "first_rewound_at": case((or_(noted.is_(None), noted > began), began), else_=noted)}
 
 
-def restored_at(connection: Connection, now: int) -> int | None:
-    """When (microseconds) a restore was last dealt with; None: never.
+@dataclass(frozen=True)
+class Restore:
+    """The last restore that was dealt with: when (microseconds), and the newest row of history then."""
 
-    Nobody deals with one until the caller's transaction ends, and whatever that has written counts then. Where somebody
-    does so at this moment, it is `now`: he is not waited for, since he may wait for the caller.
+    at: int
+    behind: int
+
+
+def last_restore(connection: Connection, now: int, *, held: bool) -> Restore | None:
+    """The last restore; None: there was none.
+
+    `held`: nobody deals with one until the caller's transaction ends, and what that has written counts then. Where
+    somebody does so at this moment, or accepts a provider, it may be a restore `now`, of all that is there: he is not
+    waited for, since he may wait for the caller.
     """
-    asked = select(_lineage.c.restored_at)
-    held = connection.execute(asked.with_for_update(read=True, skip_locked=True)).first()
-    if held is None and connection.execute(asked).first() is not None:
-        return now
-    return None if held is None else held.restored_at
+    asked = select(_lineage.c.restored_at, _lineage.c.restored_behind)
+    row = connection.execute(asked.with_for_update(read=True, skip_locked=True) if held else asked).first()
+    if row is None and held and connection.execute(asked).first() is not None:
+        return Restore(now, sys.maxsize)
+    return None if row is None or row.restored_at is None else Restore(row.restored_at, row.restored_behind)
 
 
 @dataclass(frozen=True)
@@ -314,8 +324,8 @@ def _close_and_mark(connection: Connection, runtime: Runtime, why: str, actor: s
     marked = connection.execute(update(_transfer).where(NOT_FINAL).values(marks(now, since))).rowcount
     _tell(connection, runtime, why)
     sight = _look(connection)
-    seen_at = max(now, sight.mark.remembered_at + 1)
-    row = {"id": ONLY_ROW, "fingerprint": _told(sight.fingerprint), "seen_at": seen_at, "restored_at": seen_at}
+    row = {"id": ONLY_ROW, "fingerprint": _told(sight.fingerprint), "seen_at": max(now, sight.mark.remembered_at + 1)}
+    row |= {"restored_at": now, "restored_behind": sight.highest["history"]}
     if not db.insert_if_absent(connection, _lineage, row):
         connection.execute(update(_lineage).values(**row))
     return Done(closed, marked)

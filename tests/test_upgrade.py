@@ -161,6 +161,24 @@ def test_the_only_restore_that_is_known_is_the_first(old: Bench) -> None:
     assert {each: at for each, at in marks.items() if at is not None} == {previous.QUEUED_OUT.id: 5}
 
 
+@pytest.mark.parametrize("seen_at", ["first", "last"])
+def test_the_last_restore_is_the_last_look_at_a_new_database(old: Bench, seen_at: str) -> None:
+    """C-58: what was final by then is told from what has ended since; looked at first there was nothing before."""
+    previous.migrate_to(old.runtime.engine, "0016")
+    whole = old.rows("SELECT MIN(at) - 1 AS first, MAX(at) AS last, MAX(id) AS newest FROM history")[0]
+    with db.writing(old.runtime.engine) as connection:
+        connection.execute(text("DELETE FROM lineage"))
+        row = text("INSERT INTO lineage (id, fingerprint, seen_at) VALUES (1, '{}', :at)")
+        connection.execute(row, {"at": whole[seen_at]})
+
+    db.migrate(old.runtime.config.database.url)
+
+    behind = 0 if seen_at == "first" else whole["newest"]
+    assert old.rows("SELECT restored_at, restored_behind FROM lineage") == [
+        {"restored_at": whole[seen_at], "restored_behind": behind}
+    ]
+
+
 def test_what_was_open_is_brought_to_its_end(old: Bench, there: Simulator) -> None:
     """C-01, C-02, C-07, I-17: the real resolver asks the real provider: what had arrived is confirmed, what had not
     is given back, an orphan is settled by late evidence, a reversal that was executed after all is noticed."""

@@ -68,4 +68,6 @@ class Lineage(SQLModel, table=True):
     id: int = Field(primary_key=True)
     fingerprint: str
     seen_at: int = Field(sa_type=BigInteger)
-    restored_at: int | None = Field(default=None, sa_type=BigInteger)  # it was a restored backup; never: no value
+    # When it was last seen to be a restored backup, and the newest row of history then; never: no value.
+    restored_at: int | None = Field(default=None, sa_type=BigInteger)
+    restored_behind: int | None = Field(default=None, sa_type=BigInteger)

@@ -28,10 +28,8 @@ from bridge.transfers.write import write
 from statemachines import TransferState
 
 _log = log.get("transfers")
-
 ROUNDS_AT_MOST = 20
 """Each lost round means that another worker's move was committed; a transfer has far fewer moves."""
-
 
 FIRST_EPOCH = 1
 """Of the lease under which a transfer is begun: while the row carries it, nobody else has ever driven it."""
@@ -140,7 +138,7 @@ def within(
             raise UnknownTransfer(transfer_id)
         denominations.require(connection, runtime, seen.currency)
         if fact is not None and not stored:
-            told = _store_fact(connection, runtime, seen, claim, fact)
+            told = _store_fact(connection, runtime, seen, claim, fact := _about_what_is_there(seen, fact))
             if told is None:
                 return seen.state, Outcome(seen)
             seen, stored = told, True
@@ -201,17 +199,19 @@ def _one_round(
     asking: Asking,
 ) -> Outcome | None:
     moment = runtime.moment()
-    known, seen = seen, forgotten.marked(connection, seen, moment.now)
     if seen.unordered:
         legs = [leg.ordinal for leg in seen.unordered]
         _log.error("take-back that nobody ordered: nothing is sent for it", transfer=seen.id, legs=legs)
-    decided = decide(_Asked(connection), runtime, seen, claim, fact, asking, moment)
+    for held in (False, True):
+        known = forgotten.marked(connection, seen, moment.now, held=held)
+        decided = decide(_Asked(connection), runtime, known, claim, fact, asking, moment)
+        if not decided.draft.moves or seen.state in contract.UNRESOLVED:
+            break  # else it was final, and is judged again when nobody can notice a restore beside us
     if not decided.columns:
         return Outcome(decided.draft.transfer)
-    epoch = seen.lease_epoch if decided.holding else None
-    columns = decided.columns
-    if decided.draft.moves and seen is not known:
-        columns = {**columns, **forgotten.marks(seen)}
+    epoch, columns = seen.lease_epoch if decided.holding else None, decided.columns
+    if decided.draft.moves and known is not seen:
+        columns = {**columns, **forgotten.marks(known)}
     if not rows.update_transfer(connection, seen, columns, lease_epoch=epoch):
         return None
     return Outcome(write(connection, runtime, decided.draft, seen.state, moment.now), decided.order)
@@ -260,6 +260,15 @@ def decide(
         schedule["failures"] = 0  # it went well again before it became a case
     columns = {**_columns(draft, now, changed=changed), **schedule, "version": version}
     return Decided(draft, order, columns, holding)
+
+
+def _about_what_is_there(seen: Transfer, fact: Fact) -> Fact:
+    """What was told of a leg that a restored backup has forgotten under its request proves nothing of another leg: it
+    is kept beside the newest try, for people."""
+    if fact.ordinal in (0, *(leg.ordinal for leg in seen.legs)):
+        return fact
+    _log.error("answer about what was forgotten", transfer=seen.id, leg=fact.ordinal, answer=fact.reply.answer)
+    return replace(fact, ordinal=seen.outside.ordinal, source=Source.ASIDE, step=None, attempt=0)
 
 
 def _store_fact(

@@ -4,6 +4,7 @@ seen a lost cent in either ledger."""
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -90,7 +92,8 @@ def test_a_fault_does_not_strike_the_next_transfer_of_its_player(tmp_path, monke
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
 
-    code = demo.run(1, 8, 2, None)
+    with patch.dict(os.environ):  # a demo sets its own, and is the whole process otherwise
+        code = demo.run(1, 8, 2, None)
 
     said = capsys.readouterr().out
     failed = [line for line in said.splitlines() if line.startswith("FAILED")]

@@ -10,11 +10,11 @@ import pytest
 
 from bridge import lineage
 from bridge.desk import switches
-from bridge.evidence import Answer, Source, Step
+from bridge.evidence import Answer, Reply, Source, Step
 from bridge.ports import SameId
 from bridge.transfers.advance import Fact, advance
 from tests.deciding import decide
-from tests.harness import PLAYER, PROVIDER, Bench, Hands
+from tests.harness import EUR, PLAYER, PROVIDER, Bench, Hands
 from tests.transfers.moving import repointed
 from tests.transfers.scripted_one import LOST, ONE_PHASE, SILENT, ScriptedOne
 from tests.transfers.test_after_decisions import carry_out, executed_late, order, state, wait
@@ -39,11 +39,11 @@ def restored(old: Bench, one: ScriptedOne, hands: Hands, doubt: str) -> Bench:
     """A backup was restored: the same provider would execute twice, or has another address since."""
     if doubt == "none":
         return old
-    if doubt == "done again":
-        one.descriptor = replace(ONE_PHASE, same_id=SameId.UNSAFE)
+    same = {"done again": SameId.UNSAFE, "known for one": SameId.UNTIL_FINAL}
+    one.descriptor = replace(ONE_PHASE, same_id=same.get(doubt, SameId.REPLAY))
     lineage.restored(old.runtime, "a restore", "ops")
     hands.turn(100)
-    if doubt == "done again":
+    if doubt in same:
         return old
     made = repointed(old, one)
     switches.accept(made.runtime, PROVIDER, WHY, "ops")
@@ -68,6 +68,36 @@ def test_taken_back_after_it_was_confirmed_is_loud(
     fact: Fact = one.take_back(str(made.get(transfer_id).outside.reference))
     by_call: dict[str, Any] = {"step": Step.TRANSFER, "attempt": 1} if word is Source.CALL else {}
     advance(made.runtime, transfer_id, None, replace(fact, source=word, **by_call))
+
+    assert (state(made, transfer_id), one.net(PLAYER)) == ("orphaned", 0)
+    made.audit()
+
+
+@pytest.mark.parametrize("echo", [False, True], ids=["code alone", "whole"])
+@pytest.mark.parametrize("doubt", [*DOUBTS, "known for one"])
+def test_refused_after_it_was_confirmed_is_loud(
+    old: Bench, one: ScriptedOne, hands: Hands, doubt: str, *, echo: bool
+) -> None:
+    """I-14 C-58: a worker stood still with the answer in its hand: that its request was refused, and a refusal need not
+    repeat what was asked."""
+    one.asked = [SILENT] * 60
+    begun = old.begin("in")
+    assert begun.outcome.order is not None
+    transfer_id, claim = str(begun.transfer_id), begun.outcome.order.claim
+    for _ in range(14):
+        hands.turn(120)
+        old.resolve_due()
+    assert state(old, transfer_id) == "orphaned"
+    made = restored(old, one, hands, doubt)
+    decide(made.runtime, made.operator, transfer_id, decision(made, transfer_id, "confirm"))
+    hands.turn(100)
+
+    reply = Reply(Answer.NOT_APPLIED, code="limit_reached")
+    if echo:
+        leg = made.get(transfer_id).outside
+        whole = {"amount": 1000, "currency": EUR, "player": PLAYER, "side": leg.side.value}
+        reply = replace(reply, reference=leg.reference, **whole)
+    advance(made.runtime, transfer_id, claim, Fact(reply, Source.CALL, hands.now(), Step.TRANSFER, 1))
 
     assert (state(made, transfer_id), one.net(PLAYER)) == ("orphaned", 0)
     made.audit()

@@ -13,16 +13,19 @@ import pytest
 from bridge import lineage, misdated
 from bridge.desk import switches
 from bridge.errors import Invalid
+from bridge.evidence import Answer, Source
 from bridge.ports import SameId
 from bridge.transfers.advance import advance
+from bridge.views.transfer import page
 from tests.deciding import decide
 from tests.harness import PLAYER, PROVIDER, Bench, Hands
 from tests.restoring import Copies
 from tests.transfers.moving import in_doubt, repointed, work
-from tests.transfers.scripted_one import ONE_PHASE, ScriptedOne
-from tests.transfers.test_after_decisions import carry_out, order, state, wait
+from tests.transfers.scripted_one import LOST, ONE_PHASE, ScriptedOne
+from tests.transfers.test_after_decisions import carry_out, executed_late, order, state, wait
 from tests.transfers.test_decide import decision
 from tests.transfers.test_restored import backups, restore
+from tests.transfers.test_sweep import has, loses, sweep
 
 WHY = "they moved house"
 DAY = 86_400
@@ -112,19 +115,22 @@ def test_of_one_that_moved_while_it_was_open_and_was_restored_when_it_was_final(
     is_not_taken_again(made, transfer_id, one)
 
 
+@pytest.mark.parametrize("later", [5, DAY + 3600], ids=["at once", "when that day has come"])
+@pytest.mark.parametrize("again", [True, False], ids=["done again", "known for one"])
 def test_of_one_that_a_clock_that_was_ahead_has_settled(
-    old: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path
+    old: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path, *, again: bool, later: float
 ) -> None:
-    """I-02 I-34 C-58: it settled at an instant to come, behind the restore: when it did, nobody knows."""
+    """I-02 I-34 C-58: it settled at an instant to come, behind the restore: its history says that it was so before."""
     lineage.check(old.runtime)
     hands.set_both(DAY)
     transfer_id = old.run("out")
     hands.set_both(-DAY)
     misdated.bring_near(old.runtime)
+    one.descriptor, one.executes_again = replace(ONE_PHASE, same_id=SameId.UNSAFE if again else SameId.REPLAY), again
     copies = backed_up(old, tmp_path, transfer_id)
     reference = undone_and_taken_back(old, one, hands, transfer_id)
     restore(old, copies)
-    hands.turn(5)
+    hands.turn(later)
     is_told_again(old, one, transfer_id, reference, sequence=None)
     is_not_taken_again(old, transfer_id, one)
 
@@ -166,18 +172,18 @@ def test_a_restore_that_is_noticed_at_this_moment_marks_it(at_once: Bench, one: 
     lineage.check(other.runtime)
     fact = one.take_back(str(at_once.get(transfer_id).outside.reference))
     notices = threading.Thread(target=lineage.restored, args=(other.runtime, "set back", "ops"))
-    looks = lineage.restored_at
+    looks = lineage.last_restore
 
-    def then_it_is_noticed(*asked: Any) -> int | None:
-        found = looks(*asked)
-        if notices.ident is None:
+    def then_it_is_noticed(*asked: Any, held: bool) -> lineage.Restore | None:
+        found = looks(*asked, held=held)
+        if held and notices.ident is None:
             notices.start()
             notices.join(2)
             assert notices.is_alive(), "it does not wait for whoever has looked"
         return found
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(lineage, "restored_at", then_it_is_noticed)
+        patched.setattr(lineage, "last_restore", then_it_is_noticed)
         advance(at_once.runtime, transfer_id, None, replace(fact, reply=replace(fact.reply, sequence=None)))
     notices.join(20)
     other.runtime.engine.dispose()
@@ -198,6 +204,93 @@ def test_a_restore_that_is_being_dealt_with_marks_it(at_once: Bench, one: Script
         advance(at_once.runtime, transfer_id, None, replace(fact, reply=replace(fact.reply, sequence=None)))
     row = at_once.row(transfer_id)
     assert (row["state"], row["rewound_at"]) == ("orphaned", hands.now())
+
+
+def test_the_marks_of_an_acceptance_since_are_those_that_it_gives(
+    old: Bench, one: ScriptedOne, fresh: ScriptedOne, hands: Hands
+) -> None:
+    """I-34: sent by a clock that was ahead, and final when the name was given away: it is in doubt, as an open one."""
+    lineage.check(old.runtime)
+    hands.set_both(DAY)
+    final = old.run("out")
+    opened = in_doubt(old, one, "out")
+    hands.set_both(-DAY)
+    misdated.bring_near(old.runtime)
+    made = repointed(old, fresh)
+    switches.accept(made.runtime, PROVIDER, WHY, "ops")
+    hands.turn(5)
+    is_told_again(made, one, final, str(made.get(final).outside.reference), answer=Answer.CANCELLED, sequence=None)
+    marks = [{name: made.row(each)[name] for name in ("rewound_at", "first_rewound_at")} for each in (final, opened)]
+    assert marks[0] == marks[1]
+    assert made.get(final).moved_in_doubt
+    assert made.get(opened).moved_in_doubt
+
+
+@pytest.mark.parametrize("watched", [True, False], ids=["watched", "watched no more"])
+@pytest.mark.parametrize("direction", ["in", "out"])
+def test_what_was_told_before_a_restore_may_be_told_again(
+    old: Bench, one: ScriptedOne, hands: Hands, direction: str, *, watched: bool
+) -> None:
+    """I-14: reversed by a cancel that the provider counts behind its execution, all of it known before the backup: told
+    once more, by a look-up or a callback, it stays reversed."""
+    lineage.check(old.runtime)
+    hands.turn(1)
+    transfer_id = old.run(direction)
+    hands.turn(5)
+    reference = str(old.get(transfer_id).outside.reference)
+    advance(old.runtime, transfer_id, None, one.take_back(reference))
+    assert state(old, transfer_id) == "reversed"
+    hands.turn(120)
+    if not watched:
+        wait(old, hands)
+    assert (old.row(transfer_id)["wake_at"] is not None) is watched
+    lineage.restored(old.runtime, "a failover", "ops")
+    wait(old, hands, 40)
+    advance(old.runtime, transfer_id, None, one.callback(reference))
+    assert (state(old, transfer_id), one.net(PLAYER), old.game()) == ("reversed", 0, 0)
+    old.audit()
+
+
+def test_the_first_try_of_a_sweep_stays_refused(lone: Bench, one: ScriptedOne, hands: Hands) -> None:
+    """I-14: refused by look-ups of before the restore, and the second try confirmed: told once more, nothing moves."""
+    lineage.check(lone.runtime)
+    has(one, 2500)
+    one.during, one.script = loses(one, "transfer"), [LOST]
+    transfer_id = sweep(lone)
+    work(lone, hands, 600)
+    assert (state(lone, transfer_id), len(lone.get(transfer_id).tries)) == ("confirmed", 2)
+    hands.turn(1000)
+    lineage.restored(lone.runtime, "a failover", "ops")
+    hands.turn(100)
+    advance(lone.runtime, transfer_id, None, one.callback(str(lone.get(transfer_id).outside.reference)))
+    assert state(lone, transfer_id) == "confirmed"
+    lone.audit()
+
+
+def test_the_answer_to_what_is_forgotten_is_kept(lone: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path) -> None:
+    """I-12 C-58: the database is set back while a claw-back is on the wire: that it was taken stands in the file."""
+    transfer_id = executed_late(lone, one, hands)
+    copies = backups(lone, tmp_path)
+    copies.back_up()
+    order(lone, transfer_id)
+
+    def set_back(operation: str) -> None:
+        if operation == "transfer":
+            restore(lone, copies)
+
+    hands.turn(1)
+    one.during = set_back
+    lone.resolve_due()
+    one.during = lambda _operation: None
+    last = lone.get(transfer_id).outside.evidence[-1]
+    assert (last.source, last.reply.answer, one.net(PLAYER)) == (Source.ASIDE, Answer.APPLIED, 0)
+    told = [entry.title for entry in page(lone.runtime, lone.operator, transfer_id).line.entries]
+    assert "At sim: confirmed" in told
+    with pytest.raises(Invalid):
+        order(lone, transfer_id)
+    decide(lone.runtime, lone.operator, transfer_id, decision(lone, transfer_id, "reverse"))
+    assert (lone.game(), one.net(PLAYER)) == (0, 0)
+    lone.audit()
 
 
 def test_what_is_told_of_a_final_one_marks_nothing_where_nothing_was_restored(

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import assert_never
 
-from bridge.evidence import Answer, Evidence, Source
+from bridge.evidence import Evidence, Source
 from bridge.ports import Descriptor, Direction
 from bridge.transfers.core.decisions import Kind, Place, came_in, place, written_off
 from bridge.transfers.core.facts import Leg, Transfer
-from bridge.transfers.core.proof import Finding, Verdict, counted, executions, judge, tells_all
+from bridge.transfers.core.proof import Finding, Verdict, counted, executions, judge, tells_against
 
 HAPPENED = (Verdict.APPLIED, Verdict.CONTRADICTED)
 
@@ -72,13 +72,12 @@ def _contrary(transfer: Transfer, leg: Leg, kind: Kind, decision: Evidence, desc
 def _doubts(
     transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Evidence, ...]
 ) -> Iterator[Evidence]:
-    """What says that the effect is not there, though not enough for a machine: one look-up; and where no word alone is
-    enough for one, because there may have been another execution, whoever says so."""
+    """What says that the effect is not there, though not enough for a machine: one look-up; and behind a restored
+    backup, where not every refusal is believed, whoever says so."""
     outside = (Source.CALL, Source.CALLBACK, Source.LOOKUP)
-    sources = outside if transfer.may_have_another_execution(descriptor) else (Source.LOOKUP,)
+    sources = outside if transfer.is_rewound else (Source.LOOKUP,)
     for piece in pieces:
-        against = piece.reply.answer in (Answer.CANCELLED, Answer.NOT_APPLIED)
-        if against and piece.source in sources and tells_all(transfer, leg, descriptor, piece.reply):
+        if piece.source in sources and tells_against(transfer, leg, descriptor, piece):
             yield piece
 
 

@@ -7,6 +7,7 @@ lists below, so none of them moves anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -109,6 +110,16 @@ def tells_all(transfer: Transfer, leg: Leg, descriptor: Descriptor, reply: Reply
     return _Told(transfer, leg, descriptor, ()).is_about(reply) and _equals_intent(transfer, leg, reply)
 
 
+def tells_against(transfer: Transfer, leg: Leg, descriptor: Descriptor, piece: Evidence) -> bool:
+    """Whether a piece says that this leg's effect is not there: told exactly as intended, or in answer to a request of
+    its own, which need not repeat what was asked."""
+    told, reply = _Told(transfer, leg, descriptor, ()), piece.reply
+    if reply.answer not in (Answer.CANCELLED, Answer.NOT_APPLIED) or not told.is_about(reply):
+        return False
+    answers = piece.source is Source.CALL and reply.answer is Answer.NOT_APPLIED
+    return told.fits_intent(reply) if answers else _equals_intent(transfer, leg, reply)
+
+
 def told_to_have_moved(transfer: Transfer, leg: Leg, descriptor: Descriptor, upto: int | None = None) -> int | None:
     """The least (minor units) that the provider says this leg has moved; None where it says of no effect.
     `upto`: by the evidence up to that id."""
@@ -175,10 +186,10 @@ class _Told:
         return replace(self, pieces=tuple(piece for piece in self.pieces if transfer.knew_all(piece.at)))
 
     def is_all(self, refused: list[Evidence]) -> bool:
-        """Whether what was executed and is said to be undone is all that there was: behind a restored backup people may
-        have answered that by a claw-back before, and the wallet is not taken from a second time."""
+        """Whether what was executed and is said to be undone is all that there was. Where that is said first behind a
+        restored backup, people may have answered it by a claw-back, and the wallet is not taken from a second time."""
         transfer = self.transfer
-        return not transfer.is_rewound or all(transfer.knew_all(piece.at) for piece in refused)
+        return not transfer.is_rewound or any(transfer.knew_all(piece.at) for piece in refused)
 
     def effects(self) -> list[Evidence]:
         """The proofs that the effect is there, whole, or in part where the provider may do that."""
@@ -279,7 +290,7 @@ class _Told:
             if answer is None or answer.reply.answer not in (Answer.NOT_SENT, Answer.NOT_APPLIED):
                 return []
             if answer.reply.answer is Answer.NOT_APPLIED:
-                if not self._fits_intent(answer.reply):
+                if not self.fits_intent(answer.reply):
                     return []
                 replays = self.descriptor.same_id is SameId.REPLAY and self.descriptor.never_twice
                 replayed = replays and not answer.reply.attempt_sensitive and not self.transfer.moved_in_doubt
@@ -294,15 +305,17 @@ class _Told:
         age is counted from the last instant at which a request may have left, for it may have been held up here."""
         if not self.leg.attempts:
             return []
-        settled = self._all_quiet_since() + int(self.descriptor.fail_final_after * SECOND)
-        negative = [
-            piece
-            for piece in self._lookups(settled)
-            if piece.reply.answer in (Answer.CANCELLED, Answer.NOT_APPLIED)
-            and self.is_about(piece.reply)
-            and _equals_intent(self.transfer, self.leg, piece.reply)
-        ]
-        return negative if len(negative) >= self.descriptor.fail_final_times else []
+        for asked in self._old_lookups(self.descriptor.fail_final_after):
+            negative = [
+                piece
+                for piece in asked
+                if piece.reply.answer in (Answer.CANCELLED, Answer.NOT_APPLIED)
+                and self.is_about(piece.reply)
+                and _equals_intent(self.transfer, self.leg, piece.reply)
+            ]
+            if len(negative) >= self.descriptor.fail_final_times:
+                return negative
+        return []
 
     def _proved_absence(self) -> list[Evidence]:
         """The answer "not found" proves absence only by the rule, and only while the provider still remembers; one that
@@ -310,16 +323,26 @@ class _Told:
         rule = self.descriptor.absence
         if rule is None or not self.leg.attempts or self.transfer.is_elsewhere(self.leg):
             return []
-        begins = self._all_quiet_since() + int(rule.after * SECOND)
         retention = self.descriptor.lookup_retention
         ends = None if retention is None else self._first_sent_at() + int(retention * SECOND)
-        spaced: list[Evidence] = []
-        for piece in sorted(self._lookups(begins), key=lambda each: each.at):
-            if piece.reply.answer is not Answer.NOT_FOUND or (ends is not None and piece.at > ends):
-                continue
-            if not spaced or piece.at - spaced[-1].at >= int(rule.apart * SECOND):
-                spaced.append(piece)
-        return spaced if len(spaced) >= rule.times else []
+        for asked in self._old_lookups(rule.after):
+            spaced: list[Evidence] = []
+            for piece in sorted(asked, key=lambda each: each.at):
+                if piece.reply.answer is not Answer.NOT_FOUND or (ends is not None and piece.at > ends):
+                    continue
+                if not spaced or piece.at - spaced[-1].at >= int(rule.apart * SECOND):
+                    spaced.append(piece)
+            if len(spaced) >= rule.times:
+                return spaced
+        return []
+
+    def _old_lookups(self, seconds: float) -> Iterator[list[Evidence]]:
+        """Look-ups from so long on after a request may have left: those of before a restore, for what they proved then
+        they prove; and those since, for nobody knows what was sent in between."""
+        quiet, wait = self._all_quiet_since(), int(seconds * SECOND)
+        since = max(self.transfer.rewound_at or 0, quiet)
+        yield [piece for piece in self._lookups(quiet + wait) if self.transfer.knew_all(piece.at)]
+        yield [piece for piece in self._lookups(since + wait) if not self.transfer.knew_all(piece.at)]
 
     def _first_sent_at(self) -> int:
         """When it was sent first; behind a restored backup that may have been as early as there was a transfer."""
@@ -327,14 +350,15 @@ class _Told:
         return known if self.transfer.rewound_at is None else min(known, self.transfer.created_at)
 
     def _all_quiet_since(self) -> int:
-        """The last instant at which a request may have left, by a clock that has told every second since; of a database
-        that was rewound, nobody knows what was sent before that."""
+        """The last instant at which a request that is known of may have left, by a clock that has told every second
+        since."""
         is_open = self.leg.state not in (LegState.APPLIED, LegState.REFUSED)
         told_right = (self.transfer.quiet_from or 0) if is_open else 0
         ended = (self.leg.quiet_since(attempt) for attempt in self.leg.attempts)
-        return max(self.transfer.rewound_at or 0, told_right, *ended)
+        return max(told_right, *ended)
 
-    def _fits_intent(self, reply: Reply) -> bool:
+    def fits_intent(self, reply: Reply) -> bool:
+        """Whether nothing is told that is otherwise than was intended."""
         told = (reply.reference, reply.amount, reply.currency, reply.player, reply.side)
         leg, transfer = self.leg, self.transfer
         meant = (leg.reference, leg.amount, transfer.currency, transfer.player, leg.side.value)
