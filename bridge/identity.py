@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -168,11 +169,13 @@ def accepted_at(connection: Connection) -> Mapping[str, int]:
 
 
 def last_acceptance(connection: Connection, provider: str) -> tuple[int, int] | None:
-    """When (microseconds) people last accepted another one under this name, and the newest row of history then; None:
-    never."""
+    """When (microseconds) people last accepted another one under this name, and the newest row of history then, or one
+    that will never be where nobody knows; None: never."""
     query = select(_identity.c.accepted_at, _identity.c.accepted_behind)
     row = connection.execute(query.where(_identity.c.provider == provider)).first()
-    return None if row is None or row.accepted_at is None else (row.accepted_at, row.accepted_behind)
+    if row is None or row.accepted_at is None:
+        return None
+    return row.accepted_at, sys.maxsize if row.accepted_behind is None else row.accepted_behind
 
 
 # --- kept -----------------------------------------------------------------------------------------------

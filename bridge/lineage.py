@@ -117,7 +117,9 @@ def last_restore(connection: Connection, now: int, *, held: bool) -> Restore | N
     row = connection.execute(asked.with_for_update(read=True, skip_locked=True) if held else asked).first()
     if row is None and held and connection.execute(asked).first() is not None:
         return Restore(now, sys.maxsize)
-    return None if row is None or row.restored_at is None else Restore(row.restored_at, row.restored_behind)
+    if row is None or row.restored_at is None:
+        return None
+    return Restore(row.restored_at, sys.maxsize if row.restored_behind is None else row.restored_behind)
 
 
 @dataclass(frozen=True)

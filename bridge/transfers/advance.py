@@ -138,9 +138,10 @@ def within(
             raise UnknownTransfer(transfer_id)
         denominations.require(connection, runtime, seen.currency)
         if fact is not None and not stored:
-            told = _store_fact(connection, runtime, seen, claim, fact := _about_what_is_there(seen, fact))
-            if told is None:
-                return seen.state, Outcome(seen)
+            forgets = fact.ordinal not in (0, *(leg.ordinal for leg in seen.legs))
+            told = _store_fact(connection, runtime, seen, claim, _beside(seen, fact) if forgets else fact)
+            if told is None or forgets:
+                return seen.state, Outcome(told or seen)
             seen, stored = told, True
         outcome = _one_round(connection, runtime, seen, claim, fact, asking)
         if outcome is not None:
@@ -262,13 +263,13 @@ def decide(
     return Decided(draft, order, columns, holding)
 
 
-def _about_what_is_there(seen: Transfer, fact: Fact) -> Fact:
-    """What was told of a leg that a restored backup has forgotten under its request proves nothing of another leg: it
-    is kept beside the newest try, for people."""
-    if fact.ordinal in (0, *(leg.ordinal for leg in seen.legs)):
-        return fact
-    _log.error("answer about what was forgotten", transfer=seen.id, leg=fact.ordinal, answer=fact.reply.answer)
-    return replace(fact, ordinal=seen.outside.ordinal, source=Source.ASIDE, step=None, attempt=0)
+def _beside(seen: Transfer, fact: Fact) -> Fact:
+    """What was told of a leg that a restored backup has forgotten proves nothing of another one: it is kept beside the
+    newest try, for people, and nothing follows from it."""
+    told = f"leg {fact.ordinal}, forgotten: {fact.reply.code or fact.reply.answer}"
+    _log.error("answer about what was forgotten", transfer=seen.id, answer=told)
+    where = {"ordinal": seen.outside.ordinal, "source": Source.ASIDE, "step": None, "attempt": 0}
+    return replace(fact, reply=replace(fact.reply, code=told), **where)
 
 
 def _store_fact(
@@ -295,12 +296,8 @@ def piece_of(seen: Transfer, fact: Fact, number: int = NOT_STORED) -> Evidence:
 
 def informed(seen: Transfer, piece: Evidence) -> Transfer:
     """The transfer as seen, with one piece of evidence more."""
-    return replace(
-        seen,
-        legs=tuple(
-            replace(leg, evidence=(*leg.evidence, piece)) if leg.ordinal == piece.ordinal else leg for leg in seen.legs
-        ),
-    )
+    told = replace(seen.leg(piece.ordinal), evidence=(*seen.leg(piece.ordinal).evidence, piece))
+    return replace(seen, legs=tuple(told if leg.ordinal == piece.ordinal else leg for leg in seen.legs))
 
 
 def _is_news(seen: Transfer, fact: Fact | None) -> bool:

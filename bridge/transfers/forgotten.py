@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, select
 
 from bridge import identity, lineage, models
 from bridge.transfers.core import contract
-from bridge.transfers.core.facts import UNNOTICED, Transfer, replace
+from bridge.transfers.core.facts import AHEAD, UNNOTICED, Transfer, replace
 
 MARKS = ("rewound_at", "first_rewound_at", "moved_at")
 
@@ -32,9 +32,9 @@ def marked(connection: Connection, seen: Transfer, now: int, *, held: bool) -> T
     newest = select(func.max(_history.c.id)).where(_history.c.transfer_id == seen.id)
     since = connection.execute(newest).scalar_one() or 0
     found = seen
-    if restored is not None and since <= restored.behind and restored.at > (seen.rewound_at or 0):
+    if restored is not None and since <= restored.behind and restored.at != seen.rewound_at:
         found = _restored(seen, restored.at)
-    if accepted is not None and since <= accepted[1] and accepted[0] > (seen.moved_at or 0):
+    if accepted is not None and since <= accepted[1] and accepted[0] != seen.moved_at:
         found = _moved(found, accepted[0])
     return found
 
@@ -46,9 +46,9 @@ def marks(seen: Transfer) -> dict[str, Any]:
 
 def _restored(seen: Transfer, at: int) -> Transfer:
     """All is known that was told until it was marked last or became final."""
-    known = max(seen.settled_at or 0, seen.rewound_at or 0) + UNNOTICED + 1
-    first = min(at, known, seen.first_rewound_at or seen.rewound_at or at)
-    return replace(seen, rewound_at=at, first_rewound_at=first)
+    last = max(seen.settled_at or 0, seen.rewound_at or 0)
+    first = min(at, last + UNNOTICED + AHEAD, seen.first_rewound_at or seen.rewound_at or at)
+    return replace(seen, rewound_at=max(at, seen.rewound_at or 0), first_rewound_at=first)
 
 
 def _moved(seen: Transfer, at: int) -> Transfer:

@@ -14,8 +14,9 @@ from bridge import lineage, misdated
 from bridge.desk import switches
 from bridge.errors import Invalid
 from bridge.evidence import Answer, Source
-from bridge.ports import SameId
+from bridge.ports import SECOND, SameId
 from bridge.transfers.advance import advance
+from bridge.transfers.drive import perform
 from bridge.views.transfer import page
 from tests.deciding import decide
 from tests.harness import PLAYER, PROVIDER, Bench, Hands
@@ -226,10 +227,11 @@ def test_the_marks_of_an_acceptance_since_are_those_that_it_gives(
     assert made.get(opened).moved_in_doubt
 
 
+@pytest.mark.parametrize("apart", [0, 1], ids=["one clock", "two clocks"])
 @pytest.mark.parametrize("watched", [True, False], ids=["watched", "watched no more"])
 @pytest.mark.parametrize("direction", ["in", "out"])
 def test_what_was_told_before_a_restore_may_be_told_again(
-    old: Bench, one: ScriptedOne, hands: Hands, direction: str, *, watched: bool
+    old: Bench, one: ScriptedOne, hands: Hands, direction: str, apart: int, *, watched: bool
 ) -> None:
     """I-14: reversed by a cancel that the provider counts behind its execution, all of it known before the backup: told
     once more, by a look-up or a callback, it stays reversed."""
@@ -238,7 +240,8 @@ def test_what_was_told_before_a_restore_may_be_told_again(
     transfer_id = old.run(direction)
     hands.turn(5)
     reference = str(old.get(transfer_id).outside.reference)
-    advance(old.runtime, transfer_id, None, one.take_back(reference))
+    undone = one.take_back(reference)
+    advance(old.runtime, transfer_id, None, replace(undone, at=undone.at + apart * SECOND))
     assert state(old, transfer_id) == "reversed"
     hands.turn(120)
     if not watched:
@@ -285,7 +288,7 @@ def test_the_answer_to_what_is_forgotten_is_kept(lone: Bench, one: ScriptedOne, 
     last = lone.get(transfer_id).outside.evidence[-1]
     assert (last.source, last.reply.answer, one.net(PLAYER)) == (Source.ASIDE, Answer.APPLIED, 0)
     told = [entry.title for entry in page(lone.runtime, lone.operator, transfer_id).line.entries]
-    assert "At sim: confirmed" in told
+    assert "At sim: leg 4, forgotten: confirmed" in told
     with pytest.raises(Invalid):
         order(lone, transfer_id)
     decide(lone.runtime, lone.operator, transfer_id, decision(lone, transfer_id, "reverse"))
@@ -304,3 +307,56 @@ def test_what_is_told_of_a_final_one_marks_nothing_where_nothing_was_restored(
     row = old.row(transfer_id)
     assert (row["rewound_at"], row["first_rewound_at"], row["moved_at"]) == (None, None, None)
     old.audit()
+
+
+def test_a_cancel_that_the_backup_knew_and_had_not_followed_is_for_people(
+    old: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path
+) -> None:
+    """I-02 I-30 C-58: confirmed and undone by callbacks while its request may be on the wire: so far the backup knows.
+    Then the wallet was empty, and people had it clawed back: behind the restore it is not taken from for that."""
+    lineage.check(old.runtime)
+    hands.turn(1)
+    copies = backups(old, tmp_path)
+    begun = old.begin("out")
+    assert begun.outcome.order is not None
+    perform(old.runtime, begun.outcome.order)  # and its worker dies with the answer
+    transfer_id = str(begun.transfer_id)
+    reference = str(old.get(transfer_id).outside.reference)
+    advance(old.runtime, transfer_id, None, one.callback(reference))
+    advance(old.runtime, transfer_id, None, one.take_back(reference))
+    assert state(old, transfer_id) == "confirmed"
+    copies.back_up()
+    held = old.wallet()
+    old.cash("withdrawal", PLAYER, f"{held // 100}.00")
+    hands.turn(60)
+    wait(old, hands, 1)
+    order(old, transfer_id)
+    carry_out(old, hands, transfer_id)
+    assert (state(old, transfer_id), one.net(PLAYER)) == ("confirmed", -1000)
+    hands.turn(200)
+    restore(old, copies)
+    wait(old, hands, 3)
+    assert (state(old, transfer_id), old.wallet()) == ("orphaned", held)
+    is_not_taken_again(old, transfer_id, one)
+
+
+def test_an_acceptance_under_a_clock_that_was_ahead_hides_no_restore(
+    old: Bench, one: ScriptedOne, hands: Hands, tmp_path: Path
+) -> None:
+    """I-02 I-34 C-58: its marks are of an instant to come, and the restore of one before that."""
+    lineage.check(old.runtime)
+    one.descriptor, one.executes_again = replace(ONE_PHASE, same_id=SameId.UNSAFE), True
+    transfer_id = in_doubt(old, one, "out")
+    made = repointed(old, one)
+    hands.set_both(DAY)
+    switches.accept(made.runtime, PROVIDER, WHY, "ops")
+    hands.set_both(-DAY)
+    misdated.bring_near(made.runtime)
+    work(made, hands, 3600, step=30)
+    wait(made, hands, 6)
+    copies = backed_up(made, tmp_path, transfer_id)
+    reference = undone_and_taken_back(made, one, hands, transfer_id)
+    restore(made, copies)
+    hands.turn(5)
+    is_told_again(made, one, transfer_id, reference, sequence=None)
+    is_not_taken_again(made, transfer_id, one)

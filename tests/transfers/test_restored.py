@@ -12,7 +12,7 @@ import pytest
 
 from bridge import lineage, misdated
 from bridge.errors import Invalid
-from bridge.evidence import Answer, Evidence, Reply, Source
+from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import SameId, Side
 from bridge.transfers.core import fold
 from bridge.transfers.core.decisions import left_to_take
@@ -98,6 +98,16 @@ def test_what_was_perhaps_taken_is_not_taken_twice() -> None:
     for seen, verdict, left in ((taken_back(), "refused", 1000), (taken_back(**marks), "open", 0)):
         assert judge(seen, seen.driven, TWO_PHASE).verdict.value == verdict
         assert left_to_take(seen, TWO_PHASE) == left
+
+
+def test_silence_under_a_restore_by_a_clock_that_was_ahead_is_not_old() -> None:
+    """I-13 I-34: dealt with at an instant to come: what was asked since says nothing of what was sent in between."""
+    asked = [looked("not_found", seconds) for seconds in (170, 190)]
+    sent = [attempt(1, Step.TRANSFER)], [called(1, Step.TRANSFER, "unknown"), *asked]
+    assert fold.find(transfer(*sent), ONE_PHASE).verdict.value == "refused"
+    for ahead in (0, 86_400):
+        marks = {"first_rewound_at": at(150 + ahead), "rewound_at": at(150 + ahead)}
+        assert fold.find(transfer(*sent, **marks), ONE_PHASE).verdict.value == "open"
 
 
 # --- a provider that may not know a repetition ------------------------------------------------------------

@@ -15,8 +15,8 @@ _NEWEST = "(SELECT COALESCE(MAX(id), 0) FROM history WHERE at <= "
 
 
 def upgrade() -> None:
-    """Three columns more, filled by the instants that were kept: of a database that was never restored the first look,
-    before which there was no transfer."""
+    """Three columns more, filled by the instants that were kept: of a database that was never restored by that of the
+    first look, so that only what had ended before anybody looked (schema 0002) counts as of before a restore."""
     op.add_column("lineage", sa.Column("restored_at", sa.BigInteger(), nullable=True))
     op.add_column("lineage", sa.Column("restored_behind", sa.BigInteger(), nullable=True))
     op.add_column("provider_identity", sa.Column("accepted_behind", sa.BigInteger(), nullable=True))

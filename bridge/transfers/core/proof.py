@@ -14,7 +14,7 @@ from enum import StrEnum
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
 from bridge.ports import SECOND, Descriptor, SameId
 from bridge.transfers.core.facts import Leg, Transfer, replace
-from statemachines import LegState
+from statemachines import LegState, TransferState
 
 TWO_PHASES = 2
 
@@ -116,8 +116,7 @@ def tells_against(transfer: Transfer, leg: Leg, descriptor: Descriptor, piece: E
     told, reply = _Told(transfer, leg, descriptor, ()), piece.reply
     if reply.answer not in (Answer.CANCELLED, Answer.NOT_APPLIED) or not told.is_about(reply):
         return False
-    answers = piece.source is Source.CALL and reply.answer is Answer.NOT_APPLIED
-    return told.fits_intent(reply) if answers else _equals_intent(transfer, leg, reply)
+    return told.fits_intent(reply) if piece.source is Source.CALL else _equals_intent(transfer, leg, reply)
 
 
 def told_to_have_moved(transfer: Transfer, leg: Leg, descriptor: Descriptor, upto: int | None = None) -> int | None:
@@ -186,10 +185,12 @@ class _Told:
         return replace(self, pieces=tuple(piece for piece in self.pieces if transfer.knew_all(piece.at)))
 
     def is_all(self, refused: list[Evidence]) -> bool:
-        """Whether what was executed and is said to be undone is all that there was. Where that is said first behind a
-        restored backup, people may have answered it by a claw-back, and the wallet is not taken from a second time."""
+        """Whether what was executed and is said to be undone is all that there was. Behind a restored backup people may
+        have answered it by a claw-back, and the wallet is not taken from a second time: so it is only where the backup
+        knew it, and had moved the money by it."""
         transfer = self.transfer
-        return not transfer.is_rewound or any(transfer.knew_all(piece.at) for piece in refused)
+        moved = transfer.state is TransferState.REVERSED and any(transfer.knew_all(piece.at) for piece in refused)
+        return moved or not transfer.is_rewound
 
     def effects(self) -> list[Evidence]:
         """The proofs that the effect is there, whole, or in part where the provider may do that."""
@@ -337,12 +338,15 @@ class _Told:
         return []
 
     def _old_lookups(self, seconds: float) -> Iterator[list[Evidence]]:
-        """Look-ups from so long on after a request may have left: those of before a restore, for what they proved then
-        they prove; and those since, for nobody knows what was sent in between."""
-        quiet, wait = self._all_quiet_since(), int(seconds * SECOND)
-        since = max(self.transfer.rewound_at or 0, quiet)
-        yield [piece for piece in self._lookups(quiet + wait) if self.transfer.knew_all(piece.at)]
-        yield [piece for piece in self._lookups(since + wait) if not self.transfer.knew_all(piece.at)]
+        """Look-ups from so long on after a request may have left: those of before any restore, where they have moved
+        the leg, for what they proved they prove; and those since the last, for nobody knows what was sent before."""
+        transfer, quiet, wait = self.transfer, self._all_quiet_since(), int(seconds * SECOND)
+        if transfer.rewound_at is None:
+            yield list(self._lookups(quiet + wait))
+            return
+        if self.leg.state in (LegState.APPLIED, LegState.REFUSED):
+            yield [piece for piece in self._lookups(quiet + wait) if transfer.knew_all(piece.at)]
+        yield list(self._lookups(max(transfer.rewound_at, quiet) + wait))
 
     def _first_sent_at(self) -> int:
         """When it was sent first; behind a restored backup that may have been as early as there was a transfer."""
