@@ -94,11 +94,11 @@ class ProviderIdentity(SQLModel, table=True):
     provider: str = Field(primary_key=True)
     identity: str  # JSON: protocol, operator, address, path (its digest), account
     kept_at: int = Field(sa_type=BigInteger)
-    # When people accepted it, the newest row of history then, who did, and why.
+    # When people accepted it, who did, why, and the newest row of history then.
     accepted_at: int | None = Field(default=None, sa_type=BigInteger)
-    accepted_behind: int | None = Field(default=None, sa_type=BigInteger)
     accepted_by: str | None = None
     reason: str | None = None
+    accepted_behind: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class Breaker(SQLModel, table=True):

@@ -50,8 +50,9 @@ BUGS = (
         "answer.reply.answer not in (Answer.NOT_SENT, Answer.NOT_APPLIED, Answer.UNKNOWN):\n            return []\n"
         "        if answer.reply.answer in (Answer.NOT_APPLIED, Answer.UNKNOWN):", ("truth",)),
     Bug("absence is believed at once", (proof._Told,), "_proved_absence",
-        "spaced if len(spaced) >= rule.times else []",
-        "[e for e in self._lookups(0) if e.reply.answer is Answer.NOT_FOUND]", ("truth",)),
+        "for asked in self._old_lookups(rule.after):",
+        "return [e for e in self._lookups(0) if e.reply.answer is Answer.NOT_FOUND]\n"
+        "    for asked in ():", ("truth",)),
     Bug("an answer that comes after the end is dropped", (advance,), "within", STORING,
         "if fact is not None and seen.state in (TransferState.REVERSED, TransferState.CONFIRMED):\n"
         "            return seen.state, Outcome(seen)\n        " + STORING, ("evidence",)),
