@@ -359,23 +359,29 @@ def _scopes(runtime: Runtime) -> Iterator[tuple[tuple[Check, ...], Mapping[str, 
     for operator in operators:
         for after, upto in _batches(runtime, players, {"operator": operator}):
             yield PER_PLAYER, {"operator": operator, "after": after, "upto": upto}
-    messages = "SELECT MAX(id) FROM (SELECT id FROM inbox WHERE id > :after ORDER BY id LIMIT :batch) AS following"
+    messages = """
+        SELECT MAX(id) FROM (SELECT id FROM inbox
+            WHERE id > :after AND id <= :last ORDER BY id LIMIT :batch) AS following"""
     for after, upto in _batches(runtime, messages, {}, first=0, newest="SELECT MAX(id) FROM inbox"):
         yield PER_MESSAGE, {"after": after, "upto": upto}
-    transfers = "SELECT MAX(id) FROM (SELECT id FROM transfer WHERE id > :after ORDER BY id LIMIT :batch) AS following"
+    transfers = """
+        SELECT MAX(id) FROM (SELECT id FROM transfer
+            WHERE id > :after AND id <= :last ORDER BY id LIMIT :batch) AS following"""
     for after, upto in _batches(runtime, transfers, {}, newest="SELECT MAX(id) FROM transfer"):
         yield PER_TRANSFER, {"after": after, "upto": upto}
 
 
 def _batches(
-    runtime: Runtime, query: str, scope: Mapping[str, Any], *, first: str | int = "", newest: str = "SELECT NULL"
+    runtime: Runtime, query: str, scope: Mapping[str, Any], *, first: str | int = "", newest: str = ""
 ) -> Iterator[tuple[str | int, str | int]]:
     """(after, up to) pairs that cover a table's keys in their order, BATCH of them at a time, all behind `first`.
-    `newest`: the key with which it may end, for what is begun meanwhile at a busy bridge has no end."""
+    `newest`: asks for the key with which it ends, `:last`, for what is begun meanwhile at a busy bridge has no end; the
+    database compares keys, for a planted one is in its order too."""
     after = first
-    with db.reading(runtime.engine) as connection:
-        last = connection.execute(text(newest)).scalar()
-    while last is None or after < last:
+    if newest:
+        with db.reading(runtime.engine) as connection:
+            scope = {**scope, "last": connection.execute(text(newest)).scalar()}
+    while True:
         with db.reading(runtime.engine) as connection:
             upto = connection.execute(text(query), {**scope, "after": after, "batch": BATCH}).scalar()
         if upto is None:
