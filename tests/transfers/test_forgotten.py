@@ -68,6 +68,16 @@ def is_not_taken_again(made: Bench, transfer_id: str, *providers: ScriptedOne) -
     made.audit()
 
 
+def behind_a_restore(made: Bench, one: ScriptedOne, hands: Hands, folder: Path, transfer_id: str) -> None:
+    """A claw-back that a restore has forgotten is not made twice when its cause is told again."""
+    copies = backed_up(made, folder, transfer_id)
+    reference = undone_and_taken_back(made, one, hands, transfer_id)
+    restore(made, copies)
+    hands.turn(5)
+    is_told_again(made, one, transfer_id, reference, sequence=None)
+    is_not_taken_again(made, transfer_id, one)
+
+
 @pytest.mark.parametrize("accepted", ["before it is told", "afterwards", "never"])
 @pytest.mark.parametrize("again", [True, False], ids=["done again", "known for one"])
 def test_taken_back_and_forgotten_it_is_not_taken_back_again(
@@ -108,12 +118,7 @@ def test_of_one_that_moved_while_it_was_open_and_was_restored_when_it_was_final(
     switches.accept(made.runtime, PROVIDER, WHY, "ops")
     work(made, hands, 3600, step=30)
     wait(made, hands)
-    copies = backed_up(made, tmp_path, transfer_id)
-    reference = undone_and_taken_back(made, one, hands, transfer_id)
-    restore(made, copies)
-    hands.turn(5)
-    is_told_again(made, one, transfer_id, reference, sequence=None)
-    is_not_taken_again(made, transfer_id, one)
+    behind_a_restore(made, one, hands, tmp_path, transfer_id)
 
 
 @pytest.mark.parametrize("later", [5, DAY + 3600], ids=["at once", "when that day has come"])
@@ -354,9 +359,4 @@ def test_an_acceptance_under_a_clock_that_was_ahead_hides_no_restore(
     misdated.bring_near(made.runtime)
     work(made, hands, 3600, step=30)
     wait(made, hands, 6)
-    copies = backed_up(made, tmp_path, transfer_id)
-    reference = undone_and_taken_back(made, one, hands, transfer_id)
-    restore(made, copies)
-    hands.turn(5)
-    is_told_again(made, one, transfer_id, reference, sequence=None)
-    is_not_taken_again(made, transfer_id, one)
+    behind_a_restore(made, one, hands, tmp_path, transfer_id)
