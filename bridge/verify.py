@@ -16,7 +16,9 @@ from sqlalchemy import bindparam, text
 from bridge import db, guards, inbox
 from bridge.config import LONGEST_PATIENCE_SECONDS
 from bridge.desk.invariants import FOUR_EYES
+from bridge.parts import parts
 from bridge.ports import SECOND
+from bridge.relations import RELATIONS
 from bridge.runtime import Runtime
 from bridge.transfers.invariants import AWAKE, KEYS, LEGS
 from bridge.transfers.resolve import LONGEST_BACKOFF_SECONDS
@@ -88,29 +90,30 @@ WHOLE = (
         SELECT d.id, d.endpoint_id, d.sequence, e.state
         FROM webhook_endpoint e JOIN delivery d ON d.endpoint_id = e.id
         WHERE e.state <> 'enabled' AND d.wake_at IS NOT NULL LIMIT 1000"""),
+    *(Check("I-14", sentence, query) for sentence, query in RELATIONS.items()),
 )  # fmt: skip
-"""Asked once; few rows are grouped."""
+"""Asked once, of whole tables."""
 
 PER_PLAYER = (
     Check("I-03", "Each deposit and withdrawal is posted once, as it says.", """
         SELECT m.id AS cash_movement_id, m.kind, m.amount, m.currency, p.id AS posting_id
         FROM cash_movement m LEFT JOIN posting p ON p.cash_movement_id = m.id
-        WHERE m.operator_id = :operator AND m.player_id > :after AND m.player_id <= :upto AND NOT COALESCE(
+        WHERE m.operator_id = :operator AND m.player_id >= :first AND m.player_id <= :last AND NOT COALESCE(
             p.amount = m.amount AND p.currency = m.currency AND p.player_id = m.player_id
             AND CASE m.kind WHEN 'deposit' THEN p.debit ELSE p.credit END = 'cashier'
             AND CASE m.kind WHEN 'deposit' THEN p.credit ELSE p.debit END = 'wallet:' || m.player_id, FALSE)"""),
     Check("I-05", "No wallet is, or ever was between two postings, below zero.", """
         WITH moves AS (
             SELECT debit AS account, currency, -amount AS units, debit_version AS version FROM posting
-            WHERE operator_id = :operator AND player_id > :after AND player_id <= :upto AND debit LIKE 'wallet:%'
+            WHERE operator_id = :operator AND player_id >= :first AND player_id <= :last AND debit LIKE 'wallet:%'
             UNION ALL SELECT credit, currency, amount, credit_version FROM posting
-            WHERE operator_id = :operator AND player_id > :after AND player_id <= :upto AND credit LIKE 'wallet:%'),
+            WHERE operator_id = :operator AND player_id >= :first AND player_id <= :last AND credit LIKE 'wallet:%'),
         running AS (
             SELECT account, currency, version,
                 SUM(units) OVER (PARTITION BY account, currency ORDER BY version) AS balance FROM moves)
         SELECT account, currency, version, balance FROM running WHERE balance < 0
         UNION ALL SELECT account, currency, version, balance FROM account
-        WHERE operator_id = :operator AND player_id > :after AND player_id <= :upto
+        WHERE operator_id = :operator AND player_id >= :first AND player_id <= :last
             AND account LIKE 'wallet:%' AND balance < 0"""),
     Check("I-06", "A cached balance is the sum of its own postings, whose versions run from 1 without a gap.", """
         SELECT account, currency, SUM(balance) AS cached, SUM(units) AS folded, SUM(version) AS version,
@@ -118,13 +121,13 @@ PER_PLAYER = (
         FROM (
             SELECT debit AS account, currency, -amount AS units, debit_version AS v, 1 AS postings,
                 0 AS balance, 0 AS version FROM posting
-            WHERE operator_id = :operator AND player_id > :after AND player_id <= :upto
+            WHERE operator_id = :operator AND player_id >= :first AND player_id <= :last
                 AND (debit LIKE 'wallet:%' OR debit LIKE 'game:%')
             UNION ALL SELECT credit, currency, amount, credit_version, 1, 0, 0 FROM posting
-            WHERE operator_id = :operator AND player_id > :after AND player_id <= :upto
+            WHERE operator_id = :operator AND player_id >= :first AND player_id <= :last
                 AND (credit LIKE 'wallet:%' OR credit LIKE 'game:%')
             UNION ALL SELECT account, currency, 0, NULL, 0, balance, version FROM account
-            WHERE operator_id = :operator AND player_id > :after AND player_id <= :upto) AS sides
+            WHERE operator_id = :operator AND player_id >= :first AND player_id <= :last) AS sides
         GROUP BY account, currency
         HAVING SUM(units) <> SUM(balance) OR SUM(postings) <> SUM(version) OR COUNT(DISTINCT v) <> SUM(version)
             OR COALESCE(MAX(v), 0) <> SUM(version) OR COALESCE(MIN(v), 1) <> 1"""),
@@ -135,7 +138,7 @@ PER_MESSAGE = (
     Check("I-31", "Every message of a provider is to be acted on, or was: with evidence, or a reason.", """
         SELECT i.id AS inbox_id, i.provider, k.state, k.reason FROM inbox i
         LEFT JOIN inbox_task k ON k.inbox_id = i.id
-        WHERE i.id > :after AND i.id <= :upto AND (k.inbox_id IS NULL
+        WHERE i.id >= :first AND i.id <= :last AND (k.inbox_id IS NULL
             -- Why it was still waiting is no reason for its end.
             OR (k.state IN ('done', 'passed_over') AND (k.reason IN ('', :no_transfer) OR k.reason LIKE 'failed: %')
                 AND NOT EXISTS (SELECT 1 FROM evidence e WHERE e.inbox_id = i.id)))"""),
@@ -152,14 +155,14 @@ PER_TRANSFER = (
         WITH legs AS (
             SELECT transfer_id, SUM(CASE WHEN holder <> 'wallet' OR state <> 'applied' THEN 0
                 WHEN side = 'credit' THEN amount ELSE -amount END) AS wallet_net FROM leg
-            WHERE transfer_id > :after AND transfer_id <= :upto GROUP BY transfer_id),
+            WHERE transfer_id >= :first AND transfer_id <= :last GROUP BY transfer_id),
         facts AS (
             SELECT t.*, 'wallet:' || t.player_id AS wallet, 'game:' || t.provider || ':' || t.player_id AS game,
                 COALESCE(t.arrived, t.amount) AS got, COALESCE(t.written_off, 0) AS lost,
                 COALESCE(legs.wallet_net, 0) + CASE t.direction WHEN 'in' THEN t.amount ELSE 0 END AS given,
                 CASE t.direction WHEN 'in' THEN inside.state ELSE outside.state END AS source_state
             FROM transfer t /* its legs */ LEFT JOIN legs ON legs.transfer_id = t.id
-            WHERE t.id > :after AND t.id <= :upto),
+            WHERE t.id >= :first AND t.id <= :last),
         stand AS (
             SELECT id, currency, provider, CASE direction WHEN 'in' THEN wallet ELSE game END AS source,
                 CASE direction WHEN 'in' THEN game ELSE wallet END AS destination,
@@ -172,9 +175,9 @@ PER_TRANSFER = (
             FROM facts),
         sides AS (
             SELECT transfer_id, debit AS account, currency, -amount AS units FROM posting
-            WHERE transfer_id > :after AND transfer_id <= :upto
+            WHERE transfer_id >= :first AND transfer_id <= :last
             UNION ALL SELECT transfer_id, credit, currency, amount FROM posting
-            WHERE transfer_id > :after AND transfer_id <= :upto
+            WHERE transfer_id >= :first AND transfer_id <= :last
             UNION ALL SELECT id, source, currency, -s FROM stand
             UNION ALL SELECT id, 'transit', currency, -transit FROM stand
             UNION ALL SELECT id, 'custody:' || provider, currency, -custody FROM stand
@@ -185,26 +188,26 @@ PER_TRANSFER = (
     Check("I-03", "What a transfer has posted to the wallet is what its wallet legs say.", """
         SELECT t.id AS transfer_id, SUM(units) AS difference FROM (
             SELECT transfer_id, CASE WHEN credit LIKE 'wallet:%' THEN amount WHEN debit LIKE 'wallet:%' THEN -amount
-                ELSE 0 END AS units FROM posting WHERE transfer_id > :after AND transfer_id <= :upto
+                ELSE 0 END AS units FROM posting WHERE transfer_id >= :first AND transfer_id <= :last
             UNION ALL SELECT transfer_id, CASE side WHEN 'credit' THEN -amount ELSE amount END FROM leg
-            WHERE transfer_id > :after AND transfer_id <= :upto AND holder = 'wallet' AND state = 'applied') AS sides
+            WHERE transfer_id >= :first AND transfer_id <= :last AND holder = 'wallet' AND state = 'applied') AS sides
         JOIN transfer t ON t.id = sides.transfer_id GROUP BY t.id HAVING SUM(units) <> 0"""),
     Check("I-04", "Nothing of a transfer that has ended or is orphaned is in transit.", """
         SELECT t.id AS transfer_id, t.state, SUM(CASE WHEN p.credit = 'transit' THEN p.amount ELSE -p.amount END)
             AS in_transit
         FROM transfer t JOIN posting p ON p.transfer_id = t.id AND (p.credit = 'transit' OR p.debit = 'transit')
-        WHERE t.id > :after AND t.id <= :upto AND t.state <> 'pending'
+        WHERE t.id >= :first AND t.id <= :last AND t.state <> 'pending'
         GROUP BY t.id, t.state HAVING SUM(CASE WHEN p.credit = 'transit' THEN p.amount ELSE -p.amount END) <> 0"""),
     Check("I-09", "A posting carries the operator, player and currency of its transfer.", """
         SELECT p.id AS posting_id, t.id AS transfer_id, p.currency, t.currency AS meant
         FROM posting p JOIN transfer t ON t.id = p.transfer_id
-        WHERE t.id > :after AND t.id <= :upto
+        WHERE t.id >= :first AND t.id <= :last
             AND (p.currency <> t.currency OR p.operator_id <> t.operator_id OR p.player_id <> t.player_id)"""),
     Check("I-10", "Each move in the history is an edge of its machine and starts where the last one ended.", """
         WITH chained AS (
             SELECT transfer_id, id, subject, "trigger" AS moved_by, source, target,
                 LAG(target) OVER (PARTITION BY transfer_id, subject ORDER BY id) AS previous
-            FROM history WHERE transfer_id > :after AND transfer_id <= :upto)
+            FROM history WHERE transfer_id >= :first AND transfer_id <= :last)
         SELECT transfer_id, subject, moved_by, source, target, previous FROM chained
         WHERE (subject = 'amount' AND (moved_by <> 'count' OR source <> COALESCE(previous, source)))
             OR (subject <> 'amount' AND
@@ -217,16 +220,16 @@ PER_TRANSFER = (
         WITH latest AS (
             SELECT transfer_id, subject, target,
                 ROW_NUMBER() OVER (PARTITION BY transfer_id, subject ORDER BY id DESC) AS age
-            FROM history WHERE transfer_id > :after AND transfer_id <= :upto)
+            FROM history WHERE transfer_id >= :first AND transfer_id <= :last)
         SELECT t.id AS transfer_id, 'transfer' AS subject, t.state, l.target AS history_ends FROM transfer t
         LEFT JOIN latest l ON l.transfer_id = t.id AND l.subject = 'transfer' AND l.age = 1
-        WHERE t.id > :after AND t.id <= :upto AND t.state <> COALESCE(l.target, '')
+        WHERE t.id >= :first AND t.id <= :last AND t.state <> COALESCE(l.target, '')
         UNION ALL SELECT t.id, 'amount', CAST(t.amount AS VARCHAR(20)), l.target FROM transfer t
         JOIN latest l ON l.transfer_id = t.id AND l.subject = 'amount' AND l.age = 1
         WHERE l.target <> CAST(t.amount AS VARCHAR(20))
         UNION ALL SELECT leg.transfer_id, 'leg ' || leg.ordinal, leg.state, l.target FROM leg
         LEFT JOIN latest l ON l.transfer_id = leg.transfer_id AND l.subject = 'leg ' || leg.ordinal AND l.age = 1
-        WHERE leg.transfer_id > :after AND leg.transfer_id <= :upto AND leg.state <> COALESCE(l.target, 'planned')
+        WHERE leg.transfer_id >= :first AND leg.transfer_id <= :last AND leg.state <> COALESCE(l.target, 'planned')
         UNION ALL SELECT c.transfer_id, 'case', c.state, l.target FROM orphan_case c
         JOIN latest l ON l.transfer_id = c.transfer_id AND l.subject = 'case' AND l.age = 1
         WHERE c.state <> l.target AND c.reason <> 'engine_error'"""),
@@ -239,7 +242,7 @@ PER_TRANSFER = (
         LEFT JOIN leg back ON back.transfer_id = t.id AND back.ordinal = e.ordinal AND back.undoes IS NOT NULL
             AND back.holder <> 'wallet'
         LEFT JOIN decision d ON d.transfer_id = t.id AND d.watermark = e.watermark AND d.kind = e.code
-        WHERE t.id > :after AND t.id <= :upto AND t.state IN ('confirmed', 'reversed') AND NOT COALESCE(
+        WHERE t.id >= :first AND t.id <= :last AND t.state IN ('confirmed', 'reversed') AND NOT COALESCE(
             (e.source = 'person' AND d.id IS NOT NULL)
             OR (back.ordinal IS NOT NULL AND e.answer = 'applied' AND e.amount = back.amount
                 AND e.currency = t.currency AND e.player = t.player_id AND e.reference = back.reference)
@@ -254,7 +257,7 @@ PER_TRANSFER = (
                 AND COALESCE(e.reference, outside.reference) = outside.reference), FALSE)"""),
     Check("I-11", "What the house bears of a transfer, people have decided.", """
         SELECT t.id AS transfer_id, t.written_off FROM transfer t
-        WHERE t.id > :after AND t.id <= :upto AND t.written_off IS NOT NULL AND NOT EXISTS (
+        WHERE t.id >= :first AND t.id <= :last AND t.written_off IS NOT NULL AND NOT EXISTS (
             SELECT 1 FROM decision d WHERE d.transfer_id = t.id AND d.kind = 'write_off')"""),
     Check("I-12", "What people ordered to be taken out of a game ended by that: the newest take-back is applied.", """
         SELECT t.id AS transfer_id, t.state, back.ordinal, back.state AS leg_state FROM transfer t
@@ -262,25 +265,25 @@ PER_TRANSFER = (
             SELECT 1 FROM decision later WHERE later.transfer_id = t.id AND later.watermark > d.watermark)
         LEFT JOIN leg back ON back.transfer_id = t.id AND back.ordinal = (SELECT MAX(l.ordinal) FROM leg l
             WHERE l.transfer_id = t.id AND l.undoes IS NOT NULL AND l.holder <> 'wallet')
-        WHERE t.id > :after AND t.id <= :upto AND t.state IN ('confirmed', 'reversed')
+        WHERE t.id >= :first AND t.id <= :last AND t.state IN ('confirmed', 'reversed')
             AND COALESCE(back.state, '') <> 'applied'"""),
     Check("I-12", "Evidence of a callback is one message in the inbox: same provider, reference and body.", """
         SELECT e.transfer_id, e.id AS evidence_id, e.inbox_id, e.provider, i.provider AS told_by, k.state, k.transfer_id
             AS settled_for
         FROM evidence e LEFT JOIN inbox i ON i.id = e.inbox_id LEFT JOIN inbox_task k ON k.inbox_id = e.inbox_id
-        WHERE e.transfer_id > :after AND e.transfer_id <= :upto AND (e.source = 'callback' OR e.inbox_id IS NOT NULL)
+        WHERE e.transfer_id >= :first AND e.transfer_id <= :last AND (e.source = 'callback' OR e.inbox_id IS NOT NULL)
             AND NOT COALESCE(e.source = 'callback' AND i.provider = e.provider AND i.reference = e.reference
                 AND i.digest = e.digest AND k.state = 'done' AND k.transfer_id = e.transfer_id, FALSE)"""),
     Check("I-43", "Each move of a transfer is an event, or in the outbox to become one.", """
         SELECT h.transfer_id, h.version, h.source, h.target FROM history h
-        WHERE h.transfer_id > :after AND h.transfer_id <= :upto AND h.subject = 'transfer' AND h.source <> h.target
+        WHERE h.transfer_id >= :first AND h.transfer_id <= :last AND h.subject = 'transfer' AND h.source <> h.target
             AND h.id > COALESCE((SELECT history_id FROM event_origin), 0)
             AND NOT EXISTS (SELECT 1 FROM event e WHERE e.transfer_id = h.transfer_id AND e.version = h.version)
             AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.transfer_id = h.transfer_id AND o.version = h.version)"""),
     Check("I-43", "Each event of a transfer is what a move left, in the moves' order, to the transfer's operator.", """
         SELECT e.operator_id, e.sequence, e.transfer_id, e.version, e.kind
         FROM event e JOIN transfer t ON t.id = e.transfer_id
-        WHERE e.transfer_id > :after AND e.transfer_id <= :upto AND (e.operator_id <> t.operator_id
+        WHERE e.transfer_id >= :first AND e.transfer_id <= :last AND (e.operator_id <> t.operator_id
             OR e.kind <> COALESCE((SELECT 'transfer.' || h.target FROM history h WHERE h.transfer_id = e.transfer_id
                 AND h.version = e.version AND h.subject = 'transfer' ORDER BY h.id DESC LIMIT 1), '')
             OR EXISTS (SELECT 1 FROM event o WHERE o.transfer_id = e.transfer_id AND o.version > e.version
@@ -353,41 +356,14 @@ def _scopes(runtime: Runtime) -> Iterator[tuple[tuple[Check, ...], Mapping[str, 
     yield WHOLE, {}
     with db.reading(runtime.engine) as connection:
         operators = list(connection.execute(text("SELECT id FROM operator ORDER BY id")).scalars())
-    players = """
-        SELECT MAX(player_id) FROM (SELECT player_id FROM player
-            WHERE operator_id = :operator AND player_id > :after ORDER BY player_id LIMIT :batch) AS following"""
     for operator in operators:
-        for after, upto in _batches(runtime, players, {"operator": operator}):
-            yield PER_PLAYER, {"operator": operator, "after": after, "upto": upto}
-    messages = """
-        SELECT MAX(id) FROM (SELECT id FROM inbox
-            WHERE id > :after AND id <= :last ORDER BY id LIMIT :batch) AS following"""
-    for after, upto in _batches(runtime, messages, {}, first=0, newest="SELECT MAX(id) FROM inbox"):
-        yield PER_MESSAGE, {"after": after, "upto": upto}
-    transfers = """
-        SELECT MAX(id) FROM (SELECT id FROM transfer
-            WHERE id > :after AND id <= :last ORDER BY id LIMIT :batch) AS following"""
-    for after, upto in _batches(runtime, transfers, {}, newest="SELECT MAX(id) FROM transfer"):
-        yield PER_TRANSFER, {"after": after, "upto": upto}
-
-
-def _batches(
-    runtime: Runtime, query: str, scope: Mapping[str, Any], *, first: str | int = "", newest: str = ""
-) -> Iterator[tuple[str | int, str | int]]:
-    """(after, up to) pairs that cover a table's keys in their order, BATCH of them at a time, all behind `first`.
-    `newest`: asks for the key with which it ends, `:last`, for what is begun meanwhile at a busy bridge has no end; the
-    database compares keys, for a planted one is in its order too."""
-    after = first
-    if newest:
-        with db.reading(runtime.engine) as connection:
-            scope = {**scope, "last": connection.execute(text(newest)).scalar()}
-    while True:
-        with db.reading(runtime.engine) as connection:
-            upto = connection.execute(text(query), {**scope, "after": after, "batch": BATCH}).scalar()
-        if upto is None:
-            return
-        yield after, upto
-        after = upto
+        of_one = {"operator": operator}
+        for part in parts(runtime, "player WHERE operator_id = :operator", "player_id", BATCH, of_one):
+            yield PER_PLAYER, {**of_one, **part}
+    for part in parts(runtime, "inbox", "id", BATCH):
+        yield PER_MESSAGE, part
+    for part in parts(runtime, "transfer", "id", BATCH):
+        yield PER_TRANSFER, part
 
 
 def _edges() -> list[str]:

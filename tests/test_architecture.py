@@ -76,7 +76,8 @@ LAYERS: list[tuple[str, ...]] = [
     ("bridge.breaks", "bridge.clocks", "bridge.endpoints", "bridge.players", "bridge.lineage"),
     ("bridge.events", "bridge.identity"),
     ("bridge.breaker", "bridge.cases", "bridge.gates", "bridge.guards", "bridge.idempotency", "bridge.inbox",
-     "bridge.keys", "bridge.ledger", "bridge.outbox", "bridge.tallies", "bridge.withdrawals"),
+     "bridge.keys", "bridge.ledger", "bridge.outbox", "bridge.parts", "bridge.relations", "bridge.tallies",
+     "bridge.withdrawals"),
     ("bridge.denominations",),
     # adapters
     ("bridge.providers.*",),
@@ -127,7 +128,7 @@ ROWS = ("bridge.audit.*", "bridge.db", "bridge.sqlite", "bridge.stroke", "bridge
         "bridge.identity", "bridge.endpoints", "bridge.deliveries", "bridge.replays", "bridge.tallies", "bridge.gauges",
         "bridge.metrics", "bridge.misdated", "bridge.guards", "bridge.views.*", "bridge.desk.*", "bridge.board",
         "bridge.checks", "bridge.watch", "bridge.alerts.*", "bridge.troubles", "bridge.withdrawals",
-        "bridge.denominations")  # fmt: skip
+        "bridge.denominations", "bridge.parts", "bridge.relations")  # fmt: skip
 PEERS = ("benchmarks.apps.*",)  # programs that run in .venv-bench, on benchmarks/requirements-peers.txt
 PACKAGE_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": PEERS,

@@ -138,7 +138,7 @@ PLANTED = {
         {"I-01", "I-03", "I-06", "I-09"}),
     "a posting for another player": (
         "posting", "UPDATE posting SET player_id = 'bob' WHERE transfer_id = :confirmed AND debit = 'transit'",
-        {"I-06", "I-09"}),
+        {"I-06", "I-09", "I-14"}),
     "a state without a move": (
         "transfer", "UPDATE transfer SET state = 'confirmed' WHERE id = :reversed", {"I-03", "I-10", "I-12"}),
     "a leg that moved by itself": (

@@ -7,16 +7,16 @@ from __future__ import annotations
 LEGS = {
     "Each leg beyond the first two was planned by a move of its own, and each leg that moved is there.": ("I-10", """
         SELECT l.transfer_id, 'leg ' || l.ordinal AS subject, l.holder, l.state, l.amount FROM leg l
-        WHERE l.transfer_id > :after AND l.transfer_id <= :upto AND l.ordinal NOT IN (1, 2) AND NOT EXISTS (
+        WHERE l.transfer_id >= :first AND l.transfer_id <= :last AND l.ordinal NOT IN (1, 2) AND NOT EXISTS (
             SELECT 1 FROM history h WHERE h.transfer_id = l.transfer_id AND h.subject = 'leg ' || l.ordinal
                 AND (h."trigger" = 'plan' OR l.holder = 'wallet'))
         UNION ALL SELECT h.transfer_id, h.subject, NULL, MAX(h.target), NULL FROM history h
-        WHERE h.transfer_id > :after AND h.transfer_id <= :upto AND h.subject LIKE 'leg %' AND NOT EXISTS (
+        WHERE h.transfer_id >= :first AND h.transfer_id <= :last AND h.subject LIKE 'leg %' AND NOT EXISTS (
             SELECT 1 FROM leg l WHERE l.transfer_id = h.transfer_id AND 'leg ' || l.ordinal = h.subject)
         GROUP BY h.transfer_id, h.subject"""),
     "What is taken out of a game again people have decided, each take-back by a decision of its own.": ("I-11", """
         SELECT l.transfer_id, l.ordinal, l.state, l.amount FROM leg l
-        WHERE l.transfer_id > :after AND l.transfer_id <= :upto AND l.holder <> 'wallet' AND l.undoes IS NOT NULL
+        WHERE l.transfer_id >= :first AND l.transfer_id <= :last AND l.holder <> 'wallet' AND l.undoes IS NOT NULL
             AND ((SELECT COUNT(*) FROM leg o WHERE o.transfer_id = l.transfer_id AND o.holder <> 'wallet'
                     AND o.undoes IS NOT NULL AND o.ordinal <= l.ordinal)
                 > (SELECT COUNT(*) FROM decision d WHERE d.transfer_id = l.transfer_id AND d.kind = 'claw_back')
@@ -30,7 +30,7 @@ LEGS = {
         FROM transfer t
         LEFT JOIN leg w ON w.transfer_id = t.id AND w.ordinal = CASE t.direction WHEN 'in' THEN 1 ELSE 2 END
         LEFT JOIN leg p ON p.transfer_id = t.id AND p.ordinal = CASE t.direction WHEN 'in' THEN 2 ELSE 1 END
-        WHERE t.id > :after AND t.id <= :upto AND NOT COALESCE(
+        WHERE t.id >= :first AND t.id <= :last AND NOT COALESCE(
             w.holder = 'wallet' AND w.undoes IS NULL AND p.holder = t.provider AND p.undoes IS NULL
             AND w.side = CASE t.direction WHEN 'in' THEN 'debit' ELSE 'credit' END
             -- Of a transfer out the wallet is given what arrived; how much that was, its own proof says.
@@ -39,7 +39,7 @@ LEGS = {
     "Each leg is where its transfer says, under its own reference, and told as it was proved.": ("I-12", """
         SELECT l.transfer_id, l.ordinal, l.holder, l.side, l.state, l.amount, l.reference, l.provider_reference
         FROM leg l JOIN transfer t ON t.id = l.transfer_id
-        WHERE t.id > :after AND t.id <= :upto AND NOT COALESCE(CASE WHEN l.holder = 'wallet' THEN
+        WHERE t.id >= :first AND t.id <= :last AND NOT COALESCE(CASE WHEN l.holder = 'wallet' THEN
             l.reference IS NULL AND l.provider_reference IS NULL AND (l.state <> 'applied' OR EXISTS (
                 SELECT 1 FROM evidence e WHERE e.transfer_id = l.transfer_id AND e.ordinal = l.ordinal
                     AND e.source = 'wallet' AND e.answer = 'applied' AND e.amount = l.amount AND e.side = l.side))
@@ -55,7 +55,7 @@ LEGS = {
                 MIN(l.ordinal) OVER (PARTITION BY l.transfer_id) AS first,
                 MAX(l.ordinal) OVER (PARTITION BY l.transfer_id) AS newest
             FROM leg l JOIN transfer t ON t.id = l.transfer_id
-            WHERE t.id > :after AND t.id <= :upto AND l.holder <> 'wallet' AND l.undoes IS NULL)
+            WHERE t.id >= :first AND t.id <= :last AND l.holder <> 'wallet' AND l.undoes IS NULL)
         SELECT y.transfer_id, y.ordinal, y.amount, y.whole FROM tries y
         LEFT JOIN leg w ON w.transfer_id = y.transfer_id AND w.ordinal = 2 AND y.ordinal = y.newest AND w.state
             <> 'applied'
@@ -73,7 +73,7 @@ LEGS = {
 
 AWAKE = {
     "Every open transfer has a time at which somebody looks at it.": """
-        SELECT id AS transfer_id, state FROM transfer WHERE id > :after AND id <= :upto
+        SELECT id AS transfer_id, state FROM transfer WHERE id >= :first AND id <= :last
             AND wake_at IS NULL AND state IN ('pending', 'orphaned')""",
     "A reversal that rests on our inference was asked about before its watch ended.": """
         SELECT t.id AS transfer_id, e.answer, e.code FROM transfer t /* its legs */
@@ -81,7 +81,7 @@ AWAKE = {
             AND last.subject = 'transfer' AND last."trigger" = 'reverse')
         JOIN evidence e ON e.id = h.evidence_id AND e.ordinal = COALESCE(outside.ordinal, e.ordinal)
             AND (e.source = 'person' OR e.answer IN ('cancelled', 'not_found') OR e.code = 'never_completed')
-        WHERE t.id > :after AND t.id <= :upto AND t.state = 'reversed' AND t.wake_at IS NULL AND :aftercare
+        WHERE t.id >= :first AND t.id <= :last AND t.state = 'reversed' AND t.wake_at IS NULL AND :aftercare
             AND EXISTS (SELECT 1 FROM attempt a WHERE a.transfer_id = t.id AND a.ordinal = e.ordinal
                 AND (a.step = 'transfer' OR outside.provider_reference IS NOT NULL))
             AND NOT EXISTS (
@@ -95,27 +95,27 @@ AWAKE = {
             AND e.currency = t.currency AND e.player = t.player_id AND e.side = outside.side
             AND COALESCE(e.provider_reference, outside.provider_reference, '')
                 = COALESCE(outside.provider_reference, e.provider_reference, '')
-        WHERE t.id > :after AND t.id <= :upto AND t.state = 'confirmed' AND t.wake_at IS NULL
+        WHERE t.id >= :first AND t.id <= :last AND t.state = 'confirmed' AND t.wake_at IS NULL
             AND NOT EXISTS (SELECT 1 FROM decision d WHERE d.transfer_id = t.id)""",
     "Every orphan has an open case.": """
         SELECT t.id AS transfer_id, c.state AS case_state FROM transfer t
         LEFT JOIN orphan_case c ON c.transfer_id = t.id
-        WHERE t.id > :after AND t.id <= :upto AND t.state = 'orphaned' AND COALESCE(c.state, 'closed') = 'closed'""",
+        WHERE t.id >= :first AND t.id <= :last AND t.state = 'orphaned' AND COALESCE(c.state, 'closed') = 'closed'""",
     "No case stays open on a transfer that has ended, but for an error of our own.": """
         SELECT t.id AS transfer_id, t.state, c.state AS case_state, c.reason FROM transfer t
         JOIN orphan_case c ON c.transfer_id = t.id
-        WHERE t.id > :after AND t.id <= :upto AND t.state IN ('confirmed', 'reversed') AND c.state <> 'closed'
+        WHERE t.id >= :first AND t.id <= :last AND t.state IN ('confirmed', 'reversed') AND c.state <> 'closed'
             AND c.reason <> 'engine_error'""",
     "What is not proved in its time is put before people within the hour, and that time is no longer than any.": """
         SELECT t.id AS transfer_id, t.created_at, t.orphan_at, t.wake_at FROM transfer t
-        WHERE t.id > :after AND t.id <= :upto AND t.state = 'pending'
+        WHERE t.id >= :first AND t.id <= :last AND t.state = 'pending'
             AND (t.orphan_at <= t.created_at OR t.orphan_at - t.created_at > :patience
             -- An error of our own that comes back is put before people by a case; it stays pending.
             OR (t.orphan_at < :overdue AND NOT EXISTS (
                 SELECT 1 FROM orphan_case c WHERE c.transfer_id = t.id AND c.state <> 'closed')))""",
     "Whoever looks at an open transfer does not wait longer than there is to wait for.": """
         SELECT t.id AS transfer_id, t.state, t.wake_at FROM transfer t
-        WHERE t.id > :after AND t.id <= :upto AND t.state IN ('pending', 'orphaned') AND t.wake_at > :latest""",
+        WHERE t.id >= :first AND t.id <= :last AND t.state IN ('pending', 'orphaned') AND t.wake_at > :latest""",
 }
 """Rule of I-17 → query. `latest`: no instant beyond it is one that the engine would have set by now; `patience`: no
 transfer is begun with a longer one."""
@@ -125,7 +125,7 @@ KEYS = {
         SELECT t.id AS transfer_id, t.idempotency_key, k.subject_id FROM transfer t
         LEFT JOIN idempotency_key k ON k.operator_id = t.operator_id AND k.operation = 'transfer'
             AND k.key = t.idempotency_key
-        WHERE t.id > :after AND t.id <= :upto AND NOT COALESCE(k.subject_id = t.id
+        WHERE t.id >= :first AND t.id <= :last AND NOT COALESCE(k.subject_id = t.id
             AND (k.response IS NULL OR k.response LIKE '%"' || t.id || '"%'), FALSE)""",
 }
 """Rule of I-20 → query. A refusal stands in its key alone, and in nothing with which it could be compared."""
