@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Event
 
 import pytest
 
 from bridge import clocks, watch
+from bridge.transfers.advance import advance
 from bridge.transfers.resolve import refresh as resolve_now
 from jobs import resolve
 from tests.harness import PLAYER, Bench, Hands
@@ -58,6 +60,24 @@ def test_a_step_forward_makes_no_silence_older(
     assert lone.row(queued_there)["state"] == "confirmed"
     assert one.net(PLAYER) == 1000
     lone.audit()
+
+
+def test_a_callback_that_comes_twice_orphans_nothing(
+    lone: Bench, one: ScriptedOne, hands: Hands, queued_there: str
+) -> None:
+    """I-16 I-34 C-15: what was too young a silence to reverse it is no proof against it once it is confirmed."""
+    for _ in range(10):
+        hands.turn(1)
+        tick(lone)
+    hands.set_both(STEP)
+    for _ in range(50):
+        hands.turn(1)
+        tick(lone)
+    one.settle_time()
+    told = one.callback(str(lone.get(queued_there).outside.reference))
+    for at in (hands.now(), hands.now() + 1):
+        advance(lone.runtime, queued_there, None, replace(told, at=at))
+        assert (lone.row(queued_there)["state"], one.net(PLAYER)) == ("confirmed", 1000)
 
 
 def test_an_absence_is_proved_all_the_same(lone: Bench, one: ScriptedOne, hands: Hands) -> None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from bridge.evidence import Evidence
 from bridge.ports import Descriptor, Direction
 from bridge.transfers.core.facts import ORDER, Leg, Transfer
-from bridge.transfers.core.proof import Finding, Verdict, judge, told_to_have_moved
+from bridge.transfers.core.proof import Finding, Verdict, executions, judge
 from statemachines import LegState, TransferState
 
 
@@ -165,3 +165,11 @@ def _perhaps_taken(transfer: Transfer, leg: Leg, descriptor: Descriptor) -> int:
     if found.verdict is Verdict.REFUSED or never_sent:
         return 0
     return told_to_have_moved(transfer, leg, descriptor) or leg.amount
+
+
+def told_to_have_moved(transfer: Transfer, leg: Leg, descriptor: Descriptor, upto: int | None = None) -> int | None:
+    """The least (minor units) that the provider says this leg has moved; None where it says of no effect.
+    `upto`: by the evidence up to that id."""
+    pieces = tuple(piece for piece in leg.evidence if upto is None or piece.id <= upto)
+    amounts = [piece.reply.amount for piece in executions(transfer, leg, descriptor, pieces)]
+    return min((amount for amount in amounts if amount is not None), default=None)

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
-from bridge.ports import SECOND, Descriptor, SameId
+from bridge.ports import SECOND, Descriptor, Direction, SameId
 from bridge.transfers.core.facts import Leg, Transfer, replace
 from statemachines import LegState, TransferState
 
 TWO_PHASES = 2
+FIRST_WORD = 1  # of a provider about a transfer, by its own count
 
 
 class Verdict(StrEnum):
@@ -73,6 +74,7 @@ def judge(transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Ev
     at_work = told.words_of_work()
     if refused and at_work and all(piece.reply.answer is Answer.NOT_FOUND for piece in refused):
         return Finding(Verdict.CONTRADICTED, _newest(at_work))
+    refused = [piece for piece in refused if not told.may_be_answered(piece)]
     if refused:
         return Finding(Verdict.REFUSED, _newest(refused))
     return Finding(Verdict.OPEN)
@@ -117,14 +119,6 @@ def tells_against(transfer: Transfer, leg: Leg, descriptor: Descriptor, piece: E
     if reply.answer not in (Answer.CANCELLED, Answer.NOT_APPLIED) or not told.is_about(reply):
         return False
     return told.fits_intent(reply) if piece.source is Source.CALL else _equals_intent(transfer, leg, reply)
-
-
-def told_to_have_moved(transfer: Transfer, leg: Leg, descriptor: Descriptor, upto: int | None = None) -> int | None:
-    """The least (minor units) that the provider says this leg has moved; None where it says of no effect.
-    `upto`: by the evidence up to that id."""
-    pieces = tuple(piece for piece in leg.evidence if upto is None or piece.id <= upto)
-    amounts = [piece.reply.amount for piece in executions(transfer, leg, descriptor, pieces)]
-    return min((amount for amount in amounts if amount is not None), default=None)
 
 
 def reservation(transfer: Transfer) -> Evidence | None:
@@ -187,10 +181,19 @@ class _Told:
     def is_all(self, refused: list[Evidence]) -> bool:
         """Whether what was executed and is said to be undone is all that there was. Behind a restored backup people may
         have answered it by a claw-back, and the wallet is not taken from a second time: so it is only where the backup
-        knew it, and had moved the money by it."""
+        had reversed it, and knew of a refusal."""
         transfer = self.transfer
         moved = transfer.state is TransferState.REVERSED and any(transfer.knew_all(piece.at) for piece in refused)
         return moved or not transfer.is_rewound
+
+    def may_be_answered(self, piece: Evidence) -> bool:
+        """Whether a cancel may follow an execution that a restored backup has forgotten, out of a game: people may have
+        answered that by a claw-back, and then the money is with us. The first word about a transfer follows none, nor
+        does any cancel of a provider with two phases, whose final states are final (protocols.md §1.1)."""
+        out = self.transfer.direction is Direction.OUT and self.leg.undoes is None
+        first = piece.reply.answer is not Answer.CANCELLED or piece.reply.sequence == FIRST_WORD
+        forgotten = self.transfer.is_rewound and not self.transfer.knew_all(piece.at)
+        return out and forgotten and self._one_phase and not first
 
     def effects(self) -> list[Evidence]:
         """The proofs that the effect is there, whole, or in part where the provider may do that."""
@@ -344,7 +347,7 @@ class _Told:
         if transfer.rewound_at is None:
             yield list(self._lookups(quiet + wait))
             return
-        if self.leg.state in (LegState.APPLIED, LegState.REFUSED):
+        if self.leg.state is LegState.REFUSED:
             yield [piece for piece in self._lookups(quiet + wait) if transfer.knew_all(piece.at)]
         yield list(self._lookups(max(transfer.rewound_at, quiet) + wait))
 
@@ -356,8 +359,7 @@ class _Told:
     def _all_quiet_since(self) -> int:
         """The last instant at which a request that is known of may have left, by a clock that has told every second
         since."""
-        is_open = self.leg.state not in (LegState.APPLIED, LegState.REFUSED)
-        told_right = (self.transfer.quiet_from or 0) if is_open else 0
+        told_right = 0 if self.leg.state is LegState.REFUSED else (self.transfer.quiet_from or 0)
         ended = (self.leg.quiet_since(attempt) for attempt in self.leg.attempts)
         return max(told_right, *ended)
 
