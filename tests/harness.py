@@ -38,17 +38,18 @@ ROOT = Path(__file__).resolve().parents[1]
 OPERATOR, PROVIDER, PLAYER, EUR = "op", "sim", "ann", "EUR"
 
 SHORT_TIMES: dict[str, Any] = {
-    "expiry_seconds": 1,
+    "expiry_seconds": 3,
     "expiry_margin_seconds": 0.2,
-    "complete_reserve_seconds": 0.3,
-    "prepare_seconds": 0.5,
-    "complete_seconds": 0.5,
-    "lookup_seconds": 0.5,
-    "patience_seconds": 5,
+    "complete_reserve_seconds": 0.5,
+    "prepare_seconds": 2,
+    "complete_seconds": 2,
+    "lookup_seconds": 2,
+    "patience_seconds": 8,
     "lane_policy": "allow",
     "breaker_least": 10_000,
 }
-"""A provider whose prepared transfers die after one second, and an operator in as much of a hurry."""
+"""A provider whose prepared transfers die after three seconds, and an operator in as much of a hurry; a machine that
+stands still for a second is no fault."""
 
 UNHURRIED: dict[str, Any] = {"lane_policy": "allow", "breaker_least": 10_000}
 """What every bench has: transfers side by side, and a breaker that stays out of the way."""
@@ -59,7 +60,7 @@ SECRET = "whsec_cmVxdWVzdHM6IGJyaWRnZSB0byBwcm92aWRlciAwMDE="
 EVENTS: dict[str, Any] = {"secret": "for tests alone, and long enough", "allowed_networks": ("127.0.0.0/8",)}
 """Events may be sent to servers of the test."""
 
-ENGINE_TIMES: dict[str, Any] = {"lease_slack_seconds": 0.5, "poll_seconds": (0, 0.2, 0.3, 0.5, 1)}
+ENGINE_TIMES: dict[str, Any] = {"lease_slack_seconds": 1.5, "poll_seconds": (0, 0.2, 0.3, 0.5, 1)}
 
 
 class Hands:
@@ -290,7 +291,7 @@ class Simulator:
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.file = folder / "provider.ledger"
-        command = [sys.executable, "-m", "bridge.simulator", "--ledger", str(self.file), "--expiry", "1", *options]
+        command = [sys.executable, "-m", "bridge.simulator", "--ledger", str(self.file), "--expiry", "3", *options]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         ready = json.loads(self.process.stdout.readline())

@@ -96,7 +96,7 @@ def scripted(url: str, provider: ScriptedProvider | None = None, **settings: Any
 def test_a_restored_backup_starts_closed_and_reverses_nothing_that_arrived(copies: Copies, tmp_path: Path) -> None:
     """C-58: the provider has money of a transfer that the backup does not know, and of one that it knows as never
     sent. The bridge starts closed for in; out works; the one that it knows is driven and never reversed by silence."""
-    with simulator(tmp_path) as provider, bench(copies.url, provider.address, patience_seconds=3) as made:
+    with simulator(tmp_path) as provider, bench(copies.url, provider.address) as made:
         with process(made) as before:
             known = before.run("in", "20.00", ask=5)
             waiting = before.begin("in", "10.00", queued=True).transfer_id

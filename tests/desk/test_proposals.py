@@ -357,10 +357,10 @@ def test_to_ask_again_asks_the_provider_at_once(room: Office) -> None:
 def test_asked_again_a_real_provider_says_what_it_did(migrated_url: str, tmp_path: Path) -> None:
     """I-54 C-77 Before the simulator: the answer to a complete was lost, and look-ups know nothing until the transfer
     is an orphan; asked again it tells, and by its own ledger it has done it once."""
-    with simulator(tmp_path, "--expiry", "1") as sim, bench(migrated_url, sim.address, patience_seconds=2.5) as made:
+    with simulator(tmp_path) as sim, bench(migrated_url, sim.address) as made:
         room = Office(made, None, None)  # type: ignore[arg-type] - no scripted provider is behind this desk
         room.hire("olga", Role.OPERATOR)
-        sim.script(26, player=PLAYER, params={"variant": "late", "body": "missing", "delay": 5})
+        sim.script(26, player=PLAYER, params={"variant": "late", "body": "missing", "delay": 12})
         transfer_id = made.run("in")
         made.resolve_until_still()
         assert (made.row(transfer_id)["state"], sim.owns(PLAYER)) == ("orphaned", 1000)

@@ -65,7 +65,7 @@ def jobs(tmp_path: Path) -> Iterator[Callable[..., Jobs]]:
         of_provider = {name: engine.pop(name) for name in list(engine) if name in SHORT_TIMES}
         account = {"operator": OPERATOR, "protocol": "qtech", "username": "demo", "password": "demo"}
         provider = {**short, **of_provider, **account, "base_url": base_url, "currencies": [EUR]}
-        times = {"lease_slack_seconds": 0.5, "poll_seconds": [0, 0.2, 0.3, 0.5, 1], "resolve_every_seconds": 0.2}
+        times = {"lease_slack_seconds": 1.5, "poll_seconds": [0, 0.2, 0.3, 0.5, 1], "resolve_every_seconds": 0.2}
         tables = {"database": {"url": url}, "engine": {**times, **engine}, f"providers.{PROVIDER}": provider}
         by_clock = {} if clock is None else {"module": "tests.jobs.set_clock", "SET_CLOCK": str(clock)}
         running.append(Jobs(tmp_path, tables, **by_clock))

@@ -17,7 +17,7 @@ from tests.transfers.scripted_one import ScriptedOne
 
 @pytest.fixture(scope="session")
 def running_simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
-    """One simulator a worker: expiry 1 s, no faults of its own accord. Players have names of their own."""
+    """One simulator a worker: expiry 3 s, no faults of its own accord. Players have names of their own."""
     with simulator(tmp_path_factory.mktemp("provider"), "--seed", "1") as started:
         yield started
 

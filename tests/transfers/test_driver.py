@@ -145,7 +145,7 @@ def test_worker_paused_past_its_not_after_sends_nothing(
 def test_real_gate_is_shut_too(desk: Bench, sim: Simulator, player: str) -> None:
     """I-30 C-40 The same over real HTTP: nothing of the transfer reaches the provider's wire."""
     begun = desk.begin("in", player=player)
-    time.sleep(0.55)
+    time.sleep(1.55)
     assert begun.outcome is not None
     outcome = drive(desk.runtime, begun.outcome)
     assert outcome.transfer.state.value == "reversed"

@@ -163,7 +163,7 @@ def end_wrong(desk: Bench, told: Told) -> str:
 
 
 def too_slow(desk: Bench, told: Told) -> bool:
-    """One second is short: on a busy machine a transfer runs out of time, is reversed, and is tried again."""
+    """Three seconds are short: on a busy machine a transfer runs out of time, is reversed, and is tried again."""
     row = desk.row(told.transfer_id)
     return row["state"] == "reversed" and row["reason_code"] in ("not_completed", "provider_cancelled")
 
@@ -202,7 +202,7 @@ def wire_wrong(sim: Simulator, told: Told, reference: str | None) -> list[str]:
 def judge(desk: Bench, sim: Simulator, stories: list[Told]) -> None:
     """Every story agrees with the provider's ledger, and the books with themselves."""
     if any(told.fault.case == 28 for told in stories):
-        time.sleep(0.6)  # what was told as completed moves there half an expiry later
+        time.sleep(1.6)  # what was told as completed moves there half an expiry later
     wrong = {(str(t.fault), t.direction): found for t in stories if (found := wrong_with(desk, sim, t))}
     assert wrong == {}
     desk.audit()

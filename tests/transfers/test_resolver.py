@@ -367,7 +367,7 @@ def test_late_answer_after_patience(desk: Bench, sim: Simulator) -> None:
     for direction in ("in", "out"):
         player = desk.player(f"late{random.getrandbits(40):x}")
         sim.play(player, "50.00")
-        sim.script(26, player=player, params={"variant": "late", "body": "missing", "delay": 7})
+        sim.script(26, player=player, params={"variant": "late", "body": "missing", "delay": 11})
         ids[player] = desk.run(direction, player=player)
     desk.resolve_until_still(15)
     for player, transfer_id in ids.items():
