@@ -45,7 +45,7 @@ up: $(READY)  ## bridge, jobs and two simulators on this machine; prints address
 	@$(RUN) -m bridge up
 
 test: $(READY)  ## every test, on SQLite and on PostgreSQL
-	@$(PYTEST) -n 2
+	@$(PYTEST) -n 3
 
 test-browser: $(BROWSER_READY)  ## the desk in a real browser: Chromium, from your system's packages
 	@$(BROWSER)/bin/python -m pytest -q tests/browser

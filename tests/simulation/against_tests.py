@@ -99,7 +99,7 @@ def _culprits(test: str, group: Sequence[Path]) -> Iterator[Path]:
 def _whole(stage: Sequence[str]) -> tuple[str, ...]:
     """Pytest's options for all tests of a stage."""
     left_out = " and ".join(f"not {name}" for name in FITS)
-    return (*stage, "-n", "2", f"--maxfail={FAILURES_AT_ONCE}", "--ignore", OWN_SEEDS, "-k", left_out)
+    return (*stage, "-n", "3", f"--maxfail={FAILURES_AT_ONCE}", "--ignore", OWN_SEEDS, "-k", left_out)
 
 
 def _tested(group: Sequence[Path], *options: str) -> tuple[int, list[str]]:
