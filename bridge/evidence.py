@@ -54,7 +54,7 @@ class Reply:
     """An adapter's translation of one answer; amounts in minor units, `balance` after the effect.
 
     A field that the provider did not tell is None; `digest` is the SHA-256 of the raw message. `sequence`
-    is the provider's own count of the changes of this transfer: of two statements the higher is the later.
+    is the provider's own count of the changes of this transfer, from 1: of two statements the higher is the later.
     `requested`: where only a part moved, the whole that it is a part of, as the provider has it.
     `sent` and `received`: what was said on the wire, for people to read; nothing is decided by them.
     """

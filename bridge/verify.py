@@ -1,8 +1,9 @@
 """Every invariant that SQL can ask of the database: each a query that must return no row (design §3, rule 7).
 
 The queries say in their own words, from design §7 and the machines, what the engine keeps by its code, so
-that a fault of one is seen by the other. Each asks one statement, and so one snapshot, of a bounded part of
-the tables: verify may run beside a busy bridge, on SQLite and on PostgreSQL alike.
+that a fault of one is seen by the other. Each is one statement, and so one snapshot: of whole tables where one scan
+answers it, else of the rows of so many transfers, players or messages. So verify may run beside a busy
+bridge, on SQLite and on PostgreSQL alike.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from bridge.config import LONGEST_PATIENCE_SECONDS
 from bridge.desk.invariants import FOUR_EYES
 from bridge.parts import parts
 from bridge.ports import SECOND
-from bridge.relations import RELATIONS
+from bridge.relations import DEMANDS, RELATIONS
 from bridge.runtime import Runtime
 from bridge.transfers.invariants import AWAKE, KEYS, LEGS
 from bridge.transfers.resolve import LONGEST_BACKOFF_SECONDS
 from statemachines import MACHINES, TransferState
 
 BATCH = 1000
-"""Transfers, or players, that one statement looks at."""
+"""Transfers, players or messages that one statement looks at."""
 
 OVERDUE = 3600 * SECOND
 """A message that is due for so long shows that nobody acts on messages; a transfer that is still pending so long after
 its patience, that nobody puts it before people."""
 
 EXAMPLES = 20
-"""Rows of a finding that are kept; the others are counted."""
+"""Rows of a finding that are kept; the others are counted, of a whole table up to a thousand."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ WHOLE = (
         SELECT d.id, d.endpoint_id, d.sequence, e.state
         FROM webhook_endpoint e JOIN delivery d ON d.endpoint_id = e.id
         WHERE e.state <> 'enabled' AND d.wake_at IS NOT NULL LIMIT 1000"""),
-    *(Check("I-14", sentence, query) for sentence, query in RELATIONS.items()),
+    *(Check("I-56", sentence, query) for sentence, query in (*RELATIONS.items(), *DEMANDS.items())),
 )  # fmt: skip
 """Asked once, of whole tables."""
 
@@ -99,7 +100,8 @@ PER_PLAYER = (
         SELECT m.id AS cash_movement_id, m.kind, m.amount, m.currency, p.id AS posting_id
         FROM cash_movement m LEFT JOIN posting p ON p.cash_movement_id = m.id
         WHERE m.operator_id = :operator AND m.player_id >= :first AND m.player_id <= :last AND NOT COALESCE(
-            p.amount = m.amount AND p.currency = m.currency AND p.player_id = m.player_id
+            p.amount = m.amount AND p.currency = m.currency
+            AND p.operator_id = m.operator_id AND p.player_id = m.player_id
             AND CASE m.kind WHEN 'deposit' THEN p.debit ELSE p.credit END = 'cashier'
             AND CASE m.kind WHEN 'deposit' THEN p.credit ELSE p.debit END = 'wallet:' || m.player_id, FALSE)"""),
     Check("I-05", "No wallet is, or ever was between two postings, below zero.", """

@@ -13,8 +13,8 @@ from bridge.models import metadata
 from bridge.runtime import Runtime
 from bridge.verify import Check, verify
 from tests.audit.ground import owned
-from tests.harness import EUR, Bench, bench
-from tests.test_verify import filled, found  # noqa: F401 -- the fixture
+from tests.harness import EUR, PLAYER, Bench, bench
+from tests.test_verify import filled, found, without_check  # noqa: F401 -- the fixture
 
 PARTS_AT_MOST = 50
 
@@ -73,12 +73,12 @@ def test_a_transfer_of_any_key_is_asked_about(filled: Bench, key: str) -> None: 
 @pytest.mark.parametrize("name", ["", "zz"])
 @pytest.mark.parametrize("known", [True, False], ids=["known", "of nobody"])
 def test_money_of_a_player_of_any_name_is_asked_about(filled: Bench, name: str, known: bool) -> None:  # noqa: F811
-    """I-06 I-14 I-56: 50.00 out of nothing, from a game, so that the sums are right."""
+    """I-06 I-56: 50.00 out of nothing, from a game, so that the sums are right."""
     if known:
         plant(filled, "player", player_id=name)
     for account, balance in ((f"wallet:{name}", 5000), (f"game:sim:{name}", -5000)):
         plant(filled, "account", account=account, player_id=name, balance=balance, version=0, currency=EUR)
-    assert set(found(filled)) == ({"I-06"} if known else {"I-14"})
+    assert set(found(filled)) == ({"I-06"} if known else {"I-56"})
 
 
 @pytest.mark.parametrize("number", [-1, 0, 7777])
@@ -92,18 +92,44 @@ def test_a_message_of_any_number_is_asked_about(filled: Bench, number: int) -> N
 
 @pytest.mark.parametrize("transfer_id", ["", "tr_0", "zz"])
 def test_a_posting_of_no_transfer_is_seen(filled: Bench, transfer_id: str) -> None:  # noqa: F811
-    """I-14 I-56: the house pays custody, and no transfer says why."""
+    """I-56: the house pays custody, and no transfer says why."""
     told = {"transfer_id": transfer_id, "cash_movement_id": None, "debit": "house:sim", "credit": "custody:sim"}
     plant(filled, "posting", **told, amount=777, debit_version=None, credit_version=None)
-    assert "I-14" in found(filled)
+    assert "I-56" in found(filled)
+
+
+@pytest.mark.parametrize("causes", ["none", "two"])
+def test_a_posting_of_no_cause_or_two_is_seen(filled: Bench, causes: str) -> None:  # noqa: F811
+    """I-56: the house pays custody, and nothing says why, or two things do."""
+    cash, transfer_id = None, None
+    if causes == "two":
+        cash, transfer_id = "planted", filled.pending  # type: ignore[attr-defined]
+        plant(filled, "cash_movement", id=cash, idempotency_key="planted")
+    told = {"transfer_id": transfer_id, "cash_movement_id": cash, "debit": "house:sim", "credit": "custody:sim"}
+    with without_check(filled, "posting", "ck_posting_cause"):
+        plant(filled, "posting", **told, amount=777, debit_version=None, credit_version=None)
+    assert "Each row of posting is as its conditions say." in found(filled)["I-56"]
+
+
+def test_a_deposit_in_anothers_books_is_seen(filled: Bench) -> None:  # noqa: F811
+    """I-03 I-56: a player of the same name has it, and all sums are right."""
+    theirs = {"operator_id": 9999, "player_id": PLAYER}
+    plant(filled, "operator", id=9999, name="another")
+    plant(filled, "player", **theirs)
+    plant(filled, "account", **theirs, account=f"wallet:{PLAYER}", currency=EUR, balance=700, version=1)
+    said = {"kind": "deposit", "amount": 700, "currency": EUR}
+    plant(filled, "cash_movement", id="planted", player_id=PLAYER, idempotency_key="planted", **said)
+    posted = {"transfer_id": None, "cash_movement_id": "planted", "debit": "cashier", "credit": f"wallet:{PLAYER}"}
+    plant(filled, "posting", **theirs, **posted, amount=700, currency=EUR, debit_version=None, credit_version=1)
+    assert found(filled) == {"I-03": ["Each deposit and withdrawal is posted once, as it says."]}
 
 
 def test_what_is_said_of_nobody_is_seen(filled: Bench) -> None:  # noqa: F811
-    """I-14 I-56: a row whose player, leg or decision is not there, however it came."""
+    """I-56: a row whose player, leg or decision is not there, however it came."""
     plant(filled, "cash_movement", id="planted", player_id="nobody", idempotency_key="planted")
     plant(filled, "history", transfer_id="nothing")
     plant(filled, "attempt", transfer_id="nothing")
-    (about,) = [sentences for invariant, sentences in found(filled).items() if invariant == "I-14"]
+    (about,) = [sentences for invariant, sentences in found(filled).items() if invariant == "I-56"]
     assert {sentence.split(" names ")[0] for sentence in about} >= {
         "The player that cash_movement", "The transfer that history", "The leg that attempt",
     }  # fmt: skip

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bridge.evidence import Answer, Evidence, Reply, Source, Step
-from bridge.ports import SECOND, Descriptor, Direction, SameId
+from bridge.ports import SECOND, Descriptor, SameId
 from bridge.transfers.core.facts import Leg, Transfer, replace
 from statemachines import LegState, TransferState
 
@@ -46,8 +46,7 @@ class Finding:
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing says what became of it: nothing is proved, or the provider both works on it and does not
-        find it."""
+        """Whether nothing says what became of it: nothing is proved, or it is both worked on and not found there."""
         at_work = self.proof is not None and self.proof.reply.answer is Answer.IN_PROGRESS
         return self.verdict is Verdict.OPEN or at_work
 
@@ -74,8 +73,7 @@ def judge(transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Ev
     at_work = told.words_of_work()
     if refused and at_work and all(piece.reply.answer is Answer.NOT_FOUND for piece in refused):
         return Finding(Verdict.CONTRADICTED, _newest(at_work))
-    refused = [piece for piece in refused if not told.may_be_answered(piece)]
-    if refused:
+    if refused and (told.is_all(refused) or not any(told.may_be_clawed_back(piece) for piece in refused)):
         return Finding(Verdict.REFUSED, _newest(refused))
     return Finding(Verdict.OPEN)
 
@@ -186,14 +184,15 @@ class _Told:
         moved = transfer.state is TransferState.REVERSED and any(transfer.knew_all(piece.at) for piece in refused)
         return moved or not transfer.is_rewound
 
-    def may_be_answered(self, piece: Evidence) -> bool:
-        """Whether a cancel may follow an execution that a restored backup has forgotten, out of a game: people may have
-        answered that by a claw-back, and then the money is with us. The first word about a transfer follows none, nor
-        does any cancel of a provider with two phases, whose final states are final (protocols.md §1.1)."""
-        out = self.transfer.direction is Direction.OUT and self.leg.undoes is None
-        first = piece.reply.answer is not Answer.CANCELLED or piece.reply.sequence == FIRST_WORD
-        forgotten = self.transfer.is_rewound and not self.transfer.knew_all(piece.at)
-        return out and forgotten and self._one_phase and not first
+    def may_be_clawed_back(self, piece: Evidence) -> bool:
+        """Whether a cancel may follow an execution that a restored backup has forgotten, which people may have answered
+        by a claw-back. None was before the provider's first word, nor between that it was at work and its next; and of
+        a provider with two phases what is final stays so (protocols.md §1.1)."""
+        if piece.reply.answer is not Answer.CANCELLED or not self._one_phase or self.leg.undoes is not None:
+            return False
+        at_work = [word.reply for word in self.words_of_work()]
+        counts = [word.sequence for word in at_work if word.provider_reference == piece.reply.provider_reference]
+        return (piece.reply.sequence or 0) not in {FIRST_WORD, *(count + 1 for count in counts if count)}
 
     def effects(self) -> list[Evidence]:
         """The proofs that the effect is there, whole, or in part where the provider may do that."""
@@ -324,8 +323,8 @@ class _Told:
     def _proved_absence(self) -> list[Evidence]:
         """The answer "not found" proves absence only by the rule, and only while the provider still remembers; one that
         has taken another's place never knew."""
-        rule = self.descriptor.absence
-        if rule is None or not self.leg.attempts or self.transfer.is_elsewhere(self.leg):
+        rule, never_knew = self.descriptor.absence, self.transfer.is_elsewhere(self.leg) and not self._was_believed
+        if rule is None or not self.leg.attempts or never_knew:
             return []
         retention = self.descriptor.lookup_retention
         ends = None if retention is None else self._first_sent_at() + int(retention * SECOND)
@@ -341,27 +340,32 @@ class _Told:
         return []
 
     def _old_lookups(self, seconds: float) -> Iterator[list[Evidence]]:
-        """Look-ups from so long on after a request may have left: those of before any restore, where they have moved
-        the leg, for what they proved they prove; and those since the last, for nobody knows what was sent before."""
+        """Look-ups from so long on after a request may have left: those of before any restore where they were believed,
+        for what they proved they prove; and those since the last, for nobody knows what was sent before."""
         transfer, quiet, wait = self.transfer, self._all_quiet_since(), int(seconds * SECOND)
-        if transfer.rewound_at is None:
-            yield list(self._lookups(quiet + wait))
-            return
-        if self.leg.state is LegState.REFUSED:
+        if transfer.rewound_at is None or self._was_believed:
             yield [piece for piece in self._lookups(quiet + wait) if transfer.knew_all(piece.at)]
-        yield list(self._lookups(max(transfer.rewound_at, quiet) + wait))
+        if transfer.rewound_at is not None:
+            yield list(self._lookups(max(transfer.rewound_at, quiet) + wait))
 
     def _first_sent_at(self) -> int:
         """When it was sent first; behind a restored backup that may have been as early as there was a transfer."""
         known = self.leg.attempts[0].sent_at
-        return known if self.transfer.rewound_at is None else min(known, self.transfer.created_at)
+        return known if self.transfer.rewound_at is None or self._was_believed else min(known, self.transfer.created_at)
 
     def _all_quiet_since(self) -> int:
         """The last instant at which a request that is known of may have left, by a clock that has told every second
-        since."""
-        told_right = 0 if self.leg.state is LegState.REFUSED else (self.transfer.quiet_from or 0)
+        since; what was believed before, by the clock of then."""
+        told_right = 0 if self._was_believed else (self.transfer.quiet_from or 0)
         ended = (self.leg.quiet_since(attempt) for attempt in self.leg.attempts)
         return max(told_right, *ended)
+
+    @property
+    def _was_believed(self) -> bool:
+        """Whether that nothing was moved was proved before, and stands; or stands against what was told since, before
+        people: a contradiction does not go away because it is doubted later."""
+        contradicted = self.leg.state is LegState.APPLIED and self.transfer.state is TransferState.ORPHANED
+        return contradicted or self.leg.state is LegState.REFUSED
 
     def fits_intent(self, reply: Reply) -> bool:
         """Whether nothing is told that is otherwise than was intended."""
