@@ -11,10 +11,11 @@ from bridge import lineage
 from bridge.desk import switches
 from bridge.transfers.advance import advance, effect_of
 from tests.harness import PROVIDER, Bench, Hands
+from tests.transfers import scripted_one
 from tests.transfers.moving import repointed, work
-from tests.transfers.scripted_one import LOST, NEGATIVE, SILENT, ScriptedOne
+from tests.transfers.scripted_one import ABSENT, DROPPED, LATE, LOST, NEGATIVE, SILENT, ScriptedOne
 from tests.transfers.test_contradictions import BOTH_WAYS, books, open_case, reverse, state_of
-from tests.transfers.test_set_forward import STEP, tick
+from tests.transfers.test_set_forward import PROVIDER_TAKES, STEP, tick
 
 ENOUGH = 1200
 """Seconds in which everything is asked that is ever asked, and patience ends."""
@@ -107,4 +108,91 @@ def test_a_late_success_stays_before_people(
     assert (state_of(made, transfer_id), books(made)) == (("orphaned", "contradiction"), STANDS[direction])
     assert open_case(made, transfer_id)
     assert one.done(told)
+    made.audit()
+
+
+def reversed_at_once(made: Bench, one: ScriptedOne, hands: Hands, direction: str, answer: str) -> str:
+    """A transfer that was reversed this second, by what was looked up, and is executed all the same."""
+    one.script, one.asked = ([LOST], [SILENT] * 4 + [NEGATIVE] * 99) if answer == "refused" else ([DROPPED] * 9, [])
+    transfer_id = made.run(direction)
+    lineage.restored(made.runtime, "a standby took over", "ops")
+    while state_of(made, transfer_id)[0] == "pending":
+        hands.turn(10)
+        made.resolve_due()
+    assert state_of(made, transfer_id)[0] == "reversed"
+    one.script, one.asked = [], []
+    effect = effect_of(made.get(transfer_id))
+    if effect.reference not in one.records:
+        one.later = [(0.0, effect)]
+        one.settle_time()
+    return transfer_id
+
+
+@WEATHERS
+@BOTH_WAYS
+@pytest.mark.parametrize("answer", ["not found", "refused"])
+@pytest.mark.parametrize("later", [0, 600])
+def test_it_stays_however_often_that_happens(
+    old: Bench, one: ScriptedOne, hands: Hands, direction: str, answer: str, later: int, weather: Weather
+) -> None:
+    """I-02 I-16 C-07 C-58: reversed behind one restore, and doubted by the next: seconds after it, or minutes."""
+    lineage.check(old.runtime)
+    tick(old)
+    transfer_id = reversed_at_once(old, one, hands, direction, answer)
+    hands.turn(later)
+    advance(old.runtime, transfer_id, None, one.callback(str(old.get(transfer_id).outside.reference)))
+    made = weather(old, one, hands)
+    one.asked = [NEGATIVE] * 99 if answer == "refused" else []
+
+    work(made, hands, ENOUGH)
+
+    assert (state_of(made, transfer_id), books(made)) == (("orphaned", "contradiction"), STANDS[direction])
+    made.audit()
+
+
+@BOTH_WAYS
+def test_a_person_who_says_that_it_was_restored_before_pays_out_nothing(
+    old: Bench, one: ScriptedOne, hands: Hands, direction: str
+) -> None:
+    """I-02 I-16 C-58: what the reversal rested on came after the backup, as it is told now."""
+    lineage.check(old.runtime)
+    began = hands.now()
+    transfer_id = reversed_so(old, one, hands, direction, "absent")
+    advance(old.runtime, transfer_id, None, one.callback(str(old.get(transfer_id).outside.reference)))
+    lineage.restored(old.runtime, "an old backup", "ops", since=began)
+
+    work(old, hands, ENOUGH)
+
+    assert (state_of(old, transfer_id), books(old)) == (("orphaned", "contradiction"), STANDS[direction])
+    old.audit()
+
+
+@BOTH_WAYS
+@pytest.mark.parametrize("weather", [set_forward, moved_house])
+def test_silence_in_doubt_is_nothing_against_a_word_taken_back(
+    old: Bench, one: ScriptedOne, hands: Hands, monkeypatch: pytest.MonkeyPatch, direction: str, weather: Weather
+) -> None:
+    """I-16 C-15 C-58: "not found", too young or told by another address, then executed, then taken back by the
+    provider's own count: that is the end of it, told once or twice."""
+    monkeypatch.setattr(scripted_one, "LATE_SECONDS", PROVIDER_TAKES)
+    lineage.check(old.runtime)
+    tick(old)
+    one.script = [LATE, DROPPED, DROPPED]
+    transfer_id = old.run(direction)
+    for _ in range(10):
+        hands.turn(1)
+        tick(old)
+    made = weather(old, one, hands)
+    one.asked = [ABSENT] * 4
+    work(made, hands, 40, step=2)
+    one.asked = []
+    hands.turn(60)
+    one.settle_time()
+    reference = str(made.get(transfer_id).outside.reference)
+    advance(made.runtime, transfer_id, None, one.callback(reference))
+    assert state_of(made, transfer_id)[0] == "confirmed"
+    for told in (one.take_back(reference), one.callback(reference)):
+        advance(made.runtime, transfer_id, None, told)
+        work(made, hands, ENOUGH)
+        assert (state_of(made, transfer_id)[0], books(made)) == ("reversed", {})
     made.audit()

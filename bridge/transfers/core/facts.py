@@ -18,6 +18,9 @@ AHEAD = 5 * SECOND
 NEVER = 2**62
 """An instant (microseconds) that does not come."""
 
+CONTRADICTION = "contradiction"
+"""Why a transfer is before people: what was told about it excludes each other, or how it had ended."""
+
 UNNOTICED = 60 * SECOND
 """How long (microseconds) before it was seen a restore may have happened, clocks that are apart included. Answers are
 stored as ever meanwhile: after a failover a tick of the jobs may hang for half a minute on a socket that is dead."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bridge.ports import Descriptor, Direction
 from bridge.positions import Position
 from bridge.transfers.core import hindsight
-from bridge.transfers.core.facts import Leg, Transfer
+from bridge.transfers.core.facts import CONTRADICTION, Leg, Transfer
 from bridge.transfers.core.proof import Finding, Verdict, judge
 from statemachines import LegState, TransferFacts, TransferState
 
@@ -40,7 +40,9 @@ def facts_of(transfer: Transfer, finding: Finding, *, patience_spent: bool) -> T
     return TransferFacts(
         arrival_proved=verdict is Verdict.APPLIED,
         return_proved=verdict is Verdict.REFUSED,
-        contradiction=verdict in (Verdict.CONTRADICTED, Verdict.MISMATCHED) or _turned(transfer, verdict),
+        contradiction=verdict in (Verdict.CONTRADICTED, Verdict.MISMATCHED)
+        or _turned(transfer, verdict)
+        or _is_before_people(transfer, verdict),
         patience_spent=patience_spent,
     )
 
@@ -99,3 +101,10 @@ def _turned(transfer: Transfer, verdict: Verdict) -> bool:
         (TransferState.CONFIRMED, Verdict.REFUSED),
         (TransferState.REVERSED, Verdict.APPLIED),
     )
+
+
+def _is_before_people(transfer: Transfer, verdict: Verdict) -> bool:
+    """Whether what contradicted an arrival is doubted since then, for a backup was restored, a clock set forward or the
+    provider's name given away: nobody has said that it was not so, and until people decide it stands against it."""
+    contradicted = transfer.state is TransferState.ORPHANED and transfer.reason_code == CONTRADICTION
+    return contradicted and transfer.decision is None and verdict is Verdict.APPLIED

@@ -88,8 +88,8 @@ def executions(
 def counted(
     transfer: Transfer, leg: Leg, descriptor: Descriptor, pieces: tuple[Evidence, ...]
 ) -> tuple[Evidence, ...]:
-    """The pieces by whose count others are older: of this leg's effect, and of its cancel, told exactly as intended
-    and believed.
+    """The pieces by whose count others are older: of this leg's effect, and of its cancel, told exactly as intended,
+    also where it is left to people what they mean.
 
     A count is of the changes of one transfer. What is told of another's says nothing of this one's; nor does what only
     fills the time (at work, unknown), nor a refusal, which speaks of its own attempt and never follows an effect; nor a
@@ -323,8 +323,8 @@ class _Told:
     def _proved_absence(self) -> list[Evidence]:
         """The answer "not found" proves absence only by the rule, and only while the provider still remembers; one that
         has taken another's place never knew."""
-        rule, never_knew = self.descriptor.absence, self.transfer.is_elsewhere(self.leg) and not self._was_believed
-        if rule is None or not self.leg.attempts or never_knew:
+        rule = self.descriptor.absence
+        if rule is None or not self.leg.attempts or self.transfer.is_elsewhere(self.leg):
             return []
         retention = self.descriptor.lookup_retention
         ends = None if retention is None else self._first_sent_at() + int(retention * SECOND)
@@ -351,7 +351,7 @@ class _Told:
     def _first_sent_at(self) -> int:
         """When it was sent first; behind a restored backup that may have been as early as there was a transfer."""
         known = self.leg.attempts[0].sent_at
-        return known if self.transfer.rewound_at is None or self._was_believed else min(known, self.transfer.created_at)
+        return known if self.transfer.rewound_at is None else min(known, self.transfer.created_at)
 
     def _all_quiet_since(self) -> int:
         """The last instant at which a request that is known of may have left, by a clock that has told every second
@@ -362,10 +362,8 @@ class _Told:
 
     @property
     def _was_believed(self) -> bool:
-        """Whether that nothing was moved was proved before, and stands; or stands against what was told since, before
-        people: a contradiction does not go away because it is doubted later."""
-        contradicted = self.leg.state is LegState.APPLIED and self.transfer.state is TransferState.ORPHANED
-        return contradicted or self.leg.state is LegState.REFUSED
+        """Whether it is proved, and moved the leg, that nothing was moved there, and nobody has said otherwise."""
+        return self.leg.state is LegState.REFUSED and not self.effects()
 
     def fits_intent(self, reply: Reply) -> bool:
         """Whether nothing is told that is otherwise than was intended."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from bridge.evidence import Answer, Source
 from bridge.ports import Descriptor
 from bridge.transfers.core import contract, sweep
-from bridge.transfers.core.facts import Transfer
+from bridge.transfers.core.facts import CONTRADICTION, Transfer
 from bridge.transfers.core.proof import Finding, Verdict, collided
+from statemachines import TransferState
 
 WALLET_SPENT = "wallet_spent"
 """The provider took back what the wallet had been given, and the player had spent it by then."""
@@ -25,9 +26,10 @@ def reason(transfer: Transfer, finding: Finding, descriptor: Descriptor, trigger
 def _of_orphan(transfer: Transfer, finding: Finding) -> tuple[str, str]:
     if finding.taken_back:
         return "taken_back", contract.explain(transfer)
-    word = {Verdict.CONTRADICTED: "contradiction", Verdict.MISMATCHED: "mismatch"}
+    word = {Verdict.CONTRADICTED: CONTRADICTION, Verdict.MISMATCHED: "mismatch"}
     unproved = "reference_conflict" if collided(transfer.outside) else "unproved"
-    return word.get(finding.verdict, unproved), contract.explain(transfer)
+    other = unproved if transfer.state is TransferState.PENDING else CONTRADICTION  # of how it had ended
+    return word.get(finding.verdict, other), contract.explain(transfer)
 
 
 def _of_reversal(transfer: Transfer, finding: Finding, descriptor: Descriptor) -> tuple[str, str]:
