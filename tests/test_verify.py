@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -31,12 +32,12 @@ PATIENT = {
 WALLET, GAME = f"wallet:{PLAYER}", f"game:sim:{PLAYER}"
 
 
-@pytest.fixture
-def filled(migrated_url, tmp_path) -> Iterator[Bench]:
+@contextmanager
+def one_of_each(url: str, folder: Path) -> Iterator[Bench]:
     """One transfer of each end: confirmed in and out, reversed, orphaned by a mismatch, pending."""
     with (
-        simulator(tmp_path, "--expiry", "10") as provider,
-        bench(migrated_url, provider.address, **PATIENT) as made,
+        simulator(folder, "--expiry", "10") as provider,
+        bench(url, provider.address, **PATIENT) as made,
     ):
         made.confirmed = made.run("in", "50.00", ask=2)  # type: ignore[attr-defined]
         made.out = made.run("out", "20.00", ask=2)  # type: ignore[attr-defined]
@@ -47,6 +48,13 @@ def filled(migrated_url, tmp_path) -> Iterator[Bench]:
         made.pending = made.begin("in", "3.00", queued=True).transfer_id  # type: ignore[attr-defined]
         states = [row["state"] for row in made.rows("SELECT state FROM transfer ORDER BY id")]
         assert states == ["confirmed", "confirmed", "reversed", "orphaned", "pending"]
+        yield made
+
+
+@pytest.fixture
+def filled(migrated_url, tmp_path) -> Iterator[Bench]:
+    """A bridge with one transfer of each end."""
+    with one_of_each(migrated_url, tmp_path) as made:
         yield made
 
 

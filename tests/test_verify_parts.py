@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,16 @@ from bridge.runtime import Runtime
 from bridge.verify import Check, verify
 from tests.audit.ground import owned
 from tests.harness import EUR, PLAYER, Bench, bench
-from tests.test_verify import filled, found, without_check  # noqa: F401 -- the fixture
+from tests.test_verify import found, one_of_each, without_check
 
 PARTS_AT_MOST = 50
+
+
+@pytest.fixture
+def filled(migrated_url: str, tmp_path: Path) -> Iterator[Bench]:
+    """A bridge with one transfer of each end."""
+    with one_of_each(migrated_url, tmp_path) as made:
+        yield made
 
 
 def plant(made: Bench, table: str, **values: Any) -> None:
@@ -64,7 +72,7 @@ def test_it_ends_while_more_is_begun(
 
 
 @pytest.mark.parametrize("key", ["", "TR_X", "zz"])
-def test_a_transfer_of_any_key_is_asked_about(filled: Bench, key: str) -> None:  # noqa: F811
+def test_a_transfer_of_any_key_is_asked_about(filled: Bench, key: str) -> None:
     """I-03 I-56: confirmed, and nothing else."""
     plant(filled, "transfer", id=key, idempotency_key="planted", state="confirmed", wake_at=None)
     assert "I-03" in found(filled)
@@ -72,7 +80,7 @@ def test_a_transfer_of_any_key_is_asked_about(filled: Bench, key: str) -> None: 
 
 @pytest.mark.parametrize("name", ["", "zz"])
 @pytest.mark.parametrize("known", [True, False], ids=["known", "of nobody"])
-def test_money_of_a_player_of_any_name_is_asked_about(filled: Bench, name: str, known: bool) -> None:  # noqa: F811
+def test_money_of_a_player_of_any_name_is_asked_about(filled: Bench, name: str, known: bool) -> None:
     """I-06 I-56: 50.00 out of nothing, from a game, so that the sums are right."""
     if known:
         plant(filled, "player", player_id=name)
@@ -82,7 +90,7 @@ def test_money_of_a_player_of_any_name_is_asked_about(filled: Bench, name: str, 
 
 
 @pytest.mark.parametrize("number", [-1, 0, 7777])
-def test_a_message_of_any_number_is_asked_about(filled: Bench, number: int) -> None:  # noqa: F811
+def test_a_message_of_any_number_is_asked_about(filled: Bench, number: int) -> None:
     """I-31 I-56: nobody was given it to act on."""
     rows = metadata.tables["inbox"]
     values = {c.name: 1 if c.type.python_type is int else "x" for c in rows.columns if not c.nullable}
@@ -91,7 +99,7 @@ def test_a_message_of_any_number_is_asked_about(filled: Bench, number: int) -> N
 
 
 @pytest.mark.parametrize("transfer_id", ["", "tr_0", "zz"])
-def test_a_posting_of_no_transfer_is_seen(filled: Bench, transfer_id: str) -> None:  # noqa: F811
+def test_a_posting_of_no_transfer_is_seen(filled: Bench, transfer_id: str) -> None:
     """I-56: the house pays custody, and no transfer says why."""
     told = {"transfer_id": transfer_id, "cash_movement_id": None, "debit": "house:sim", "credit": "custody:sim"}
     plant(filled, "posting", **told, amount=777, debit_version=None, credit_version=None)
@@ -99,11 +107,11 @@ def test_a_posting_of_no_transfer_is_seen(filled: Bench, transfer_id: str) -> No
 
 
 @pytest.mark.parametrize("causes", ["none", "two"])
-def test_a_posting_of_no_cause_or_two_is_seen(filled: Bench, causes: str) -> None:  # noqa: F811
+def test_a_posting_of_no_cause_or_two_is_seen(filled: Bench, causes: str) -> None:
     """I-56: the house pays custody, and nothing says why, or two things do."""
     cash, transfer_id = None, None
     if causes == "two":
-        cash, transfer_id = "planted", filled.pending  # type: ignore[attr-defined]
+        cash, transfer_id = "planted", filled.rows("SELECT id FROM transfer")[0]["id"]
         plant(filled, "cash_movement", id=cash, idempotency_key="planted")
     told = {"transfer_id": transfer_id, "cash_movement_id": cash, "debit": "house:sim", "credit": "custody:sim"}
     with without_check(filled, "posting", "ck_posting_cause"):
@@ -111,7 +119,7 @@ def test_a_posting_of_no_cause_or_two_is_seen(filled: Bench, causes: str) -> Non
     assert "Each row of posting is as its conditions say." in found(filled)["I-56"]
 
 
-def test_a_deposit_in_anothers_books_is_seen(filled: Bench) -> None:  # noqa: F811
+def test_a_deposit_in_anothers_books_is_seen(filled: Bench) -> None:
     """I-03 I-56: a player of the same name has it, and all sums are right."""
     theirs = {"operator_id": 9999, "player_id": PLAYER}
     plant(filled, "operator", id=9999, name="another")
@@ -124,7 +132,7 @@ def test_a_deposit_in_anothers_books_is_seen(filled: Bench) -> None:  # noqa: F8
     assert found(filled) == {"I-03": ["Each deposit and withdrawal is posted once, as it says."]}
 
 
-def test_what_is_said_of_nobody_is_seen(filled: Bench) -> None:  # noqa: F811
+def test_what_is_said_of_nobody_is_seen(filled: Bench) -> None:
     """I-56: a row whose player, leg or decision is not there, however it came."""
     plant(filled, "cash_movement", id="planted", player_id="nobody", idempotency_key="planted")
     plant(filled, "history", transfer_id="nothing")

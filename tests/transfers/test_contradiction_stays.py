@@ -24,17 +24,15 @@ STANDS = {"in": {"house": -1000, "game": 1000}, "out": {"custody": 1000, "game":
 """Where the amount is while a late success is before people: the wallet has it, or nobody."""
 
 
-def taken_over(made: Bench, one: ScriptedOne, hands: Hands) -> Bench:
+def taken_over(made: Bench, _one: ScriptedOne, hands: Hands) -> Bench:
     """A standby has taken over, or a backup was restored that had all of it."""
-    del one
     lineage.restored(made.runtime, "a standby took over", "ops")
     hands.turn(5)
     return made
 
 
-def set_forward(made: Bench, one: ScriptedOne, hands: Hands) -> Bench:
+def set_forward(made: Bench, _one: ScriptedOne, hands: Hands) -> Bench:
     """Both clocks were set forward, and that was noticed."""
-    del one
     hands.set_both(STEP)
     tick(made)
     return made
@@ -112,7 +110,7 @@ def test_a_late_success_stays_before_people(
 
 
 def reversed_at_once(made: Bench, one: ScriptedOne, hands: Hands, direction: str, answer: str) -> str:
-    """A transfer that was reversed this second, by what was looked up, and is executed all the same."""
+    """A transfer that was reversed just now, behind a restore, by what was looked up; it is executed all the same."""
     one.script, one.asked = ([LOST], [SILENT] * 4 + [NEGATIVE] * 99) if answer == "refused" else ([DROPPED] * 9, [])
     transfer_id = made.run(direction)
     lineage.restored(made.runtime, "a standby took over", "ops")
@@ -147,6 +145,7 @@ def test_it_stays_however_often_that_happens(
     work(made, hands, ENOUGH)
 
     assert (state_of(made, transfer_id), books(made)) == (("orphaned", "contradiction"), STANDS[direction])
+    assert one.done(made.get(transfer_id).outside.reference)
     made.audit()
 
 
@@ -164,6 +163,7 @@ def test_a_person_who_says_that_it_was_restored_before_pays_out_nothing(
     work(old, hands, ENOUGH)
 
     assert (state_of(old, transfer_id), books(old)) == (("orphaned", "contradiction"), STANDS[direction])
+    assert one.done(old.get(transfer_id).outside.reference)
     old.audit()
 
 
@@ -194,5 +194,5 @@ def test_silence_in_doubt_is_nothing_against_a_word_taken_back(
     for told in (one.take_back(reference), one.callback(reference)):
         advance(made.runtime, transfer_id, None, told)
         work(made, hands, ENOUGH)
-        assert (state_of(made, transfer_id)[0], books(made)) == ("reversed", {})
+        assert (state_of(made, transfer_id)[0], books(made), one.done(reference)) == ("reversed", {}, False)
     made.audit()

@@ -17,7 +17,6 @@ from bridge.transfers.core.facts import Leg, Transfer, replace
 from statemachines import LegState, TransferState
 
 TWO_PHASES = 2
-FIRST_WORD = 1  # of a provider about a transfer, by its own count
 
 
 class Verdict(StrEnum):
@@ -190,9 +189,9 @@ class _Told:
         a provider with two phases what is final stays so (protocols.md §1.1)."""
         if piece.reply.answer is not Answer.CANCELLED or not self._one_phase or self.leg.undoes is not None:
             return False
-        at_work = [word.reply for word in self.words_of_work()]
-        counts = [word.sequence for word in at_work if word.provider_reference == piece.reply.provider_reference]
-        return (piece.reply.sequence or 0) not in {FIRST_WORD, *(count + 1 for count in counts if count)}
+        reply, at_work = piece.reply, (word.reply for word in self.words_of_work())
+        before = {0, *(word.sequence for word in at_work if word.provider_reference == reply.provider_reference)}
+        return reply.sequence is None or reply.sequence - 1 not in before
 
     def effects(self) -> list[Evidence]:
         """The proofs that the effect is there, whole, or in part where the provider may do that."""
