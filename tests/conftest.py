@@ -2,14 +2,17 @@
 
 - ``database_url``: a new, empty database; the test runs once on SQLite and once on PostgreSQL.
 - ``migrated_url``: the same with the migrated schema, copied from a template migrated once per worker.
+- ``tmp_path``: in memory where the machine has enough of it, and gone with a test that passed.
 - ``postgres``: the server behind both, shared by all workers of a run. A test that stops or kills a server
   starts one of its own with ``tests.postgres.PostgresServer``.
 
-A machine without PostgreSQL fails those tests with one sentence. A skip or an xfail fails the run.
+A machine without PostgreSQL fails those tests with one sentence. A skip or an xfail fails the run. What fails is
+named at once, for a run that is cut off tells no summary.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import uuid
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.memory import memory
 from tests.postgres import Cluster, PostgresFailed, PostgresServer
 from tests.postgres_binaries import PostgresMissing
 
@@ -28,6 +32,15 @@ if TYPE_CHECKING:
 ENGINES = ["sqlite", "postgresql"]
 SERVER = pytest.StashKey[PostgresServer]()
 SKIPPING_IS_FAILING = "A test of this project is never skipped and never expected to fail. It said: "
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give ``tmp_path`` its folder before anybody asks for it, and the terminal its crier."""
+    if place := memory():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(place))
+    if terminal := config.pluginmanager.get_plugin("terminalreporter"):
+        config.pluginmanager.register(Crier(terminal))
 
 
 @pytest.fixture(scope="session")
@@ -122,6 +135,22 @@ def pytest_configure_node(node: Any) -> None:
     except (PostgresMissing, PostgresFailed) as reason:
         told["postgres_trouble"] = str(reason)
     node.workerinput.update(told)
+
+
+class Crier:
+    """Names each failure when it happens, in the process that writes to the terminal."""
+
+    def __init__(self, terminal: Any) -> None:
+        """Speak through pytest's own terminal reporter."""
+        self.terminal = terminal
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """One line between the dots: which test, when, and the first line of why."""
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            why = str(crash.message if crash else report.longrepr).partition("\n")[0]
+            self.terminal.write_line(f"\nFAILED {report.nodeid} ({report.when}): {why}")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

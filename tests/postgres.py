@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from tests.memory import memory
 from tests.postgres_binaries import PostgresMissing, find_binaries, open_to_all, readable_to_all
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ GUARD = Path(__file__).with_name("postgres_guard.py")
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 20.0
 REMOVED_SECONDS_MAX = 120.0  # a folder on a busy disk, after a long run
-MEMORY = Path("/dev/shm")  # noqa: S108
-MEMORY_BYTES_MIN = 2 << 30  # far more than a run needs with its write-ahead log; many containers have 64 MB
 
 COMMON_SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -201,11 +200,7 @@ class PostgresServer(Cluster):
 
     def _data_folder(self) -> Path:
         """Make the folder of the data: in memory, if allowed and large enough, else beside the log."""
-        root = self.folder
-        if not self.durable and MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
-            space = os.statvfs(MEMORY)
-            if space.f_bavail * space.f_frsize >= MEMORY_BYTES_MIN:
-                root = MEMORY
+        root = self.folder if self.durable else memory() or self.folder
         return Path(tempfile.mkdtemp(prefix="bridge-postgres-data-", dir=root))
 
     def _initialise(self) -> None:

@@ -21,6 +21,7 @@ from bridge.api.answers import trouble
 from bridge.app import compose, create_app
 from bridge.config import Config
 from bridge.sections import DatabaseSection
+from bridge.transfers.core import facts
 from bridge.views import words
 from tests.api.test_access import made
 from tests.harness import OPERATOR, PROVIDER, ROOT
@@ -279,13 +280,14 @@ def test_every_code_is_listed(app):
 
 def reasons_given() -> set[str]:
     """Every code that the core gives a transfer for a reason, read from the source: each word in what says them that is
-    compared with nothing."""
+    compared with nothing, and each constant of the facts that is a word."""
     core = ROOT / "bridge" / "transfers" / "core"
     whole, of_sweeps = (ast.parse((core / name).read_text(encoding="utf-8")) for name in ("reasons.py", "sweep.py"))
     told = [whole, *(each for each in of_sweeps.body if getattr(each, "name", "") == "reason")]
     nodes = [node for tree in told for node in ast.walk(tree)]
     compared = {id(part) for node in nodes if isinstance(node, ast.Compare) for part in (node.left, *node.comparators)}
     texts = [node.value for node in nodes if isinstance(node, ast.Constant) and id(node) not in compared]
+    texts += [getattr(facts, node.id, None) for node in nodes if isinstance(node, ast.Name)]
     return {text for text in texts if isinstance(text, str) and re.fullmatch(r"[a-z]+(_[a-z]+)*", text)}
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+from tests.memory import memory
 from tests.simulation.planted_bugs import OWN
 from tests.simulation.platform import LEAST_STEPS, LEAST_TRANSFERS
 from tests.simulation.shrink import shrunk
@@ -24,7 +25,6 @@ from tests.simulation.twins import differing
 from tests.simulation.usual import Tally
 
 ROOT = Path(__file__).parents[2]
-MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
 PLAYED_TWICE = 100
 """One seed in so many is played a second time, as the first story of a process, and the same must happen."""
 
@@ -36,8 +36,7 @@ NAMED = re.compile(rf"FAILED seed \d+: I\S+: {OWN}")
 @contextmanager
 def stage() -> Iterator[Stage]:
     """A stage in a folder of its own, in memory where the machine has such a place."""
-    place = MEMORY if os.access(MEMORY, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="simulation-", dir=place) as folder:
+    with tempfile.TemporaryDirectory(prefix="simulation-", dir=memory()) as folder:
         yield Stage(Path(folder))
 
 
