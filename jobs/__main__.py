@@ -40,7 +40,8 @@ def build(shift: Shift) -> BackgroundScheduler:
 
     Each job keeps a place of its own within the second: begun together, they take the processors from the web all at
     once, and players feel it.
-    No run is dropped because it comes late (`misfire_grace_time` None), late ones run once (`coalesce`).
+    No run is dropped because it comes late (`misfire_grace_time` None), late ones run once (`coalesce`). That a job is
+    in hand once is the shift's own care: what is wanted while a run ends must reach it (`max_instances` 2).
     """
     scheduler = BackgroundScheduler(
         timezone="UTC",
@@ -53,7 +54,7 @@ def build(shift: Shift) -> BackgroundScheduler:
     begin, place = _now(shift), timedelta(seconds=1) / len(SCHEDULE)
     for number, job in enumerate(SCHEDULE):
         every, first = Every(job.every(shift.runtime.config)), begin + number * place
-        scheduler.add_job(shift.tick, every, args=(job,), id=job.name, next_run_time=first)
+        scheduler.add_job(shift.tick, every, args=(job,), id=job.name, next_run_time=first, max_instances=2)
     for name, seconds in BOARD_TICKS.items():
         every, first = Every(seconds), begin + timedelta(seconds=seconds)
         scheduler.add_job(getattr(shift, name), every, id=f"board {name}", executor="board", next_run_time=first)

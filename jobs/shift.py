@@ -66,20 +66,37 @@ class Shift:
         self.beat()
 
     def tick(self, job: Job) -> None:
-        """One tick of a job."""
+        """One tick of a job, and another at once where somebody wanted it meanwhile: the scheduler would drop that
+        one. Nothing where this process has the job in hand."""
+        with self._lock:
+            if job.name in self._in_hand:
+                return
+            self._in_hand[job.name] = self.runtime.clock.now()
+        try:
+            self._once(job)
+            while self._is_wanted_again(job.name):
+                self._once(job)
+        except BaseException:
+            with self._lock:
+                self._in_hand.pop(job.name, None)
+            raise
+
+    def _is_wanted_again(self, job: str) -> bool:
+        """If not, it is out of hand in the same instant: no wish comes between."""
+        with self._lock:
+            if job in self._wishes:
+                return True
+            del self._in_hand[job]
+            return False
+
+    def _once(self, job: Job) -> None:
         runtime, seen = self.runtime, self._standing(job.name)
         with self._lock:
             # One that this tick came too late for is not carried out any more: whoever had it has gone home.
             wished_at = self._wishes.pop(job.name, None)
             wanted = wished_at is not None and runtime.clock.now() - wished_at < board.WISH_SECONDS * SECOND
-            if seen.rests:
-                return
             self._in_hand[job.name] = started = runtime.clock.now()
-        try:
-            came = run(runtime, job, self._stop, at_once=wanted)
-        finally:
-            with self._lock:
-                self._in_hand.pop(job.name, None)
+        came = None if seen.rests else run(runtime, job, self._stop, at_once=wanted)
         if came is None:
             return
         error = told(came) if isinstance(came, Exception) else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -298,6 +298,42 @@ def test_a_process_that_is_at_it_leaves_the_wish_to_another(made):
     busy.tick(Job("verify", lambda _config: 1, meanwhile, 1, "a test"))
     assert taken == ["verify"]
     other.runtime.engine.dispose()
+
+
+def test_a_wish_that_is_taken_while_a_run_begins_is_carried_out(made, monkeypatch):
+    """C-38 Free when the board was read, at it when the wish was taken: the job runs again, as a wish, and once."""
+    working, _ = hurried(made)
+    begun, go_on, runs = Event(), Event(), list[str]()
+
+    def usual(*_: Any) -> dict[str, int]:
+        runs.append("usual")
+        begun.set()
+        assert go_on.wait(10)
+        return {}
+
+    def at_once(*_: Any) -> dict[str, int]:
+        runs.append("at once")
+        return {}
+
+    job = Job("verify", lambda _config: 1, usual, 1, "a test", at_once)
+    ticking = Thread(target=working.tick, args=(job,))
+    take = board.take
+
+    def taken(*asked: Any) -> bool:
+        ticking.start()
+        assert begun.wait(10)
+        return take(*asked)
+
+    monkeypatch.setattr(board, "take", taken)
+    change(made, board.run_now, "verify", "olga")
+    working.look()
+    working.tick(job)  # the scheduler's, for the wish: the job is in hand
+    assert runs == ["usual"]
+    go_on.set()
+    ticking.join(10)
+    assert runs == ["usual", "at once"]
+    working.tick(job)
+    assert runs == ["usual", "at once", "usual"]
 
 
 def test_a_wish_that_nobody_took_is_not_carried_out_tomorrow(made, hands):
