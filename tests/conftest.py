@@ -150,7 +150,7 @@ class Crier:
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
             why = str(crash.message if crash else report.longrepr).partition("\n")[0]
-            self.terminal.write_line(f"\nFAILED {report.nodeid} ({report.when}): {why}")
+            self.terminal.write_line(f"\nred: {report.nodeid} ({report.when}): {why}")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

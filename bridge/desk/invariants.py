@@ -23,4 +23,9 @@ FOUR_EYES = {
         JOIN person w ON w.id = v.person_id JOIN transfer t ON t.id = p.transfer_id
         WHERE p.transfer_id >= :first AND p.transfer_id <= :last AND (w.operator_id <> t.operator_id
             OR p.operator_id <> t.operator_id OR v.person_id = p.maker_id)""",
+    "What was confirmed behind a decision is the amount that people decided about.": """
+        SELECT t.id AS transfer_id, t.amount, e.amount AS decided FROM transfer t JOIN evidence e ON e.id = (
+            SELECT MAX(p.id) FROM evidence p WHERE p.transfer_id = t.id AND p.source = 'person')
+        WHERE t.id IN (SELECT transfer_id FROM decision WHERE transfer_id >= :first AND transfer_id <= :last)
+            AND t.state = 'confirmed' AND e.code <> 'split' AND e.amount <> t.amount""",
 }

@@ -184,7 +184,7 @@ def _questions(transfer: Transfer, finding: Finding, currencies: Currencies) -> 
                 f"Ask {provider} what it really did under {_named(leg)}: it told something else than was asked for. "
                 "Decide only when amount, currency and player are certain."
             )
-        case Verdict.CONTRADICTED:
+        case Verdict.CONTRADICTED | Verdict.APPLIED:  # one of the two may be doubted since it was told
             yield f"Ask {provider} which of its statements about {_named(leg)} holds: both cannot be true."
         case _:
             yield (

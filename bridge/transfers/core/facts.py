@@ -19,7 +19,7 @@ NEVER = 2**62
 """An instant (microseconds) that does not come."""
 
 CONTRADICTION = "contradiction"
-"""Why a transfer is before people: what was told about it excludes each other, or how it had ended."""
+"""Why a transfer is before people: two things told about it exclude each other, or one excludes how it had ended."""
 
 UNNOTICED = 60 * SECOND
 """How long (microseconds) before it was seen a restore may have happened, clocks that are apart included. Answers are

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bridge.ports import Descriptor, Direction
 from bridge.positions import Position
 from bridge.transfers.core import hindsight
+from bridge.transfers.core.decisions import Kind
 from bridge.transfers.core.facts import CONTRADICTION, Leg, Transfer
 from bridge.transfers.core.proof import Finding, Verdict, judge
 from statemachines import LegState, TransferFacts, TransferState
@@ -104,7 +105,15 @@ def _turned(transfer: Transfer, verdict: Verdict) -> bool:
 
 
 def _is_before_people(transfer: Transfer, verdict: Verdict) -> bool:
-    """Whether what contradicted an arrival is doubted since then, for a backup was restored, a clock set forward or the
-    provider's name given away: nobody has said that it was not so, and until people decide it stands against it."""
-    contradicted = transfer.state is TransferState.ORPHANED and transfer.reason_code == CONTRADICTION
-    return contradicted and transfer.decision is None and verdict is Verdict.APPLIED
+    """Whether an orphan that is proved to have arrived is for people all the same.
+
+    What contradicted it may only be doubted since then, for a backup was restored, a clock set forward or the
+    provider's name given away: nobody has said that it was not so. And where an earlier try had been told as executed
+    too, the amount is more than what arrived, and than what an older decision was about: people say what is due.
+    """
+    if transfer.state is not TransferState.ORPHANED or verdict is not Verdict.APPLIED:
+        return False
+    decision = transfer.decision
+    if decision is None:
+        return transfer.reason_code == CONTRADICTION or transfer.amount != transfer.outside.amount
+    return decision.reply.code != Kind.SPLIT and decision.reply.amount != transfer.amount

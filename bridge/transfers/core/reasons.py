@@ -26,10 +26,17 @@ def reason(transfer: Transfer, finding: Finding, descriptor: Descriptor, trigger
 def _of_orphan(transfer: Transfer, finding: Finding) -> tuple[str, str]:
     if finding.taken_back:
         return "taken_back", contract.explain(transfer)
-    word = {Verdict.CONTRADICTED: CONTRADICTION, Verdict.MISMATCHED: "mismatch"}
-    unproved = "reference_conflict" if collided(transfer.outside) else "unproved"
-    other = unproved if transfer.state is TransferState.PENDING else CONTRADICTION  # of how it had ended
-    return word.get(finding.verdict, other), contract.explain(transfer)
+    return _why_before_people(transfer, finding), contract.explain(transfer)
+
+
+def _why_before_people(transfer: Transfer, finding: Finding) -> str:
+    if finding.verdict is Verdict.MISMATCHED:
+        return "mismatch"
+    # Without a proof nothing was said against it: of a sweep, the refusal of an earlier try is only doubted.
+    is_contradicted = finding.verdict is Verdict.CONTRADICTED or transfer.state is not TransferState.PENDING
+    if is_contradicted and finding.proof is not None:
+        return CONTRADICTION
+    return "reference_conflict" if collided(transfer.outside) else "unproved"
 
 
 def _of_reversal(transfer: Transfer, finding: Finding, descriptor: Descriptor) -> tuple[str, str]:
