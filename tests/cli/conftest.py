@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests import warm
 from tests.harness import EUR, OPERATOR, PROVIDER, Bench, bench, simulator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,17 +37,18 @@ class Folder:
 
     def run(self, *arguments: str, seconds: float = 60, **variables: str) -> Ended[str]:
         """One command, to its end; a traceback is never what was wanted."""
-        ended = subprocess.run(
-            [sys.executable, "-m", "bridge", *arguments],
-            cwd=self.path,
-            env=environment(**variables),
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            check=False,
-        )
+        ended = warm.bridge(*arguments, folder=self.path, environment=environment(**variables), seconds=seconds)
         assert "Traceback" not in ended.stderr, ended.stderr
         return ended
+
+    def cold(self, *arguments: str) -> str:
+        """One command that must work, by an interpreter of its own that has imported nothing; what it said."""
+        command = [sys.executable, "-m", "bridge", *arguments]
+        ended = subprocess.run(
+            command, cwd=self.path, env=environment(), capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (ended.returncode, ended.stderr) == (0, "")
+        return ended.stdout
 
     def did(self, *arguments: str, **variables: str) -> str:
         """One command that must work; what it said."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import resource
+import shutil
 
+import pytest
 from sqlalchemy import text
 
 from bridge import keys
@@ -15,11 +17,25 @@ COMMANDS = "audit configuration demo diagrams doctor inbox keys migrate operator
 def test_help_is_there_at_once(folder):
     """libraries.md §14: the help needs none of the heavy packages: below half a second of processor time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    said = folder.did("--help")
+    said = folder.cold("--help")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
 
     assert [command for command in COMMANDS if f"\n  {command}" not in said] == []
     assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 0.5
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "alerts list", "audit status", "inbox list", "operators add casino", "operators list", "people list",
+        "providers list", "transfers list", "verify",
+    ],
+)  # fmt: skip
+def test_a_command_imports_what_it_needs(folder, migrated_sqlite_file, command):
+    """Nothing is there that the commands of the other tests find imported."""
+    shutil.copyfile(migrated_sqlite_file, folder.path / "bridge.db")
+    folder.configure('[database]\nurl = "sqlite:///bridge.db"\n')
+    assert folder.cold(*command.split())
 
 
 def test_a_database_is_migrated_once_and_again(folder, database_url):

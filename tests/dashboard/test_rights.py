@@ -61,7 +61,7 @@ def path_of(desk: Any, rule: str, **parts: str) -> str:
 def contents(desk: Any) -> dict[str, list[Any]]:
     """Every row of every table that a refused request must leave alone."""
     kept = [table.name for table in metadata.sorted_tables if table.name not in UNTOUCHED]
-    return {name: sorted(map(repr, desk.rows(f'SELECT * FROM "{name}"'))) for name in kept}
+    return dict(desk.contents({name: f'SELECT * FROM "{name}"' for name in kept}))
 
 
 def is_gate(answer: Any) -> bool:
@@ -236,15 +236,14 @@ def names(desk: Any) -> list[str]:
 def ours(desk: Any) -> dict[str, list[Any]]:
     """Every row that is not another operator's, of every table that a request of its people must leave alone."""
     theirs = "SELECT id FROM person WHERE operator_id <> :ours"
-    kept = {}
+    queries = {}
     for table in metadata.sorted_tables:
         if table.name in UNTOUCHED:
             continue
         but = {"operator_id": "operator_id <> :ours", "person_id": f"person_id IN ({theirs})"}
         which = next((f"WHERE NOT ({but[name]}) OR {name} IS NULL" for name in but if name in table.c), "")
-        bound = {"ours": desk.operator} if which else {}
-        kept[table.name] = sorted(map(repr, desk.rows(f'SELECT * FROM "{table.name}" {which}', **bound)))
-    return kept
+        queries[table.name] = f'SELECT * FROM "{table.name}" {which}'
+    return dict(desk.contents(queries, ours=desk.operator))
 
 
 def plain(answer: Any, *named: str) -> str:

@@ -3,12 +3,13 @@ who must see nothing, and a browser for each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from flask import Flask
+from jinja2.bccache import Bucket, BytecodeCache
 from sqlalchemy import text
 
 from bridge import db, keys
@@ -49,6 +50,16 @@ class Desk:
         with db.reading(self.runtime.engine) as connection:
             return [dict(row) for row in connection.execute(text(statement), values).mappings()]
 
+    def contents(self, queries: Mapping[str, str], **values: Any) -> dict[str, list[str]]:
+        """What several queries return, in no order, read in one transaction; each is given what it names."""
+        with db.reading(self.runtime.engine) as connection:
+            return {
+                name: sorted(map(repr, connection.execute(
+                    text(query), {each: told for each, told in values.items() if f":{each}" in query}
+                )))
+                for name, query in queries.items()
+            }  # fmt: skip
+
     def write(self, statement: str, **values: Any) -> None:
         with db.writing(self.runtime.engine) as connection:
             connection.execute(text(statement), values)
@@ -65,12 +76,31 @@ def desk_config(url: str, **settings: Any) -> Any:
     return configured(url).model_copy(update={"desk": DeskSection(**told), "web": web})
 
 
+class Compiled(BytecodeCache):
+    """What the pages' templates were compiled to: the same for every app of a run."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._kept:
+            bucket.bytecode_from_string(self._kept[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._kept[bucket.key] = bucket.bytecode_to_string()
+
+
+COMPILED = Compiled()
+
+
 def furnished(url: str, **settings: Any) -> Desk:
     """A desk with its people on the migrated database at `url`."""
     hands = Hands()
     runtime = composed(desk_config(url, **settings), hands)
     operator, other = keys.add_operator(runtime, OPERATOR), keys.add_operator(runtime, "charlie")
-    desk = Desk(runtime, create_app(runtime), hands, operator, other)
+    app = create_app(runtime)
+    app.jinja_env.bytecode_cache = COMPILED
+    desk = Desk(runtime, app, hands, operator, other)
     for role in Role:
         desk.people[role.value] = crew.hire(runtime, operator, role, f"{role}-ann")
     desk.people[STRANGER] = crew.hire(runtime, other, Role.ADMIN, "charlie")
